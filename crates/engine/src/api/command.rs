@@ -1,0 +1,227 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringback_media_api::{AudioPort, Token, Tone};
+
+use crate::api::{BridgeId, SessionId};
+
+/// Extra headers for a request or response, in order. Names and values are checked (`Error::InvalidHeader`).
+pub type HeaderList = Vec<(String, String)>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DtmfMethod {
+    /// telephone-event where negotiated, else INFO.
+    Auto,
+    RtpEvent,
+    Info,
+}
+
+/// What is decided about an incoming call. The first that reaches the engine wins; a later one fails with `InvalidState`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// `sdp` `None`: the answer is generated; else the program's own (see `api.pyi`, `CallDecision.Accept`).
+    Accept {
+        sdp: Option<String>,
+        headers: HeaderList,
+    },
+    Reject {
+        status: u16,
+        reason: String,
+        headers: HeaderList,
+    },
+    /// 180, again every 60 s; a later decision follows.
+    Defer,
+    /// 183 with early media; a later decision follows.
+    Progress {
+        sdp: Option<String>,
+    },
+    Forward {
+        targets: Vec<String>,
+        redirect: bool,
+        parallel: bool,
+        ring: Duration,
+    },
+}
+
+/// What a program asks of the engine. One with a non-zero `token` is answered by `Event::Completed`, always, exactly once.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Command {
+    /// Reply: `Unit`. Fails with `Sdp`, `InvalidHeader`, `InvalidUri`, before any response is sent, `InvalidState` when already
+    /// decided or over.
+    Decide {
+        token: Token,
+        session: SessionId,
+        decision: Decision,
+    },
+    /// Checks, reserves media. Reply: `Session` (INITIATING). With `send`, the INVITE follows at once.
+    CreateCall {
+        token: Token,
+        from: String,
+        to: String,
+        sdp: Option<String>,
+        headers: HeaderList,
+        send: bool,
+    },
+    SendPrepared {
+        token: Token,
+        session: SessionId,
+        sdp: Option<String>,
+    },
+    /// Reply: `Unit`, at once. No-op on an ended call.
+    Hangup {
+        token: Token,
+        session: SessionId,
+        reason: Option<String>,
+    },
+    /// Reply: `Unit`, after the 2xx.
+    Hold {
+        token: Token,
+        session: SessionId,
+    },
+    Resume {
+        token: Token,
+        session: SessionId,
+    },
+    Reoffer {
+        token: Token,
+        session: SessionId,
+        sdp: Option<String>,
+    },
+    /// Reply: `Unit`, when the last digit has been sent.
+    SendDtmf {
+        token: Token,
+        session: SessionId,
+        digits: String,
+        method: DtmfMethod,
+        duration_ms: u32,
+        gap_ms: u32,
+    },
+    SetMuted {
+        token: Token,
+        session: SessionId,
+        muted: bool,
+    },
+    SetTransmitting {
+        token: Token,
+        session: SessionId,
+        on: bool,
+    },
+    /// Reply: `Text`.
+    GenerateOffer {
+        token: Token,
+        session: SessionId,
+    },
+    GenerateAnswer {
+        token: Token,
+        session: SessionId,
+        offer: String,
+    },
+    EstablishMediaFlow {
+        token: Token,
+        session: SessionId,
+        remote: SocketAddr,
+    },
+    /// Reply: `Statistics`, `None` inside where there is no media.
+    MediaStatistics {
+        token: Token,
+        session: SessionId,
+    },
+    MonitorStatistics {
+        token: Token,
+        session: SessionId,
+        interval: Option<Duration>,
+    },
+    /// Reply: `MediaInfo`.
+    MediaInfo {
+        token: Token,
+        session: SessionId,
+    },
+    Echo {
+        token: Token,
+        session: SessionId,
+        on: bool,
+    },
+    /// Reply: `Unit`, when played or stopped.
+    PlayTone {
+        token: Token,
+        session: SessionId,
+        tone: Tone,
+    },
+    StopPlaying {
+        token: Token,
+        session: SessionId,
+    },
+    OpenAudio {
+        token: Token,
+        session: SessionId,
+        port: Arc<AudioPort>,
+    },
+    CloseAudio {
+        token: Token,
+        session: SessionId,
+    },
+    /// Reply: `Bridge`.
+    Bridge {
+        token: Token,
+        first: SessionId,
+        second: SessionId,
+    },
+    DestroyBridge {
+        token: Token,
+        bridge: BridgeId,
+    },
+    /// Reply: `BridgeInfo` / `Bridges` / `SessionBridge`.
+    GetBridge {
+        token: Token,
+        bridge: BridgeId,
+    },
+    ListBridges {
+        token: Token,
+    },
+    SessionBridge {
+        token: Token,
+        session: SessionId,
+    },
+    /// Ends every call (after `drain`, new ones getting 503 meanwhile). Reply: `Unit` once every session is final; what the protocol
+    /// still owes goes on until `net` is told to leave.
+    Stop {
+        token: Token,
+        drain: Duration,
+    },
+}
+
+impl Command {
+    pub fn token(&self) -> Token {
+        match self {
+            Command::Decide { token, .. }
+            | Command::CreateCall { token, .. }
+            | Command::SendPrepared { token, .. }
+            | Command::Hangup { token, .. }
+            | Command::Hold { token, .. }
+            | Command::Resume { token, .. }
+            | Command::Reoffer { token, .. }
+            | Command::SendDtmf { token, .. }
+            | Command::SetMuted { token, .. }
+            | Command::SetTransmitting { token, .. }
+            | Command::GenerateOffer { token, .. }
+            | Command::GenerateAnswer { token, .. }
+            | Command::EstablishMediaFlow { token, .. }
+            | Command::MediaStatistics { token, .. }
+            | Command::MonitorStatistics { token, .. }
+            | Command::MediaInfo { token, .. }
+            | Command::Echo { token, .. }
+            | Command::PlayTone { token, .. }
+            | Command::StopPlaying { token, .. }
+            | Command::OpenAudio { token, .. }
+            | Command::CloseAudio { token, .. }
+            | Command::Bridge { token, .. }
+            | Command::DestroyBridge { token, .. }
+            | Command::GetBridge { token, .. }
+            | Command::ListBridges { token }
+            | Command::SessionBridge { token, .. }
+            | Command::Stop { token, .. } => *token,
+        }
+    }
+}

@@ -1,0 +1,105 @@
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ringback_media_api::Codec;
+
+/// Which events a program wants: computed from the handler methods that are overridden.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interest {
+    pub progress: bool,
+    pub established: bool,
+    pub ended: bool,
+    pub state_changed: bool,
+    pub dtmf: bool,
+    pub media_quality: bool,
+    pub media_timeout: bool,
+}
+
+impl Interest {
+    pub const ALL: Interest = Interest {
+        progress: true,
+        established: true,
+        ended: true,
+        state_changed: true,
+        dtmf: true,
+        media_quality: true,
+        media_timeout: true,
+    };
+}
+
+/// What becomes of an INVITE that passed all checks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// No handler: 480.
+    #[default]
+    NoHandler,
+    /// `Event::Incoming`, then a `Command::Decide`.
+    Ask,
+    /// Accepted without asking (`AutoAnswerHandler`).
+    Accept,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub half_open_invites: usize,
+    pub message_bytes: usize,
+    /// Streams in all.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { half_open_invites: 10_000, message_bytes: 65_535, connections: 10_000 }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// User part of Contact, and of From where the program gave none.
+    pub user: String,
+    /// Host for SDP and Contact instead of the local address (`with_public_address`).
+    pub public_address: Option<String>,
+    /// The address that was asked for (`with_local_address`), `None`: chosen by route.
+    pub media_address: Option<IpAddr>,
+    pub user_agent: String,
+    pub origin: Origin,
+    pub interest: Interest,
+    /// By preference; telephone-event always.
+    pub codecs: Vec<Codec>,
+    pub max_sessions: usize,
+    /// Longest life of a call, from the answer; then BYE, reason "timeout".
+    pub session_timeout: Option<Duration>,
+    /// Undecided or deferred so long: 480.
+    pub answer_timeout: Option<Duration>,
+    pub symmetric_rtp: bool,
+    /// `on_media_timeout` after so long without RTP.
+    pub media_timeout: Duration,
+    pub limits: Limits,
+    /// RFC 3261 timers.
+    pub t1: Duration,
+    pub t2: Duration,
+    pub t4: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            user: "ringback".into(),
+            public_address: None,
+            media_address: None,
+            user_agent: concat!("ringback/", env!("CARGO_PKG_VERSION")).into(),
+            origin: Origin::NoHandler,
+            interest: Interest::default(),
+            codecs: vec![Codec::Pcmu, Codec::Pcma],
+            max_sessions: 1000,
+            session_timeout: None,
+            answer_timeout: Some(Duration::from_secs(180)),
+            symmetric_rtp: false,
+            media_timeout: Duration::from_secs(30),
+            limits: Limits::default(),
+            t1: Duration::from_millis(500),
+            t2: Duration::from_secs(4),
+            t4: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+use crate::api::{SessionId, State};
+
+/// Everything that a command can fail with. `crates/python` maps each variant to one exception class.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("the system is not running")]
+    NotRunning,
+    #[error("no session {0}")]
+    SessionNotFound(SessionId),
+    #[error("{what} does not fit a call that is {state}")]
+    InvalidState { what: &'static str, state: State },
+    /// The message is the one users see; it names what was wrong.
+    #[error("{why}: {uri:?}")]
+    InvalidUri { uri: String, why: String },
+    #[error("{0}")]
+    InvalidHeader(String),
+    #[error("{0}")]
+    Sdp(String),
+    #[error("{0}")]
+    ResourceExhausted(&'static str),
+    #[error("{0}")]
+    Media(String),
+    /// An argument outside its range; Python's `ValueError`.
+    #[error("{0}")]
+    BadValue(String),
+    #[error("not an identity: {0:?}")]
+    BadId(String),
+    #[error("no bridge with that identity")]
+    BridgeNotFound,
+    /// The peer refused an in-dialog request (hold, re-offer).
+    #[error("{status} {reason}")]
+    Refused { status: u16, reason: String },
+    /// The call ended while the operation waited for the peer.
+    #[error("the call ended: {0}")]
+    Ended(String),
+}

@@ -1,0 +1,106 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ringback_media_api::{Statistics, Token};
+use ringback_time::Wall;
+
+use crate::api::{BridgeId, Error, Session, SessionId, State};
+
+/// An INVITE that waits for a decision. `message` is the whole request, from which headers are read on first use.
+#[derive(Clone, Debug)]
+pub struct IncomingCall {
+    pub session: Arc<Session>,
+    pub from_name: Option<String>,
+    /// `None`: late offer.
+    pub sdp: Option<String>,
+    pub message: Bytes,
+    pub received_at: Wall,
+    pub source: SocketAddr,
+    /// "udp", "tcp", ...
+    pub transport: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaInfo {
+    pub local_sdp: Option<String>,
+    pub remote_sdp: Option<String>,
+    pub local_address: Option<SocketAddr>,
+    pub remote_address: Option<SocketAddr>,
+    /// Encoding name, as in SDP.
+    pub codec: Option<&'static str>,
+    pub sample_rate: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct BridgeInfo {
+    pub id: BridgeId,
+    pub name: Option<String>,
+    pub sessions: Vec<SessionId>,
+    pub talking: Vec<SessionId>,
+    pub locked: bool,
+    pub created_at: Wall,
+}
+
+/// The good end of a command.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Reply {
+    Unit,
+    Session(Arc<Session>),
+    Text(String),
+    Statistics(Option<Statistics>),
+    MediaInfo(Option<Box<MediaInfo>>),
+    Bridge(BridgeId),
+    BridgeInfo(Option<Box<BridgeInfo>>),
+    Bridges(Vec<BridgeInfo>),
+    SessionBridge(Option<BridgeId>),
+}
+
+/// What a program is told. Events of one session keep their order. Those that `Config::interest` leaves out are never made.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    Incoming(Box<IncomingCall>),
+    /// The INVITE of a call still undecided was cancelled or timed out: a pending `on_incoming_call` is cancelled.
+    IncomingOver {
+        session: Arc<Session>,
+    },
+    /// A 101-199 was received.
+    Progress {
+        session: Arc<Session>,
+        status: u16,
+        sdp: Option<String>,
+    },
+    Established {
+        session: Arc<Session>,
+        local_sdp: Option<String>,
+        remote_sdp: Option<String>,
+    },
+    /// Once for every session, after its last other event; lists and counters have changed before.
+    Ended {
+        session: Arc<Session>,
+    },
+    StateChanged {
+        session: Arc<Session>,
+        old: State,
+        new: State,
+    },
+    Dtmf {
+        session: Arc<Session>,
+        digit: char,
+        duration_ms: u32,
+    },
+    MediaQuality {
+        session: Arc<Session>,
+        statistics: Statistics,
+    },
+    MediaTimeout {
+        session: Arc<Session>,
+        silent_seconds: f64,
+    },
+    Completed {
+        token: Token,
+        result: Result<Reply, Error>,
+    },
+}

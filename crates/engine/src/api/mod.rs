@@ -1,0 +1,15 @@
+//! What the rooms above see: identities, commands, events, the shared view of a session.
+
+mod command;
+mod config;
+mod error;
+mod event;
+mod id;
+mod session;
+
+pub use command::{Command, Decision, DtmfMethod, HeaderList};
+pub use config::{Config, Interest, Limits, Origin};
+pub use error::Error;
+pub use event::{BridgeInfo, Event, IncomingCall, MediaInfo, Reply};
+pub use id::{BridgeId, SessionId};
+pub use session::{Direction, Directory, End, EndCause, Session, State, Stats};

@@ -1,0 +1,200 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{AudioPort, LegId};
+
+/// Carried by a command that is answered, and by its answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// An audio encoding on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Codec {
+    /// G.711 mu-law.
+    Pcmu,
+    /// G.711 A-law.
+    Pcma,
+}
+
+impl Codec {
+    /// The encoding name of the RTP registry, as SDP's `rtpmap` has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Codec::Pcmu => "PCMU",
+            Codec::Pcma => "PCMA",
+        }
+    }
+
+    /// RTP timestamp units a second.
+    pub const fn clock_rate(self) -> u32 {
+        match self {
+            Codec::Pcmu | Codec::Pcma => 8000,
+        }
+    }
+
+    /// Samples a second of the decoded audio (not the clock rate for G.722).
+    pub const fn sample_rate(self) -> u32 {
+        match self {
+            Codec::Pcmu | Codec::Pcma => 8000,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendFormat {
+    pub codec: Codec,
+    pub payload_type: u8,
+    /// Milliseconds of audio a packet, 10 to 60.
+    pub ptime_ms: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiveFormat {
+    pub codec: Codec,
+    pub payload_type: u8,
+}
+
+/// What offer and answer settled for a leg. A new one replaces the whole; what stays equal goes on without a gap (same SSRC,
+/// sequence numbers and timestamps).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LegConfig {
+    /// Where RTP goes, and the only source it is accepted from unless `symmetric`. `None`: neither way.
+    pub remote_rtp: Option<SocketAddr>,
+    pub remote_rtcp: Option<SocketAddr>,
+    pub send: Option<SendFormat>,
+    pub receive: Vec<ReceiveFormat>,
+    /// Payload type of telephone-event (8 kHz) towards the peer, where negotiated.
+    pub dtmf_send: Option<u8>,
+    /// Payload type of telephone-event as the peer sends it to us.
+    pub dtmf_receive: Option<u8>,
+    /// False while the direction attribute forbids (`a=recvonly` or `inactive` on our side): nothing is sent but RTCP.
+    pub may_send: bool,
+    pub may_receive: bool,
+    /// Learn the source from the packets: a short window, then locked.
+    pub symmetric: bool,
+    /// Raised by the engine whenever learning must start anew (re-offer, `establish_media_flow`).
+    pub latch_generation: u32,
+    /// CNAME of RTCP SDES, the same for all legs of a system.
+    pub cname: Arc<str>,
+}
+
+/// A continuous tone of one or more frequencies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tone {
+    /// Hz, each below half the codec's sample rate.
+    pub frequencies: Vec<f32>,
+    /// Level of the sum, dBm0.
+    pub level_dbm0: f32,
+    /// `None`: until stopped.
+    pub duration: Option<Duration>,
+}
+
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Command {
+    /// Brings the leg to life on the sockets of its [`crate::MediaPort`]. It sends (silence unless fed) as `config` allows.
+    Open {
+        leg: LegId,
+        config: Box<LegConfig>,
+    },
+    Configure {
+        leg: LegId,
+        config: Box<LegConfig>,
+    },
+    /// Ends the leg (RTCP BYE); answered by `Event::Closed` with the last statistics, after which its ports are free.
+    Close {
+        leg: LegId,
+    },
+    /// Connects two legs of one media thread: each hears the other. Relayed untouched where the codecs agree.
+    Bridge {
+        a: LegId,
+        b: LegId,
+    },
+    /// Ends whatever bridge the leg is in; both go back to silence or to what feeds them.
+    Unbridge {
+        leg: LegId,
+    },
+    /// Sends back what comes.
+    Echo {
+        leg: LegId,
+        on: bool,
+    },
+    /// Answered by `Event::PlayEnded { completed }`: when played to the end, or when replaced or stopped.
+    PlayTone {
+        leg: LegId,
+        tone: Tone,
+        token: Token,
+    },
+    StopPlaying {
+        leg: LegId,
+    },
+    /// RFC 4733 events, `,` pauses 1 s; answered by `Event::DtmfSent` after the last end packet. Digits are checked by the engine;
+    /// `duration_ms` is 40 to 8000.
+    SendDtmf {
+        leg: LegId,
+        digits: String,
+        duration_ms: u32,
+        gap_ms: u32,
+        token: Token,
+    },
+    /// Replaces what is sent by silence; packets go on.
+    Mute {
+        leg: LegId,
+        on: bool,
+    },
+    /// False: no RTP leaves (`stop_audio_transmission`). RTCP goes on.
+    Transmit {
+        leg: LegId,
+        on: bool,
+    },
+    /// Answered by `Event::Statistics`.
+    Statistics {
+        leg: LegId,
+        token: Token,
+    },
+    /// `Event::Quality` each `interval`; `None` ends it.
+    Monitor {
+        leg: LegId,
+        interval: Option<Duration>,
+    },
+    /// `Event::Silent` once when no RTP came for so long while it was due, and again each time after sound had returned.
+    WatchSilence {
+        leg: LegId,
+        after: Option<Duration>,
+    },
+    /// Both directions of the leg's audio go through `port` (which replaces an earlier one, closing it). While the port plays, its samples are
+    /// what the leg sends.
+    OpenAudio {
+        leg: LegId,
+        port: Arc<AudioPort>,
+    },
+    CloseAudio {
+        leg: LegId,
+    },
+}
+
+impl Command {
+    /// The leg, and so the media thread, that it is for.
+    pub fn leg(&self) -> LegId {
+        match self {
+            Command::Open { leg, .. }
+            | Command::Configure { leg, .. }
+            | Command::Close { leg }
+            | Command::Bridge { a: leg, .. }
+            | Command::Unbridge { leg }
+            | Command::Echo { leg, .. }
+            | Command::PlayTone { leg, .. }
+            | Command::StopPlaying { leg }
+            | Command::SendDtmf { leg, .. }
+            | Command::Mute { leg, .. }
+            | Command::Transmit { leg, .. }
+            | Command::Statistics { leg, .. }
+            | Command::Monitor { leg, .. }
+            | Command::WatchSilence { leg, .. }
+            | Command::OpenAudio { leg, .. }
+            | Command::CloseAudio { leg } => *leg,
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! All that the session engine and the media engine know of each other: the commands one gives, the events the other
+//! reports, and the sample queues between a leg and a program. `media` never sees SDP, and `engine` never links a codec.
+
+mod audio_port;
+mod command;
+mod event;
+mod leg;
+mod ports;
+
+pub use audio_port::{AudioPort, Playout};
+pub use command::{Codec, Command, LegConfig, ReceiveFormat, SendFormat, Token, Tone};
+pub use event::{Event, Quality, Statistics};
+pub use leg::LegId;
+pub use ports::{MediaPort, MediaPorts};

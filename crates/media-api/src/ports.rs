@@ -1,0 +1,23 @@
+use std::net::{IpAddr, SocketAddr};
+
+use ringback_time::Now;
+
+use crate::LegId;
+
+/// A pair of ports taken for a call: RTP on an even port, RTCP on the odd one above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaPort {
+    pub leg: LegId,
+    /// What the RTP socket is bound to; the address may be unspecified (0.0.0.0, [::]).
+    pub rtp: SocketAddr,
+}
+
+/// Hands out media ports at once, without a word to a media thread. `net` has a pool of sockets behind it, a test a counter.
+pub trait MediaPorts: Send {
+    /// A pair for a call whose media goes by `local` (which may be unspecified), or `None` when the range is used up.
+    /// `beside`: a leg that this one is likely to be connected with, and whose media thread it should share.
+    fn allocate(&mut self, now: Now, local: IpAddr, beside: Option<LegId>) -> Option<MediaPort>;
+
+    /// Gives back a pair for which no [`crate::Command::Open`] was issued. After an `Open`, [`crate::Command::Close`] does.
+    fn release(&mut self, now: Now, leg: LegId);
+}

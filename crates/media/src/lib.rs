@@ -1,0 +1,1 @@
+//! The media engine: legs, relay, playout, statistics; without I/O.

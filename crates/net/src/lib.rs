@@ -1,0 +1,1 @@
+//! Sockets, threads, clock and randomness: the only crate that does I/O.

@@ -1,0 +1,1 @@
+//! A seeded lossy link for tests.

@@ -1,0 +1,1 @@
+//! RTP, RTCP, telephone-events and reception statistics.

@@ -1,0 +1,1 @@
+//! SIP messages, headers, URIs and stream framing (RFC 3261).

@@ -1,0 +1,1 @@
+//! SIP transactions, dialogs and INVITE usages, without I/O.

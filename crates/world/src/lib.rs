@@ -1,0 +1,1 @@
+//! Several systems under one virtual clock.
