@@ -1,0 +1,81 @@
+# `make demo` and `make test` do all the set-up on a machine with Rust, Python 3.11+ and make. See CONTRIBUTING.md.
+
+PYTHON ?= $(firstword $(shell scripts/pythons) python3)
+VENV := .venv
+BIN := $(VENV)/bin
+NATIVE := $(shell find crates -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock pyproject.toml
+PACKAGE := $(shell find python stubs -name '*.py' -o -name '*.pyi' -o -name py.typed)
+SECONDS ?= 60
+
+.PHONY: help demo test check bench wheel fuzz build test-rust test-python test-examples test-interop fmt clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo     a PBX on this machine that calls itself, then waits for your phone"
+	@echo "make test     all tests: Rust, Python (each version found), examples, real peers"
+	@echo "make check    formatting, lints, types"
+	@echo "make bench    figures beside peers and the machine's own floor"
+	@echo "make wheel    dist/ringback-*.whl"
+	@echo "make fuzz SECONDS=60   each fuzz target for so long"
+
+$(VENV)/.tools: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install -q --group build --group test --group check numpy
+	@touch $@
+
+# The optimised extension, installed into .venv in place.
+$(VENV)/.built: $(VENV)/.tools $(NATIVE) $(PACKAGE)
+	@echo "building ringback (the first time takes a few minutes)"
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --quiet --extras cli
+	@touch $@
+
+build: $(VENV)/.built
+
+demo: build
+	@$(BIN)/python -m ringback demo $(ARGS)
+
+wheel: $(VENV)/.tools
+	@rm -f dist/ringback-*.whl
+	@$(BIN)/maturin build --release --quiet --out dist
+	@ls dist/ringback-*.whl
+
+test: test-rust test-python test-examples test-interop
+
+test-rust:
+	cargo test --quiet --locked
+
+test-python: wheel
+	scripts/test-wheel tests/python
+
+test-examples: build
+	scripts/test-examples $(BIN)/python
+
+test-interop: build
+	scripts/peers
+	$(BIN)/python -P -m pytest -q tests/interop
+
+fmt:
+	cargo fmt --all
+	$(BIN)/ruff format python tests examples benches
+	$(BIN)/ruff check --fix python tests examples benches
+
+check: build
+	cargo fmt --all --check
+	cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+	$(BIN)/ruff format --check python tests examples benches
+	$(BIN)/ruff check python tests examples benches
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/python -m mypy.stubtest ringback._ringback
+	$(BIN)/pyright --verifytypes ringback --ignoreexternal
+
+bench: build
+	$(BIN)/python benches/run.py $(ARGS)
+
+# libFuzzer needs a nightly compiler or RUSTC_BOOTSTRAP; the targets' bodies run in `make test` as well, over seeded mutations.
+fuzz:
+	scripts/fuzz $(SECONDS)
+
+clean:
+	rm -rf target dist .venv .venv-3.* fuzz/target
