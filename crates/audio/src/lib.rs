@@ -1,1 +1,24 @@
-//! G.711, resampling, mixing and tones.
+//! Audio arithmetic on slices of samples: G.711, resampling, tones, mixing and measuring.
+//!
+//! Everything here is a pure function or a small state machine: samples in, samples out. There is no notion of a call, a packet
+//! or time, and nothing allocates while it runs except where a caller's `Vec` grows. Samples are mono, 16 bit, linear.
+//!
+//! Levels are in dBm0: relative to the digital milliwatt of ITU-T G.711 §4, a sine of which full scale is +3.14 dBm0
+//! (see [`level_dbm0`]).
+
+mod g711;
+mod level;
+mod mix;
+mod resample;
+mod round;
+mod spectrum;
+mod tone;
+
+pub use g711::{
+    PCMA_SILENCE, PCMU_SILENCE, pcma_decode, pcma_encode, pcma_to_pcmu, pcmu_decode, pcmu_encode, pcmu_to_pcma,
+};
+pub use level::{FULL_SCALE_SINE_DBM0, amplitude, level_dbm0};
+pub use mix::mix_into;
+pub use resample::{Resampler, UnsupportedRate};
+pub use spectrum::{dominant_frequency, tone_level_dbm0};
+pub use tone::{MAX_FREQUENCIES, ToneError, ToneGenerator, dtmf_frequencies};

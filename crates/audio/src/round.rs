@@ -1,0 +1,32 @@
+//! Rounding to 16 bits.
+
+/// The nearest sample, saturating. Written without `floor` or `round`, which are library calls on plain x86-64.
+#[inline(always)]
+pub(crate) fn to_sample(value: f32) -> i16 {
+    // Above zero, truncation is rounding down; 32768.5 fits a float's 24 bits with room for the fraction that decides.
+    let shifted = value.clamp(-32_768.0, 32_767.0) + 32_768.5;
+    (shifted as i32 - 32_768) as i16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::to_sample;
+
+    #[test]
+    fn rounds_to_the_nearest_and_saturates() {
+        for (value, sample) in [
+            (0.0, 0),
+            (0.49, 0),
+            (0.51, 1),
+            (-0.49, 0),
+            (-0.51, -1),
+            (-1.0, -1),
+            (32_766.6, 32_767),
+            (40_000.0, 32_767),
+            (-32_768.0, -32_768),
+            (-1e9, -32_768),
+        ] {
+            assert_eq!(to_sample(value), sample, "{value}");
+        }
+    }
+}
