@@ -46,7 +46,7 @@ test-rust:
 	cargo test --quiet --locked
 
 test-python: wheel
-	scripts/test-wheel tests/python
+	scripts/test-wheel tests/python tests/lifecycle
 
 test-examples: build
 	scripts/test-examples $(BIN)/python
