@@ -1,0 +1,45 @@
+use std::borrow::Cow;
+
+use crate::{Direction, LocalCodec, MediaHost};
+
+/// What we want of a call's audio, and where we are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalMedia {
+    /// Where the peer is to send to.
+    pub address: MediaHost,
+    /// The RTP port; RTCP is one above.
+    pub port: u16,
+    /// By preference.
+    pub codecs: Vec<LocalCodec>,
+    /// Whether telephone-event (RFC 4733) is wanted.
+    pub dtmf: bool,
+    /// Milliseconds of audio a packet, 10 to 60, where the peer has no wish of its own.
+    pub ptime: u8,
+    /// What we want; what is settled can be less.
+    pub direction: Direction,
+    /// The number in `o=` that names the session.
+    pub session_id: u64,
+    /// The version of the first description; later ones follow `previous`.
+    pub version: u64,
+    /// The user in `o=`; anything that is not one word becomes `-`.
+    pub user: Cow<'static, str>,
+    /// The last description that we sent in this session, offer or answer, generated here. The new one goes on from it.
+    pub previous: Option<String>,
+}
+
+impl Default for LocalMedia {
+    fn default() -> Self {
+        LocalMedia {
+            address: MediaHost::default(),
+            port: 0,
+            codecs: vec![LocalCodec::pcmu(), LocalCodec::pcma()],
+            dtmf: true,
+            ptime: 20,
+            direction: Direction::SendRecv,
+            session_id: 1,
+            version: 1,
+            user: Cow::Borrowed("-"),
+            previous: None,
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What a pair of descriptions means for the media: the one place where it is worked out, for offerer and answerer alike.
+
+use std::net::SocketAddr;
+
+use crate::codec::Encoding;
+use crate::{AudioCodec, Description, Direction, LocalCodec, LocalMedia, Media, MediaHost, SdpError};
+
+/// What offer and answer settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Negotiated {
+    /// Our description: the answer that was made, or the offer that was answered.
+    pub local_sdp: String,
+    /// Where RTP goes. `None`: nowhere (the null address, no audio), or `remote_host` is a name still to be looked up.
+    pub remote_rtp: Option<SocketAddr>,
+    /// Where RTCP goes: `a=rtcp` (RFC 3605), else the port above RTP.
+    pub remote_rtcp: Option<SocketAddr>,
+    /// The peer's `c=` as it stands there. `None` where no audio was settled.
+    pub remote_host: Option<MediaHost>,
+    /// 0 where no audio was settled.
+    pub remote_port: u16,
+    /// What we send with, under the peer's payload type.
+    pub send: Option<AudioCodec>,
+    /// What may come, under our payload types.
+    pub receive: Vec<AudioCodec>,
+    /// Payload type of telephone-event towards the peer.
+    pub dtmf_send: Option<u8>,
+    /// Payload type of telephone-event towards us.
+    pub dtmf_receive: Option<u8>,
+    /// Milliseconds a packet that we send.
+    pub ptime_ms: u8,
+    /// What we may do.
+    pub direction: Direction,
+    /// What the peer may do, its null address considered.
+    pub remote_direction: Direction,
+    /// The peer does not want to hear us, though we would speak.
+    pub remote_held: bool,
+}
+
+/// Whose description is the answer, and so decides by its order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Local,
+    Remote,
+}
+
+/// The range that ptime is kept in.
+const PTIME: std::ops::RangeInclusive<u16> = 10..=60;
+
+/// Reads line `index` of both descriptions.
+pub(crate) fn settle(
+    local: &Description<'_>,
+    remote: &Description<'_>,
+    index: usize,
+    answer: Answer,
+    wishes: &LocalMedia,
+) -> Result<Negotiated, SdpError> {
+    let (Some(ours), Some(theirs)) = (local.media.get(index), remote.media.get(index)) else {
+        return Err(SdpError::NothingInCommon("no audio line"));
+    };
+    let host = usable_host(remote, theirs)?;
+    let deciding = match answer {
+        Answer::Local => ours,
+        Answer::Remote => theirs,
+    };
+    let mut send = None;
+    let mut receive: Vec<AudioCodec> = Vec::new();
+    for (_, encoding) in deciding.encodings() {
+        let Some(codec) = wishes.codecs.iter().find(|codec| codec.encoding().is(&encoding)) else { continue };
+        let (Some(there), Some(here)) = (theirs.payload_type_of(&encoding), ours.payload_type_of(&encoding)) else {
+            continue;
+        };
+        if receive.iter().any(|known| known.payload_type == here) {
+            continue;
+        }
+        send.get_or_insert_with(|| in_use(codec, there, theirs));
+        receive.push(in_use(codec, here, ours));
+    }
+    let Some(send) = send else {
+        return Err(SdpError::NothingInCommon("no codec that both have"));
+    };
+    let (dtmf_send, dtmf_receive) = telephone_event(ours, theirs, send.clock_rate).unzip();
+
+    let remote_direction = audible(remote.direction_of(theirs), host);
+    let wanted = local.direction_of(ours);
+    let remote_rtp = host.ip().filter(|ip| !ip.is_unspecified()).map(|ip| SocketAddr::new(ip, theirs.port()));
+    Ok(Negotiated {
+        local_sdp: local.to_string(),
+        remote_rtp,
+        remote_rtcp: remote_rtp.and_then(|rtp| rtcp_address(rtp, theirs)),
+        remote_host: Some(host.clone()),
+        remote_port: theirs.port(),
+        ptime_ms: ptime(theirs, wishes.ptime),
+        send: Some(send),
+        receive,
+        dtmf_send,
+        dtmf_receive,
+        direction: wanted.and(remote_direction.mirrored()),
+        remote_direction,
+        // As the offerer of `recvonly` or `inactive` we cannot tell: the answer may not say that it receives.
+        remote_held: !remote_direction.receives() && (answer == Answer::Local || wanted.sends()),
+    })
+}
+
+/// Both sides agreed on no audio at all, for now (RFC 3264 §5: no media lines; §8.2: switched off).
+pub(crate) fn nothing(local_sdp: String, wishes: &LocalMedia) -> Negotiated {
+    Negotiated {
+        local_sdp,
+        remote_rtp: None,
+        remote_rtcp: None,
+        remote_host: None,
+        remote_port: 0,
+        send: None,
+        receive: Vec::new(),
+        dtmf_send: None,
+        dtmf_receive: None,
+        ptime_ms: wishes.ptime,
+        direction: Direction::Inactive,
+        remote_direction: Direction::Inactive,
+        remote_held: false,
+    }
+}
+
+/// Where an active line is received, unless that is a multicast group.
+pub(crate) fn usable_host<'d>(
+    description: &'d Description<'_>,
+    media: &'d Media<'_>,
+) -> Result<&'d MediaHost, SdpError> {
+    let Some(host) = description.host_of(media) else {
+        let text = format!("m={} {} {}", media.kind(), media.port(), media.protocol());
+        return Err(SdpError::Syntax { line: media.line, why: "no c= line for it", text });
+    };
+    if host.is_multicast() {
+        return Err(SdpError::NothingInCommon("the address is a multicast group"));
+    }
+    Ok(host)
+}
+
+/// RFC 3264 §8.4: the null address means that nothing is to be sent there, whatever the attribute says.
+pub(crate) fn audible(direction: Direction, host: &MediaHost) -> Direction {
+    if host.is_null() { direction.and(Direction::SendOnly) } else { direction }
+}
+
+/// What the peer would like to get, in whole frames of 10 ms; else our own wish.
+pub(crate) fn ptime(theirs: &Media<'_>, ours: u8) -> u8 {
+    let wanted = theirs.ptime.unwrap_or_else(|| u16::from(ours));
+    let most = theirs.maxptime.unwrap_or(*PTIME.end());
+    let kept = wanted.min(most).clamp(*PTIME.start(), *PTIME.end());
+    // At most 60.
+    (kept / 10 * 10) as u8
+}
+
+/// The payload types of telephone-event there and here. RFC 4733 §2.1: at the clock rate of the audio; peers that have it only at
+/// 8000 beside a faster codec are common.
+fn telephone_event(ours: &Media<'_>, theirs: &Media<'_>, clock_rate: u32) -> Option<(u8, u8)> {
+    [clock_rate, 8000].into_iter().find_map(|clock_rate| {
+        let wanted = Encoding { name: crate::codec::TELEPHONE_EVENT, clock_rate, channels: 1 };
+        Some((theirs.payload_type_of(&wanted)?, ours.payload_type_of(&wanted)?))
+    })
+}
+
+fn in_use(codec: &LocalCodec, payload_type: u8, receiver: &Media<'_>) -> AudioCodec {
+    AudioCodec {
+        name: codec.name.clone(),
+        clock_rate: codec.clock_rate,
+        channels: codec.channels,
+        payload_type,
+        fmtp: receiver.fmtp(payload_type).map(str::to_owned),
+    }
+}
+
+fn rtcp_address(rtp: SocketAddr, media: &Media<'_>) -> Option<SocketAddr> {
+    match &media.rtcp {
+        Some((port, host)) => {
+            let ip = host.as_ref().and_then(MediaHost::ip).filter(|ip| !ip.is_unspecified()).unwrap_or(rtp.ip());
+            (*port != 0).then(|| SocketAddr::new(ip, *port))
+        }
+        None => rtp.port().checked_add(1).map(|port| SocketAddr::new(rtp.ip(), port)),
+    }
+}
