@@ -14,8 +14,8 @@ pub fn check_offer(offer: &str) -> Result<(), SdpError> {
     active.try_for_each(|media| has_address(&offer, media))
 }
 
-/// A program's own answer (RFC 3264 §6): a media line for each of the offer's, of the same kind and transport, with nothing that
-/// was not offered. At least one is switched on, unless the offer had none.
+/// A program's own answer (RFC 3264 §6): a media line for each of the offer's, of the same kind and transport, with a format and a
+/// direction that were offered. At least one is switched on, unless the offer had none.
 pub fn check_answer(offer: &str, answer: &str) -> Result<(), SdpError> {
     let offer = Description::parse(offer)?;
     let answer = Description::parse(answer)?;
@@ -62,10 +62,11 @@ fn check_line(
     if asked.mirrored().and(direction) != direction {
         return Err("the direction does not fit the offer's");
     }
-    if answered.formats().iter().all(|format| is_offered(format, offered, answered)) {
+    // RFC 3264 §6.1: one of the offer's formats at least; others that the answerer would receive may stand beside it.
+    if answered.formats().iter().any(|format| is_offered(format, offered, answered)) {
         Ok(())
     } else {
-        Err("a format that was not offered")
+        Err("no format that was offered")
     }
 }
 

@@ -19,7 +19,7 @@ pub fn redirected(own_sdp: &str, direction: Direction, version: u64) -> Result<S
         // Without any attribute a line is sendrecv already (RFC 8866 §6.7).
         if media.port() != 0 && silent && direction != Direction::SendRecv {
             if !out.ends_with('\n') {
-                out.push_str(ending);
+                out.push_str(if out.ends_with('\r') { "\n" } else { ending });
             }
             out.push_str("a=");
             out.push_str(direction.as_str());

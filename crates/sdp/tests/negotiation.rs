@@ -455,6 +455,12 @@ fn redirection_touches_direction_and_version_only() {
             "v=0\no=- 3 10 IN IP4 1.1.1.1\nm=audio 9 RTP/AVP 0\na=ptime:20\na=inactive\nm=video 0 RTP/AVP 31\n\
              m=audio 7 RTP/AVP 0\na=inactive\n",
         ),
+        // A last line that is cut short within its end.
+        (
+            "v=0\r\no=- 3 9 IN IP4 1.1.1.1\r\nm=audio 9 RTP/AVP 0\r",
+            Direction::SendOnly,
+            "v=0\r\no=- 3 10 IN IP4 1.1.1.1\r\nm=audio 9 RTP/AVP 0\r\na=sendonly\r\n",
+        ),
         // At session level.
         (
             "v=0\r\no=- 3 9 IN IP4 1.1.1.1\r\na=recvonly\r\nm=audio 9 RTP/AVP 0\r\nm=video 0 RTP/AVP 31\r\na=sendonly\r\n",
