@@ -1,0 +1,283 @@
+//! A playout buffer of fixed depth: packets in as they come, pieces out in the order of their timestamps.
+//!
+//! The cursor is the timestamp that plays next. The first packet puts it `depth` before itself, every piece that is taken moves it
+//! on, and what arrives behind it is late. So packets may be late by the depth before anything is heard of it.
+//!
+//! It finds its way back by itself: when nothing was there to play for [`Settings::idle_units`] the next packet sets the cursor
+//! anew (a pause of the sender, a path that became slower); a packet too far ahead or behind does it at once (the sender's timeline
+//! jumped, or so much is queued that the delay would be heard).
+//!
+//! Invariant: at most [`SLOTS`] packets are kept, each no longer than [`MAX_PAYLOAD`], whatever comes.
+
+use crate::sequence::distance32;
+
+/// Packets kept at most; a power of two.
+pub const SLOTS: usize = 64;
+/// Longer payloads are refused. No UDP packet on an Ethernet carries more.
+pub const MAX_PAYLOAD: usize = 1500;
+
+const NEVER: u64 = u64::MAX;
+
+/// All in timestamp units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a packet waits that comes when it should.
+    pub depth: u32,
+    /// More than this ahead of the cursor is skipped to.
+    pub most: u32,
+    /// Nothing to play for so long: the next packet begins anew.
+    pub idle_units: u32,
+    /// Behind the cursor by so much is no late packet but another timeline.
+    pub jump: u32,
+}
+
+impl Settings {
+    /// 60 ms of depth: three packets of 20 ms, which is more than the jitter of a wired path or a good wireless one, and with the
+    /// packet time itself well below the 150 ms one way that ITU-T G.114 finds transparent. 80 ms until idle, so that sound is back
+    /// within 200 ms of any upset (what was queued, the wait, the depth).
+    pub const fn for_clock_rate(clock_rate: u32) -> Self {
+        let ms = clock_rate / 1000;
+        Settings { depth: 60 * ms, most: 240 * ms, idle_units: 80 * ms, jump: 2000 * ms }
+    }
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    Stored,
+    /// Its time to play is over.
+    Late,
+    Duplicate,
+    /// Empty or longer than [`MAX_PAYLOAD`].
+    Refused,
+}
+
+/// The next piece to play.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next<'a> {
+    Packet {
+        /// As given to `push`.
+        format: u8,
+        payload: &'a [u8],
+        /// Units at its beginning that were played already, by a packet it overlaps.
+        skip: u32,
+    },
+    /// Nothing is there for so many units: lost, not yet come, or nothing is being sent.
+    Gap(u32),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Came after their time.
+    pub late: u64,
+    pub duplicate: u64,
+    /// Were overtaken, and came in time all the same.
+    pub reordered: u64,
+    /// Dropped in time, because too much was queued.
+    pub skipped: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct JitterBuffer {
+    settings: Settings,
+    slots: Box<[Slot]>,
+    /// Bit `i`: slot `i` holds a packet to play.
+    filled: u64,
+    cursor: u32,
+    /// The cursor means nothing: the next packet sets it.
+    idle: bool,
+    /// Units for which nothing was there to play.
+    empty_units: u32,
+    highest: u64,
+    counters: Counters,
+}
+
+/// Stands at its extended sequence number modulo [`SLOTS`], and keeps the number after it was played, to tell a duplicate.
+#[derive(Clone, Debug)]
+struct Slot {
+    extended: u64,
+    timestamp: u32,
+    units: u32,
+    format: u8,
+    payload: Vec<u8>,
+}
+
+impl JitterBuffer {
+    pub fn new(settings: Settings) -> Self {
+        let empty = Slot { extended: NEVER, timestamp: 0, units: 0, format: 0, payload: Vec::new() };
+        JitterBuffer {
+            settings,
+            slots: vec![empty; SLOTS].into(),
+            filled: 0,
+            cursor: 0,
+            idle: true,
+            empty_units: 0,
+            highest: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes a packet of `units`. `extended`: its sequence number over wraps. `format` is the caller's, given back with it.
+    pub fn push(&mut self, extended: u64, timestamp: u32, units: u32, format: u8, payload: &[u8]) -> Pushed {
+        if payload.is_empty() || payload.len() > MAX_PAYLOAD || units == 0 {
+            return Pushed::Refused;
+        }
+        let index = extended as usize % SLOTS;
+        if self.slots.get(index).is_some_and(|slot| slot.extended == extended) {
+            self.counters.duplicate += 1;
+            return Pushed::Duplicate;
+        }
+        if self.idle {
+            self.start_at(timestamp.wrapping_sub(self.settings.depth));
+        }
+        let ahead = distance32(timestamp.wrapping_add(units), self.cursor);
+        if ahead <= 0 {
+            if ahead.unsigned_abs() < self.settings.jump {
+                self.counters.late += 1;
+                self.remember(index, extended);
+                return Pushed::Late;
+            }
+            self.drop_all();
+            self.start_at(timestamp.wrapping_sub(self.settings.depth));
+        } else if ahead.unsigned_abs() > self.settings.most.max(self.settings.depth + units) {
+            self.skip_to(timestamp.wrapping_sub(self.settings.depth));
+        }
+        if extended < self.highest {
+            self.counters.reordered += 1;
+        }
+        self.highest = self.highest.max(extended);
+        self.empty_units = 0;
+        let bit = 1 << index;
+        if self.filled & bit != 0 {
+            self.counters.skipped += 1;
+        }
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.extended = extended;
+            slot.timestamp = timestamp;
+            slot.units = units;
+            slot.format = format;
+            slot.payload.clear();
+            slot.payload.extend_from_slice(payload);
+            self.filled |= bit;
+        }
+        Pushed::Stored
+    }
+
+    /// The next piece, at most `want` units of gap or one whole packet, and moves on by it. The caller keeps what it did not need.
+    pub fn next(&mut self, want: u32) -> Next<'_> {
+        if self.idle {
+            return Next::Gap(want);
+        }
+        let Some((index, ahead)) = self.earliest() else {
+            self.cursor = self.cursor.wrapping_add(want);
+            self.empty_units = self.empty_units.saturating_add(want);
+            self.idle = self.empty_units >= self.settings.idle_units;
+            return Next::Gap(want);
+        };
+        if ahead > 0 {
+            let gap = ahead.unsigned_abs().min(want);
+            self.cursor = self.cursor.wrapping_add(gap);
+            return Next::Gap(gap);
+        }
+        self.filled &= !(1 << index);
+        match self.slots.get(index) {
+            Some(slot) => {
+                let skip = ahead.unsigned_abs();
+                self.cursor = slot.timestamp.wrapping_add(slot.units);
+                Next::Packet { format: slot.format, payload: &slot.payload, skip }
+            }
+            None => Next::Gap(want),
+        }
+    }
+
+    /// The stream was replaced by another: nothing of it is played any more.
+    pub fn reset(&mut self) {
+        self.drop_all();
+        self.idle = true;
+        self.highest = 0;
+        for slot in &mut self.slots {
+            slot.extended = NEVER;
+        }
+    }
+
+    /// Plays from `timestamp` on, whatever comes.
+    pub fn start_at(&mut self, timestamp: u32) {
+        self.cursor = timestamp;
+        self.idle = false;
+        self.empty_units = 0;
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Packets that wait to be played.
+    pub fn len(&self) -> usize {
+        self.filled.count_ones() as usize
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
+    pub fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    /// The filled slot with the lowest timestamp, and how far that is ahead of the cursor. What is wholly behind is dropped.
+    fn earliest(&mut self) -> Option<(usize, i32)> {
+        let mut best: Option<(usize, i32)> = None;
+        let mut bits = self.filled;
+        while bits != 0 {
+            let index = bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            let Some(slot) = self.slots.get(index) else { continue };
+            let ahead = distance32(slot.timestamp, self.cursor);
+            if ahead < 0 && ahead.unsigned_abs() >= slot.units {
+                self.filled &= !(1 << index);
+                self.counters.skipped += 1;
+            } else if best.is_none_or(|(_, least)| ahead < least) {
+                best = Some((index, ahead));
+            }
+        }
+        best
+    }
+
+    fn skip_to(&mut self, timestamp: u32) {
+        self.start_at(timestamp);
+        // Drops what is behind it, and counts that.
+        self.earliest();
+        // What is now beyond the horizon was on another timeline.
+        let mut bits = self.filled;
+        while bits != 0 {
+            let index = bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            let far = self.slots.get(index).is_none_or(|slot| {
+                distance32(slot.timestamp, timestamp).unsigned_abs() > self.settings.most + self.settings.jump
+            });
+            if far {
+                self.filled &= !(1 << index);
+                self.counters.skipped += 1;
+            }
+        }
+    }
+
+    fn drop_all(&mut self) {
+        self.counters.skipped += u64::from(self.filled.count_ones());
+        self.filled = 0;
+        self.empty_units = 0;
+    }
+
+    /// Notes that a packet came, though it is not kept. The slot's own packet, if it waits, goes first.
+    fn remember(&mut self, index: usize, extended: u64) {
+        if self.filled & (1 << index) == 0
+            && let Some(slot) = self.slots.get_mut(index)
+        {
+            slot.extended = extended;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+use std::time::Duration;
+
+use super::*;
+
+const SSRC: u32 = 0xdead_beef;
+
+fn feed(state: &mut ReceiverState, numbers: impl IntoIterator<Item = u16>) -> Vec<Arrival> {
+    numbers.into_iter().map(|n| state.packet(SSRC, n)).collect()
+}
+
+#[test]
+fn the_first_packet_of_a_negotiated_source_is_believed() {
+    let mut state = ReceiverState::new();
+    assert_eq!(feed(&mut state, [7]), [Arrival::First(FIRST_CYCLE + 7)]);
+    assert_eq!((state.expected(), state.unique(), state.lost()), (1, 1, 0));
+}
+
+#[test]
+fn numbers_are_extended_over_wraps_and_reordering_across_one() {
+    let mut state = ReceiverState::new();
+    let base = FIRST_CYCLE + 0xfffe;
+    assert_eq!(
+        feed(&mut state, [0xfffe, 0, 0xffff, 1]),
+        [Arrival::First(base), Arrival::New(base + 2), Arrival::New(base + 1), Arrival::New(base + 3)]
+    );
+    assert_eq!(state.lost(), 0);
+    let report = state.report().unwrap();
+    assert_eq!(report.extended_highest, 0x1_0001);
+    assert_eq!(report.cumulative_lost, 0);
+    for n in 2..200_000_u32 {
+        state.packet(SSRC, n as u16);
+    }
+    assert_eq!(state.report().unwrap().extended_highest, 0x1_0000 + 199_999);
+    assert_eq!(state.lost(), 0);
+}
+
+#[test]
+fn loss_is_counted_and_duplicates_do_not_hide_it() {
+    let mut state = ReceiverState::new();
+    feed(&mut state, (0..10).filter(|n| n % 5 != 3));
+    assert_eq!(state.lost(), 2);
+    assert_eq!(feed(&mut state, [9, 7, 0]), [Arrival::Duplicate; 3]);
+    assert_eq!((state.expected(), state.unique(), state.lost()), (10, 8, 2));
+    // RFC 3550 A.3 counts repeated packets as received, so the report shows less than was lost.
+    assert_eq!(state.report().unwrap().cumulative_lost, -1);
+}
+
+#[test]
+fn the_fraction_is_of_the_interval() {
+    let mut state = ReceiverState::new();
+    feed(&mut state, 0..100);
+    assert_eq!(state.report().unwrap().fraction_lost, 0);
+    feed(&mut state, (100..200).filter(|n| n % 4 != 0 || *n == 196));
+    assert_eq!(state.report().unwrap(), Reception { fraction_lost: 61, cumulative_lost: 24, extended_highest: 199 });
+    assert_eq!(state.report().unwrap().fraction_lost, 0, "nothing was expected since");
+}
+
+#[test]
+fn an_overtaken_packet_from_before_the_first_is_no_negative_loss() {
+    let mut state = ReceiverState::new();
+    feed(&mut state, [5, 4, 6]);
+    assert_eq!((state.expected(), state.unique()), (3, 3));
+}
+
+#[test]
+fn a_jump_is_believed_at_the_second_packet_in_a_row() {
+    let mut state = ReceiverState::new();
+    feed(&mut state, 0..10);
+    assert_eq!(
+        feed(&mut state, [30_000, 10, 40_000, 40_001, 40_002]),
+        [
+            Arrival::Ignored,
+            Arrival::New(FIRST_CYCLE + 10),
+            Arrival::Ignored,
+            Arrival::First(FIRST_CYCLE + 40_001),
+            Arrival::New(FIRST_CYCLE + 40_002)
+        ]
+    );
+    assert_eq!((state.expected(), state.lost()), (13, 0), "the streams add up");
+}
+
+#[test]
+fn a_gap_below_the_dropout_limit_is_loss() {
+    let mut state = ReceiverState::new();
+    feed(&mut state, [0, 2999]);
+    assert_eq!(state.lost(), 2998);
+    assert_eq!(feed(&mut state, [2998, 2900]), [Arrival::New(FIRST_CYCLE + 2998), Arrival::New(FIRST_CYCLE + 2900)]);
+    assert_eq!(state.lost(), 2996);
+}
+
+#[test]
+fn a_new_ssrc_takes_over_at_once_and_stragglers_of_the_old_are_ignored() {
+    let mut state = ReceiverState::new();
+    feed(&mut state, 0..10);
+    assert_eq!(state.packet(1, 500), Arrival::First(FIRST_CYCLE + 500));
+    assert_eq!(state.packet(SSRC, 10), Arrival::Ignored);
+    assert_eq!(state.packet(1, 501), Arrival::New(FIRST_CYCLE + 501));
+    assert_eq!(state.packet(SSRC, 11), Arrival::Ignored);
+    assert_eq!(state.ssrc(), Some(1));
+    assert_eq!((state.expected(), state.lost()), (12, 0));
+    // It comes back for good.
+    assert_eq!(state.packet(SSRC, 12), Arrival::Ignored);
+    assert_eq!(state.packet(SSRC, 13), Arrival::First(FIRST_CYCLE + 13));
+}
+
+#[test]
+fn jitter_follows_the_appendix() {
+    // RFC 3550 A.8 in its own integer arithmetic, in timestamp units.
+    let mut state = ReceiverState::new();
+    let (mut transit, mut jitter) = (0_i64, 0_i64);
+    for (n, late_ms) in [0_u64, 3, 0, 12, 5, 0, 0, 30, 2, 2, 7, 1].into_iter().cycle().take(500).enumerate() {
+        let arrival = Mono::from_nanos(0) + Duration::from_millis(n as u64 * 20 + late_ms);
+        let timestamp = 0xffff_ff00_u32.wrapping_add(n as u32 * 160);
+        state.timing(timestamp, 8000, arrival);
+        let now = (n as u64 * 160 + late_ms * 8) as i64 - n as i64 * 160;
+        if n > 0 {
+            jitter += (now - transit).abs() - ((jitter + 8) >> 4);
+        }
+        transit = now;
+    }
+    let reference = (jitter >> 4) as u32;
+    assert!(reference > 50);
+    assert!(state.jitter_units(8000).abs_diff(reference) <= 1, "{} against {reference}", state.jitter_units(8000));
+}
+
+#[test]
+fn a_new_timeline_is_not_jitter() {
+    let mut state = ReceiverState::new();
+    for n in 0..50_u64 {
+        let timestamp = if n < 25 { n as u32 * 160 } else { 0x8000_0000 + n as u32 * 160 };
+        state.timing(timestamp, 8000, Mono::from_nanos(n * 20_000_000));
+    }
+    assert_eq!(state.jitter_nanos(), 0);
+}

@@ -1,0 +1,55 @@
+use std::time::Duration;
+
+use ringback_time::Mono;
+
+use super::ReportBlock;
+
+/// Reports remembered: the peer answers the latest it has, and may be a few behind.
+const REMEMBERED: usize = 4;
+/// No path takes longer; a block that says so is wrong.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Round trip from our sender reports and the blocks that answer them (RFC 3550 §6.4.1, LSR and DLSR).
+///
+/// The block names our report by its NTP time, and the time passed is taken from the monotonic clock, so that neither a stepped
+/// wall clock nor an invented LSR makes a figure.
+#[derive(Clone, Debug, Default)]
+pub struct RoundTrip {
+    sent: [(u32, Mono); REMEMBERED],
+    next: usize,
+    last: Option<Duration>,
+}
+
+impl RoundTrip {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A sender report left at `now`, saying `ntp`.
+    pub fn sent(&mut self, ntp: u64, now: Mono) {
+        if let Some(slot) = self.sent.get_mut(self.next % REMEMBERED) {
+            *slot = ((ntp >> 16) as u32, now);
+        }
+        self.next = self.next.wrapping_add(1);
+    }
+
+    /// A block about our stream came.
+    pub fn received(&mut self, block: &ReportBlock, now: Mono) {
+        // RFC 3550 §6.4.1: LSR is zero where no sender report was received.
+        if block.last_sr == 0 {
+            return;
+        }
+        let Some((_, sent)) = self.sent.iter().find(|(ntp, _)| *ntp == block.last_sr) else { return };
+        let held = Duration::from_nanos((u64::from(block.delay_since_last_sr) * 1_000_000_000) >> 16);
+        // The peer may round its delay up by as much as it has resolution; then the path is as good as nothing.
+        let trip = now.since(*sent).saturating_sub(held);
+        if trip <= LONGEST {
+            self.last = Some(trip);
+        }
+    }
+
+    /// The latest measurement.
+    pub fn latest(&self) -> Option<Duration> {
+        self.last
+    }
+}
