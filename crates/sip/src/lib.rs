@@ -13,6 +13,8 @@ mod builder;
 mod cseq;
 mod error;
 mod framer;
+#[doc(hidden)]
+pub mod fuzz;
 mod grammar;
 mod headers;
 mod host;

@@ -63,6 +63,13 @@ impl Params {
         Ok(Params { text: out })
     }
 
+    /// What can be read before the first fault.
+    pub(crate) fn salvage(text: &str) -> Params {
+        let mut out = String::with_capacity(text.len());
+        let _ = scan(text, |name, value| push(&mut out, name, value));
+        Params { text: out }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }

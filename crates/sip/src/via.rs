@@ -157,15 +157,11 @@ impl Via {
     /// (RFC 4475 §3.1.2.1).
     pub fn salvage(text: &str) -> Option<Via> {
         let scanned = scan(text).ok()?;
-        let mut params = Params::default();
-        let _ = params::scan(scanned.params, |name, value| {
-            params.set(name, value);
-        });
         Some(Via {
             transport: ViaTransport::parse(scanned.transport),
             host: scanned.host.to_owned(),
             port: scanned.port,
-            params,
+            params: Params::salvage(scanned.params),
         })
     }
 

@@ -217,7 +217,7 @@ fn scan_status_line(line: &str) -> Result<StartLine, ParseError> {
         return Err(ParseError::new(ErrorKind::Version, "Version Not Supported"));
     }
     let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
-    if code.len() != 3 {
+    if code.len() != 3 || reason.bytes().any(|b| (b < b' ' && b != b'\t') || b == 0x7f) {
         return Err(malformed());
     }
     let status = grammar::decimal(code.as_bytes(), 699).and_then(|code| StatusCode::new(code as u16));

@@ -13,10 +13,10 @@ impl Message {
         self.headers().get_kind(kind).ok_or_else(|| HeaderError::missing(&name))
     }
 
-    /// The first value of the first Via line.
+    /// The topmost Via value.
     pub fn top_via(&self) -> Result<Via, HeaderError> {
-        let line = self.required(Kind::Via, HeaderName::Via)?;
-        let value = grammar::Commas::new(line).next().unwrap_or("");
+        let name = &HeaderName::Via;
+        let value = self.headers().values(name).next().ok_or_else(|| HeaderError::missing(name))?;
         Via::parse(value).map_err(|_| HeaderError::malformed(&HeaderName::Via))
     }
 
