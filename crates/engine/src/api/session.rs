@@ -278,6 +278,10 @@ impl Directory {
     pub(crate) fn forget(&self, now: Mono) {
         self.inner.lock().forget(now);
     }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        !self.inner.lock().order.is_empty()
+    }
 }
 
 impl Inner {

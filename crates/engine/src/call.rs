@@ -1,0 +1,165 @@
+//! The engine's own side of a session: what the shared view ([`crate::api::Session`]) does not show.
+
+use std::sync::Arc;
+
+use ringback_media_api::Token;
+use ringback_sip::{Message, StatusCode, Uri};
+use ringback_time::Now;
+use ringback_ua::CallKey;
+use smallvec::SmallVec;
+
+use crate::api::{BridgeId, EndCause, Session};
+use crate::digits::Digits;
+use crate::forward::Forward;
+use crate::limits::Bucket;
+use crate::media_flow::Media;
+use crate::outgoing::Outgoing;
+use crate::reinvite::Reinvite;
+use crate::timers::Timers;
+
+/// A call's place in the table. Valid while the call is there: whoever keeps one is told when the call ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key(u32);
+
+impl Key {
+    pub(crate) const fn new(index: usize) -> Self {
+        // The table is bounded by `Config::max_sessions`, far below.
+        Key(index as u32)
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Where a call is, finer than its public state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Incoming, and nothing is decided.
+    Undecided,
+    /// Incoming, `Defer` or `Progress` was decided: another decision follows.
+    Deferred,
+    /// Incoming, and its targets ring.
+    Forwarding,
+    /// Outgoing, and nothing was sent.
+    Prepared,
+    /// Outgoing, the INVITE is to be sent as soon as our own address is known.
+    Locating,
+    /// Outgoing, the INVITE is out.
+    Calling,
+    /// Incoming, answered with an offer: the answer is due in the ACK.
+    AwaitingAck,
+    /// Answered.
+    Confirmed,
+}
+
+impl Stage {
+    /// Incoming and open to a decision.
+    pub(crate) const fn is_decidable(self) -> bool {
+        matches!(self, Stage::Undecided | Stage::Deferred)
+    }
+
+    pub(crate) const fn is_answered(self) -> bool {
+        matches!(self, Stage::AwaitingAck | Stage::Confirmed)
+    }
+}
+
+/// How a call hangs together with another.
+#[derive(Debug)]
+pub(crate) enum Link {
+    None,
+    /// This one is forwarded; its targets ring.
+    Caller(Box<Forward>),
+    /// This one was placed for the call with that key, which waits for it.
+    Target(Key),
+    /// Both are answered: the end of one ends the other.
+    Peer(Key),
+}
+
+/// A command that waits for the media engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MediaReply {
+    Played,
+    Statistics,
+}
+
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) session: Arc<Session>,
+    pub(crate) stage: Stage,
+    /// `None` before the INVITE of an outgoing call.
+    pub(crate) ua: Option<CallKey>,
+    /// What an outgoing call still has to send.
+    pub(crate) outgoing: Option<Box<Outgoing>>,
+    /// The INVITE of an incoming call, until it is decided.
+    pub(crate) request: Option<Message>,
+    pub(crate) media: Media,
+    pub(crate) timers: Timers,
+    pub(crate) link: Link,
+    /// The Request-URI that a forwarded call came with, to know it again.
+    pub(crate) forwarded_from: Option<Uri>,
+    pub(crate) bridge: Option<BridgeId>,
+    /// The re-INVITE of ours that is under way.
+    pub(crate) reinvite: Option<Reinvite>,
+    pub(crate) digits: Digits,
+    pub(crate) waiting: SmallVec<[(Token, MediaReply); 2]>,
+    /// Bound on `Event::Progress` and `Event::Dtmf`.
+    pub(crate) progress_bucket: Bucket,
+    pub(crate) dtmf_bucket: Bucket,
+    /// The provisional response last sent, for its repetition.
+    pub(crate) provisional: u16,
+    /// The INVITE's own `Expires` is what `Timer::Decide` waits for.
+    pub(crate) expires: bool,
+}
+
+impl Call {
+    pub(crate) fn new(now: Now, session: Arc<Session>, stage: Stage, media: Media) -> Self {
+        Call {
+            session,
+            stage,
+            ua: None,
+            outgoing: None,
+            request: None,
+            media,
+            timers: Timers::default(),
+            link: Link::None,
+            forwarded_from: None,
+            bridge: None,
+            reinvite: None,
+            digits: Digits::default(),
+            waiting: SmallVec::new(),
+            progress_bucket: Bucket::new(now.mono),
+            dtmf_bucket: Bucket::new(now.mono),
+            provisional: 0,
+            expires: false,
+        }
+    }
+}
+
+/// How a call ends, as told to `Engine::finish`.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) change: crate::states::Change,
+    pub(crate) reason: String,
+    pub(crate) cause: EndCause,
+    /// What the protocol still has to say.
+    pub(crate) wire: Wire,
+    /// A pending `on_incoming_call` is to be cancelled.
+    pub(crate) over: bool,
+}
+
+/// The message that ends a call.
+#[derive(Debug)]
+pub(crate) enum Wire {
+    /// The peer or the network ended it.
+    Nothing,
+    /// CANCEL, BYE or a final response, whichever the stage needs.
+    HangUp {
+        /// The value of a Reason header (RFC 3326).
+        reason: Option<String>,
+        /// Final response to an unanswered incoming call.
+        status: StatusCode,
+        phrase: Option<String>,
+        headers: Vec<(String, String)>,
+    },
+}

@@ -1,0 +1,286 @@
+//! The end of a call: the one place where a session becomes final. In this order: out of the tables, final for every reader, out of
+//! lists and counters, said to the peer, media released, waiting commands answered, events made, and then the calls that hang
+//! together with it.
+
+use std::sync::Arc;
+
+use ringback_sip::StatusCode;
+use ringback_time::Now;
+use ringback_ua::{CancelReason, Reply as Answer};
+
+use crate::api::{End, EndCause, Error, Event, Reply};
+use crate::call::{Call, Ending, Key, Link, MediaReply, Stage, Wire};
+use crate::engine::Engine;
+use crate::states::{self, Change};
+
+impl Ending {
+    /// Refused with a final response, by us.
+    pub(crate) fn refused(status: StatusCode, phrase: Option<String>, headers: Vec<(String, String)>) -> Ending {
+        let reason = phrase.clone().unwrap_or_else(|| status.reason().to_owned());
+        Ending {
+            change: Change::Reject,
+            reason: rejected(status.as_u16(), &reason),
+            cause: EndCause::Rejected { status: status.as_u16(), reason, targets: Vec::new() },
+            wire: Wire::HangUp { reason: None, status, phrase, headers },
+            over: false,
+        }
+    }
+
+    /// Given up by us before an answer of the peer.
+    pub(crate) fn cancelled(reason: impl Into<String>) -> Ending {
+        Ending {
+            change: Change::Cancel,
+            reason: reason.into(),
+            cause: EndCause::Cancelled,
+            wire: Wire::hang_up(None),
+            over: false,
+        }
+    }
+
+    /// An answered call, ended by us.
+    pub(crate) fn hung_up(reason: impl Into<String>) -> Ending {
+        Ending {
+            change: Change::Terminate,
+            reason: reason.into(),
+            cause: EndCause::Normal,
+            wire: Wire::hang_up(None),
+            over: false,
+        }
+    }
+
+    /// Failed; what is left of the call is told so.
+    pub(crate) fn failed(status: Option<u16>, cause: impl Into<String>) -> Ending {
+        let cause = cause.into();
+        Ending {
+            change: Change::Fail,
+            reason: format!("failed: {cause}"),
+            cause: EndCause::Failed { status, cause },
+            wire: Wire::HangUp {
+                reason: None,
+                status: StatusCode::SERVER_INTERNAL_ERROR,
+                phrase: None,
+                headers: Vec::new(),
+            },
+            over: true,
+        }
+    }
+
+    /// The same, where nothing is left to be said.
+    pub(crate) fn silent(self) -> Ending {
+        Ending { wire: Wire::Nothing, ..self }
+    }
+
+    pub(crate) fn over(self, over: bool) -> Ending {
+        Ending { over, ..self }
+    }
+}
+
+impl Wire {
+    pub(crate) fn hang_up(reason: Option<String>) -> Wire {
+        Wire::HangUp { reason, status: StatusCode::DECLINE, phrase: None, headers: Vec::new() }
+    }
+}
+
+/// How `end_reason` names a final response.
+pub(crate) fn rejected(status: u16, reason: &str) -> String {
+    if reason.is_empty() { format!("rejected {status}") } else { format!("rejected {status} {reason}") }
+}
+
+/// RFC 3326: why we end a call that nobody refuses.
+fn reason_header(text: &str) -> String {
+    let mut header = String::with_capacity(text.len() + 24);
+    header.push_str("Q.850;cause=16;text=\"");
+    for c in text.chars() {
+        if matches!(c, '"' | '\\') {
+            header.push('\\');
+        }
+        header.push(c);
+    }
+    header.push('"');
+    header
+}
+
+impl Engine {
+    /// Ends a call, once; nothing where it is gone already.
+    pub(crate) fn finish(&mut self, now: Now, key: Key, ending: Ending) {
+        let Some(mut call) = self.calls.try_remove(key.index()) else { return };
+        let Ending { change, reason, cause, wire, over } = ending;
+        self.timers.clear_all(key, &mut call.timers);
+        if let Some(ua) = call.ua {
+            self.by_ua.remove(&ua);
+        }
+        if !self.forwarded.is_empty() {
+            self.forwarded.remove(&call.session.call_id);
+        }
+        self.forget_location(key);
+
+        let old = call.session.state();
+        let new = states::last(old, change);
+        call.session.finish(new, End { reason, cause, at: now.wall });
+        self.retire(now, call.session.id);
+        let reason = call.session.end().map_or("", |end| end.reason.as_str());
+        tracing::debug!(
+            target: "ringback.session", call_id = %call.session.call_id, session = %call.session.id, "{old} -> {new}: {reason}"
+        );
+
+        self.say_goodbye(now, &call, wire);
+        self.leave_bridge(key, &mut call);
+        self.close_media(now, &mut call.media);
+        self.answer_waiting(&mut call);
+        self.report_end(&call, old, over);
+        self.end_linked(now, key, call);
+    }
+
+    fn say_goodbye(&mut self, now: Now, call: &Call, wire: Wire) {
+        let Some(ua) = call.ua else { return };
+        if let Wire::HangUp { reason, status, phrase, headers } = wire {
+            match call.stage {
+                Stage::Undecided | Stage::Deferred | Stage::Forwarding => {
+                    let answer = Answer { status, reason: phrase, headers, body: None };
+                    if let Err(error) = self.ua.respond(now, ua, answer) {
+                        tracing::warn!(target: "ringback.session", call_id = %call.session.call_id, "no final response: {error}");
+                    }
+                }
+                Stage::Prepared | Stage::Locating => {}
+                Stage::Calling => {
+                    self.ua.cancel(now, ua, reason.map(CancelReason));
+                }
+                Stage::AwaitingAck | Stage::Confirmed => {
+                    self.ua.bye(now, ua, reason);
+                }
+            }
+        }
+        self.ua.drop_call(now, ua);
+    }
+
+    /// Every command that waited for this call is answered now.
+    fn answer_waiting(&mut self, call: &mut Call) {
+        let ended = || Error::Ended(call.session.end().map_or_else(String::new, |end| end.reason.clone()));
+        let mut tokens: Vec<(ringback_media_api::Token, Result<Reply, Error>)> = Vec::new();
+        if let Some(reinvite) = call.reinvite.take() {
+            tokens.push((reinvite.token, Err(ended())));
+        }
+        if let Some(outgoing) = call.outgoing.as_mut() {
+            tokens.extend(outgoing.offers.drain(..).map(|token| (token, Err(ended()))));
+        }
+        tokens.extend(call.digits.drain().map(|token| (token, Err(ended()))));
+        for (token, wait) in call.waiting.drain(..) {
+            tokens.push((
+                token,
+                match wait {
+                    MediaReply::Played => Err(ended()),
+                    MediaReply::Statistics => Ok(Reply::Statistics(None)),
+                },
+            ));
+        }
+        for (token, result) in tokens {
+            self.complete(token, result);
+        }
+    }
+
+    fn report_end(&mut self, call: &Call, old: crate::api::State, over: bool) {
+        let session = &call.session;
+        if over && call.stage.is_decidable() && self.config.origin == crate::api::Origin::Ask {
+            self.emit(Event::IncomingOver { session: Arc::clone(session) });
+        }
+        if self.config.interest.state_changed {
+            self.emit(Event::StateChanged { session: Arc::clone(session), old, new: session.state() });
+        }
+        if self.config.interest.ended || session.is_watched() {
+            self.emit(Event::Ended { session: Arc::clone(session) });
+        }
+    }
+
+    /// What hangs together with an ended call follows it.
+    fn end_linked(&mut self, now: Now, key: Key, mut call: Box<Call>) {
+        match std::mem::replace(&mut call.link, Link::None) {
+            Link::None => {}
+            Link::Caller(forward) => {
+                for leg in forward.legs {
+                    self.unlink(leg);
+                    self.finish(now, leg, Ending::cancelled("cancelled"));
+                }
+            }
+            Link::Target(caller) => self.target_ended(now, caller, key, &call),
+            Link::Peer(other) => {
+                self.unlink(other);
+                let reason = match call.session.end().map(|end| end.reason.as_str()) {
+                    Some("timeout") => "timeout",
+                    _ => "hangup",
+                };
+                self.finish(now, other, Ending::hung_up(reason));
+            }
+        }
+    }
+
+    pub(crate) fn unlink(&mut self, key: Key) {
+        if let Some(call) = self.calls.get_mut(key.index()) {
+            call.link = Link::None;
+        }
+    }
+
+    /// A step of a live call through the table of states.
+    pub(crate) fn change(&mut self, key: Key, change: Change) {
+        let Some(call) = self.calls.get(key.index()) else { return };
+        let old = call.session.state();
+        let Some(new) = states::next(old, change) else {
+            tracing::error!(target: "ringback.session", call_id = %call.session.call_id, "{change:?} does not fit a call that is {old}");
+            return;
+        };
+        if old == new {
+            return;
+        }
+        call.session.set_state(new);
+        tracing::debug!(target: "ringback.session", call_id = %call.session.call_id, session = %call.session.id, "{old} -> {new}");
+        if self.config.interest.state_changed {
+            let session = Arc::clone(&call.session);
+            self.emit(Event::StateChanged { session, old, new });
+        }
+    }
+
+    /// Ends the call in whose work a panic was caught.
+    pub(crate) fn fail_inside(&mut self, now: Now, key: Key) {
+        self.finish(now, key, Ending::failed(Some(500), "internal error"));
+    }
+
+    /// The last resort after a second panic: the call leaves the tables without a word.
+    pub(crate) fn tear_out(&mut self, now: Now, key: Key) {
+        let Some(mut call) = self.calls.try_remove(key.index()) else { return };
+        self.timers.clear_all(key, &mut call.timers);
+        self.by_ua.retain(|_, other| *other != key);
+        self.legs.retain(|_, other| *other != key);
+        self.forwarded.retain(|_, other| *other != key);
+        let cause = EndCause::Failed { status: Some(500), cause: "internal error".into() };
+        let old = call.session.state();
+        call.session
+            .finish(crate::api::State::Failed, End { reason: "failed: internal error".into(), cause, at: now.wall });
+        self.retire(now, call.session.id);
+        self.answer_waiting(&mut call);
+        self.report_end(&call, old, true);
+    }
+
+    /// `Timer::Life`: the longest life of a call is over.
+    pub(crate) fn lived(&mut self, now: Now, key: Key) {
+        self.finish(now, key, Ending::hung_up("timeout"));
+    }
+
+    /// `Command::Hangup`. The reason, where the program gives one, is `end_reason` and goes into a Reason header (RFC 3326); for an
+    /// incoming call that is not answered it is the phrase of the 603.
+    pub(crate) fn hang_up(&mut self, now: Now, key: Key, reason: Option<String>) {
+        let Some(call) = self.calls.get(key.index()) else { return };
+        let ending = match call.stage {
+            Stage::Undecided | Stage::Deferred | Stage::Forwarding => {
+                Ending::refused(StatusCode::DECLINE, reason, Vec::new())
+            }
+            Stage::Prepared | Stage::Locating | Stage::Calling => Ending {
+                wire: Wire::hang_up(reason.as_deref().map(reason_header)),
+                ..Ending::cancelled(reason.unwrap_or_else(|| "cancelled".into()))
+            },
+            Stage::AwaitingAck | Stage::Confirmed => Ending {
+                wire: Wire::hang_up(reason.as_deref().map(reason_header)),
+                ..Ending::hung_up(reason.unwrap_or_else(|| "hangup".into()))
+            },
+        };
+        self.finish(now, key, ending);
+    }
+}

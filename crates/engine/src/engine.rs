@@ -1,0 +1,393 @@
+//! The engine as its driver sees it: inputs, outputs, the next deadline. What inputs do stands in the files beside.
+//!
+//! Invariant: an input is one change; after it everything that it caused inside (events of `ua`, ends of other calls) has happened
+//! and stands in the output queue. The driver drains `poll_output` until `None`, then asks `poll_timeout`.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand_chacha::ChaCha12Rng;
+use rand_core::{RngCore, SeedableRng};
+use ringback_media_api::{Command as MediaCommand, Event as MediaEvent, LegId, MediaPorts, Token};
+use ringback_sdp::{LocalMedia, MediaHost};
+use ringback_time::{Mono, Now};
+use ringback_ua::{CallKey, ConnectionId, Flow, ResolveId, Routes, Transmit, Transport, Ua};
+use slab::Slab;
+
+use crate::api::{Command, Config, Directory, Error, Event, Reply, SessionId};
+use crate::bridge::Bridges;
+use crate::call::{Call, Key};
+use crate::limits;
+use crate::locate::{Locating, SharedRoutes};
+use crate::media_flow::local_codec;
+use crate::stop::Stop;
+use crate::timers::{Timer, TimerQueue};
+
+/// What leaves the engine, in the order in which it came about.
+#[derive(Clone, Debug)]
+pub enum Output {
+    Transmit(Transmit),
+    /// A and AAAA records of `host` are wanted; answered by `Engine::handle_resolved`.
+    Resolve {
+        id: ResolveId,
+        host: String,
+        port: u16,
+    },
+    Media(MediaCommand),
+    Event(Event),
+}
+
+/// Counts since the start that are not calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Panics that were caught; the call being worked on ended each time.
+    pub panics: u64,
+    /// INVITEs answered 503 because all sessions are taken.
+    pub refused_full: u64,
+    /// ... because the program does not take its events.
+    pub refused_backlog: u64,
+    /// ... because the system stops.
+    pub refused_stopping: u64,
+    /// ... because no media port is left.
+    pub refused_ports: u64,
+    /// INVITEs answered 480 because there is no handler.
+    pub unhandled: u64,
+    /// INVITEs answered 482 because we had forwarded them to ourselves.
+    pub loops: u64,
+    /// Progress and DTMF events that came faster than they are reported.
+    pub events_dropped: u64,
+}
+
+pub(crate) type Legs = HashMap<LegId, Key, foldhash::fast::RandomState>;
+
+/// The sessions of one signalling thread. See the crate's documentation.
+pub struct Engine {
+    pub(crate) config: Config,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) ua: Ua,
+    pub(crate) routes: SharedRoutes,
+    pub(crate) ports: Box<dyn MediaPorts>,
+    pub(crate) rng: ChaCha12Rng,
+    pub(crate) calls: Slab<Box<Call>>,
+    pub(crate) by_ua: HashMap<CallKey, Key, foldhash::fast::RandomState>,
+    pub(crate) legs: Legs,
+    /// Call-IDs of the targets of forwarded calls, to know our own when they come back.
+    pub(crate) forwarded: HashMap<Box<str>, Key, foldhash::quality::RandomState>,
+    pub(crate) bridges: Bridges,
+    pub(crate) timers: TimerQueue,
+    pub(crate) output: VecDeque<Output>,
+    pub(crate) locating: Locating,
+    pub(crate) stop: Stop,
+    /// The program is too slow for its events.
+    pub(crate) overdue: bool,
+    /// When ended sessions are forgotten next.
+    forget_at: Option<Mono>,
+    pub(crate) counters: Counters,
+    pub(crate) template: LocalMedia,
+    pub(crate) public_host: Option<MediaHost>,
+    pub(crate) cname: Arc<str>,
+    /// What is being worked on, for the one who catches a panic.
+    pub(crate) current: Option<Key>,
+    current_token: Token,
+}
+
+/// Ended sessions are looked through this often.
+const FORGET_EVERY: Duration = Duration::from_secs(5);
+
+impl Engine {
+    pub fn new(config: Config, routes: Box<dyn Routes>, ports: Box<dyn MediaPorts>, rng: ChaCha12Rng) -> Engine {
+        Engine::with_directory(config, routes, ports, rng, Arc::new(Directory::default()))
+    }
+
+    /// Goes on with the sessions list of an engine that was stopped.
+    pub fn with_directory(
+        config: Config,
+        routes: Box<dyn Routes>,
+        ports: Box<dyn MediaPorts>,
+        mut rng: ChaCha12Rng,
+        directory: Arc<Directory>,
+    ) -> Engine {
+        let routes = SharedRoutes::new(routes);
+        let mut seed = [0; 32];
+        rng.fill_bytes(&mut seed);
+        let ua = Ua::new(ua_config(&config), Box::new(routes.clone()), ChaCha12Rng::from_seed(seed));
+        let template = LocalMedia {
+            codecs: config.codecs.iter().copied().map(local_codec).collect(),
+            dtmf: true,
+            ..LocalMedia::default()
+        };
+        // RFC 7022 §4.2: a short-term persistent CNAME is random, so that it names nobody.
+        let cname = format!("{:016x}", rng.next_u64()).into();
+        Engine {
+            public_host: config.public_address.as_deref().map(MediaHost::from),
+            directory,
+            ua,
+            routes,
+            ports,
+            rng,
+            calls: Slab::new(),
+            by_ua: HashMap::default(),
+            legs: HashMap::default(),
+            forwarded: HashMap::default(),
+            bridges: Bridges::default(),
+            timers: TimerQueue::default(),
+            output: VecDeque::new(),
+            locating: Locating::default(),
+            stop: Stop::default(),
+            overdue: false,
+            forget_at: None,
+            counters: Counters::default(),
+            template,
+            cname,
+            current: None,
+            current_token: Token::default(),
+            config,
+        }
+    }
+
+    pub fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.directory)
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    pub fn ua_stats(&self) -> ringback_ua::Stats {
+        self.ua.stats()
+    }
+
+    // ---- inputs
+
+    /// One datagram, or one framed message of a stream.
+    pub fn handle_message(&mut self, now: Now, flow: Flow, bytes: Bytes) {
+        self.guarded(now, |engine| engine.ua.handle_message(now, flow, bytes));
+    }
+
+    pub fn handle_resolved(&mut self, now: Now, id: ResolveId, result: Result<Vec<SocketAddr>, String>) {
+        self.guarded(now, |engine| {
+            if let Some(result) = engine.located(now, id, result) {
+                engine.ua.handle_resolved(now, id, result);
+            }
+        });
+    }
+
+    pub fn handle_connected(&mut self, now: Now, transport: Transport, remote: SocketAddr, connection: ConnectionId) {
+        self.guarded(now, |engine| engine.ua.handle_connected(now, transport, remote, connection));
+    }
+
+    pub fn handle_connect_failed(&mut self, now: Now, transport: Transport, remote: SocketAddr, cause: &str) {
+        self.guarded(now, |engine| engine.ua.handle_connect_failed(now, transport, remote, cause));
+    }
+
+    pub fn handle_closed(&mut self, now: Now, connection: ConnectionId) {
+        self.guarded(now, |engine| engine.ua.handle_closed(now, connection));
+    }
+
+    pub fn handle_send_failed(&mut self, now: Now, transport: Transport, remote: SocketAddr, cause: &str) {
+        self.guarded(now, |engine| engine.ua.handle_send_failed(now, transport, remote, cause));
+    }
+
+    pub fn handle_command(&mut self, now: Now, command: Command) {
+        let token = command.token();
+        self.current_token = token;
+        self.guarded(now, |engine| {
+            let answer = engine.run(now, command);
+            match answer {
+                // Somebody keeps the token and answers later.
+                Ok(None) => engine.current_token = Token::default(),
+                Ok(Some(reply)) => engine.complete(token, Ok(reply)),
+                Err(error) => engine.complete(token, Err(error)),
+            }
+        });
+    }
+
+    pub fn handle_media_event(&mut self, now: Now, event: MediaEvent) {
+        self.guarded(now, |engine| engine.media_event(now, event));
+    }
+
+    /// How long the oldest event that the program has not yet taken has been waiting.
+    pub fn handle_backlog(&mut self, _now: Now, oldest_undelivered: Option<Duration>) {
+        self.overdue = oldest_undelivered.is_some_and(|age| age > limits::BACKLOG_MOST);
+    }
+
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.guarded(now, |engine| engine.ua.handle_timeout(now));
+        while let Some(key) = self.timers.due(now.mono) {
+            self.guarded(now, |engine| engine.expire(now, key));
+        }
+        self.guarded(now, |engine| engine.stop_timeout(now));
+        if self.forget_at.is_some_and(|at| at <= now.mono) {
+            self.directory.forget(now.mono);
+            self.forget_at = self.directory.has_ended().then(|| now.mono + FORGET_EVERY);
+        }
+    }
+
+    // ---- outputs
+
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        [self.ua.poll_timeout(), self.timers.next(), self.stop.deadline(), self.forget_at].into_iter().flatten().min()
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.output.pop_front()
+    }
+
+    // ---- within
+
+    /// Runs one input and all that follows from it. A panic ends the call that was being worked on and nothing else.
+    fn guarded(&mut self, now: Now, work: impl FnOnce(&mut Engine)) {
+        self.current = None;
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            work(self);
+            self.pump(now);
+        }));
+        if outcome.is_err() {
+            self.caught(now);
+        }
+    }
+
+    fn caught(&mut self, now: Now) {
+        self.counters.panics += 1;
+        let Some(key) = self.current.take() else {
+            tracing::error!(target: "ringback.session", "a panic outside of any call");
+            self.complete(self.current_token, Err(Error::Ended("internal error".into())));
+            return;
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            self.fail_inside(now, key);
+            self.pump(now);
+        }));
+        if outcome.is_err() {
+            // Not even an orderly end is possible: the call is taken out as it is.
+            self.counters.panics += 1;
+            let _ = catch_unwind(AssertUnwindSafe(|| self.tear_out(now, key)));
+        }
+        self.complete(self.current_token, Err(Error::Ended("internal error".into())));
+    }
+
+    /// Takes everything that `ua` has to say, and what that causes, until it is silent.
+    pub(crate) fn pump(&mut self, now: Now) {
+        while let Some(output) = self.ua.poll_output() {
+            match output {
+                ringback_ua::Output::Transmit(transmit) => self.output.push_back(Output::Transmit(transmit)),
+                ringback_ua::Output::Resolve { id, host, port } => {
+                    self.output.push_back(Output::Resolve { id, host, port });
+                }
+                ringback_ua::Output::Event(event) => self.signal(now, event),
+            }
+        }
+        self.stop_if_empty();
+    }
+
+    fn expire(&mut self, now: Now, key: Key) {
+        self.current = Some(key);
+        let Some(call) = self.calls.get_mut(key.index()) else {
+            self.timers.discard(key, now.mono);
+            return;
+        };
+        match self.timers.expire(key, &mut call.timers, now.mono) {
+            Some(Timer::Decide) => self.undecided(now, key),
+            Some(Timer::Refresh) => self.repeat_provisional(now, key),
+            Some(Timer::Ring) => self.target_silent(now, key),
+            Some(Timer::Life) => self.lived(now, key),
+            Some(Timer::Silence) => self.never_answered(now, key),
+            Some(Timer::Digit) => self.next_digit(now, key),
+            None => {}
+        }
+    }
+
+    pub(crate) fn arm(&mut self, key: Key, timer: Timer, at: Mono) {
+        if let Some(call) = self.calls.get_mut(key.index()) {
+            self.timers.set(key, &mut call.timers, timer, at);
+        }
+    }
+
+    pub(crate) fn disarm(&mut self, key: Key, timer: Timer) {
+        if let Some(call) = self.calls.get_mut(key.index()) {
+            self.timers.clear(key, &mut call.timers, timer);
+        }
+    }
+
+    pub(crate) fn emit(&mut self, event: Event) {
+        self.output.push_back(Output::Event(event));
+    }
+
+    /// Answers a command that wants an answer.
+    pub(crate) fn complete(&mut self, token: Token, result: Result<Reply, Error>) {
+        if token != Token::default() {
+            if token == self.current_token {
+                self.current_token = Token::default();
+            }
+            self.emit(Event::Completed { token, result });
+        }
+    }
+
+    /// The live call of a session. An ended one is `InvalidState`, an unknown one `SessionNotFound`.
+    pub(crate) fn find(&self, id: SessionId, what: &'static str) -> Result<Key, Error> {
+        if let Some(key) = self.live(id) {
+            return Ok(key);
+        }
+        match self.directory.get(id) {
+            Some(session) => Err(Error::InvalidState { what, state: session.state() }),
+            None => Err(Error::SessionNotFound(id)),
+        }
+    }
+
+    pub(crate) fn live(&self, id: SessionId) -> Option<Key> {
+        let key = session_key(id);
+        self.calls.get(key.index()).filter(|call| call.session.id == id).map(|_| key)
+    }
+
+    /// The error for a call whose state does not allow `what`.
+    pub(crate) fn unfit(&self, key: Key, what: &'static str) -> Error {
+        let state = self.calls.get(key.index()).map_or(crate::api::State::Failed, |call| call.session.state());
+        Error::InvalidState { what, state }
+    }
+
+    /// Puts a new call into the tables. Its session's identity holds its place, so that finding it needs no table.
+    pub(crate) fn insert(&mut self, make: impl FnOnce(&mut Engine, SessionId) -> Call) -> Key {
+        let key = Key::new(self.calls.vacant_key());
+        let random = (u128::from(self.rng.next_u64()) << 64) | u128::from(self.rng.next_u64());
+        let id = SessionId::from_u128(
+            (u128::from(SHARD) << 120) | (random & RANDOM_MASK & !INDEX_MASK) | key.index() as u128,
+        );
+        let call = make(self, id);
+        self.directory.insert(Arc::clone(&call.session));
+        let index = self.calls.insert(Box::new(call));
+        debug_assert_eq!(index, key.index());
+        key
+    }
+
+    pub(crate) fn retire(&mut self, now: Now, id: SessionId) {
+        self.directory.retire(id, now.mono);
+        self.forget_at.get_or_insert(now.mono + Directory::ENDED_KEPT);
+    }
+}
+
+/// The number of this engine. One signalling thread is enough so far.
+const SHARD: u8 = 0;
+const RANDOM_MASK: u128 = u128::MAX >> 8;
+const INDEX_MASK: u128 = 0xffff_ffff;
+
+fn session_key(id: SessionId) -> Key {
+    Key::new((id.as_u128() & INDEX_MASK) as usize)
+}
+
+fn ua_config(config: &Config) -> ringback_ua::Config {
+    ringback_ua::Config {
+        user: config.user.clone(),
+        public_address: config.public_address.clone(),
+        user_agent: config.user_agent.clone(),
+        t1: config.t1,
+        t2: config.t2,
+        t4: config.t4,
+        message_bytes: config.limits.message_bytes,
+        half_open_invites: config.limits.half_open_invites,
+        ..ringback_ua::Config::default()
+    }
+}

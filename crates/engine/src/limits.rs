@@ -1,0 +1,77 @@
+//! Bounds on what a peer can make the engine and the program do.
+
+use std::time::Duration;
+
+use ringback_time::Mono;
+
+/// Seconds that a 503 tells the caller to stay away (RFC 3261 §20.33).
+pub(crate) const RETRY_AFTER: &str = "10";
+
+/// New calls are refused while the oldest event that the program has not yet taken is older than this.
+pub(crate) const BACKLOG_MOST: Duration = Duration::from_secs(2);
+
+/// Targets of one `Forward`.
+pub(crate) const TARGETS_MOST: usize = 32;
+
+/// Digits of one `SendDtmf`.
+pub(crate) const DIGITS_MOST: usize = 1024;
+
+/// `SendDtmf` commands of one call that wait for their turn.
+pub(crate) const DIGIT_JOBS_MOST: usize = 64;
+
+/// Commands of one call that wait for an answer of the media engine.
+pub(crate) const MEDIA_REPLIES_MOST: usize = 256;
+
+/// An outgoing call that rings without a word from the other side is given up after this (RFC 3261 §16.6, Timer C, is "more than
+/// three minutes"; §13.3.1.1 obliges the called side to repeat its 1xx each minute).
+pub(crate) const RINGING_MOST: Duration = Duration::from_secs(200);
+
+/// RFC 3261 §13.3.1.1: a provisional response is repeated every minute.
+pub(crate) const RINGING_REFRESH: Duration = Duration::from_secs(60);
+
+/// A token bucket: what a peer sends beyond it is answered, but not reported to the program.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bucket {
+    left: u16,
+    since: Mono,
+}
+
+impl Bucket {
+    /// So many at once, and again so many a second.
+    pub(crate) const RATE: u16 = 32;
+
+    pub(crate) fn new(now: Mono) -> Self {
+        Bucket { left: Self::RATE, since: now }
+    }
+
+    pub(crate) fn take(&mut self, now: Mono) -> bool {
+        let step = Duration::from_secs(1) / u32::from(Self::RATE);
+        let elapsed = now.since(self.since);
+        let earned = elapsed.as_nanos() / step.as_nanos();
+        if earned > 0 {
+            self.left = (u128::from(self.left) + earned).min(u128::from(Self::RATE)) as u16;
+            self.since = if self.left == Self::RATE { now } else { self.since + step * (earned as u32) };
+        }
+        let taken = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_lets_a_burst_through_and_then_its_rate() {
+        let start = Mono::from_nanos(1_000);
+        let mut bucket = Bucket::new(start);
+        assert_eq!((0..1000).filter(|_| bucket.take(start)).count(), usize::from(Bucket::RATE));
+        let mut passed = 0;
+        for ms in 1..=10_000_u64 {
+            passed += usize::from(bucket.take(start + Duration::from_millis(ms)));
+        }
+        assert!((315..=325).contains(&passed), "{passed} in ten seconds");
+        assert!(bucket.take(start + Duration::from_secs(1_000_000)));
+    }
+}

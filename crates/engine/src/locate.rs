@@ -1,0 +1,141 @@
+//! Our own address towards a peer, which our descriptions have to name. Where the peer is a host name and we listen on all
+//! interfaces, it is not known before the name is looked up: the call waits for that, and then goes its way whatever came of it
+//! (`ua` looks names up for itself, and is the one to say that there is no way).
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use ringback_media_api::Token;
+use ringback_sip::{Host, Uri};
+use ringback_time::Now;
+use ringback_ua::{ResolveId, Routes, Transport};
+
+use crate::api::Reply;
+use crate::call::{Ending, Key, Stage};
+use crate::commands::Answer;
+use crate::engine::{Engine, Output};
+
+/// Stands for an address that is not known.
+pub(crate) const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// RFC 5737: an address that every default route leads to, asked about where a name has none.
+const ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+const DEFAULT_PORT: u16 = 5060;
+
+/// `GenerateOffer` commands of one call that wait.
+const OFFERS_MOST: usize = 8;
+
+/// The driver's routes, asked by `ua` and by the engine.
+#[derive(Clone)]
+pub(crate) struct SharedRoutes(Arc<Mutex<Box<dyn Routes>>>);
+
+impl SharedRoutes {
+    pub(crate) fn new(routes: Box<dyn Routes>) -> Self {
+        SharedRoutes(Arc::new(Mutex::new(routes)))
+    }
+}
+
+impl Routes for SharedRoutes {
+    fn local_address(&mut self, transport: Transport, remote: SocketAddr) -> Option<SocketAddr> {
+        self.0.lock().local_address(transport, remote)
+    }
+}
+
+/// Look-ups under way.
+#[derive(Debug, Default)]
+pub(crate) struct Locating {
+    waiting: HashMap<u64, Key, foldhash::fast::RandomState>,
+    next: u32,
+}
+
+impl Engine {
+    /// The address that packets to a URI leave by, where that can be told without a look-up.
+    pub(crate) fn local_towards(&mut self, uri: &Uri) -> Option<IpAddr> {
+        if let Some(address) = self.config.media_address.filter(|address| !address.is_unspecified()) {
+            return Some(address);
+        }
+        let host = match uri.maddr() {
+            Some(maddr) => Host::parse(maddr)?,
+            None => uri.host()?,
+        };
+        let remote = SocketAddr::new(host.ip()?, uri.port().unwrap_or(DEFAULT_PORT));
+        // No route: the call will fail for that, and the description does not matter.
+        Some(self.route_to(uri, remote).unwrap_or(UNKNOWN))
+    }
+
+    fn route_to(&mut self, uri: &Uri, remote: SocketAddr) -> Option<IpAddr> {
+        let transport = uri.transport().and_then(Transport::from_param).unwrap_or(Transport::Udp);
+        let local = self.routes.local_address(transport, remote);
+        let local = local.or_else(|| self.routes.local_address(Transport::Tcp, remote));
+        local.map(|address| address.ip())
+    }
+
+    /// Starts the look-up that a call's descriptions have to wait for.
+    pub(crate) fn locate(&mut self, key: Key) {
+        let Some(outgoing) = self.calls.get(key.index()).and_then(|call| call.outgoing.as_ref()) else { return };
+        let uri = &outgoing.to.uri;
+        let Some(host) = uri.maddr().map(str::to_owned).or_else(|| uri.host().map(|host| host.to_string())) else {
+            return;
+        };
+        let port = uri.port().unwrap_or(DEFAULT_PORT);
+        // `ua` never uses generation 0, the upper half of its identities, so that these are told from its own.
+        self.locating.next = self.locating.next.wrapping_add(1);
+        let id = u64::from(self.locating.next);
+        self.locating.waiting.insert(id, key);
+        self.output.push_back(Output::Resolve { id: ResolveId::from_u64(id), host, port });
+    }
+
+    pub(crate) fn is_located(&self, key: Key) -> bool {
+        self.locating.waiting.is_empty() || !self.locating.waiting.values().any(|other| *other == key)
+    }
+
+    pub(crate) fn forget_location(&mut self, key: Key) {
+        if !self.locating.waiting.is_empty() {
+            self.locating.waiting.retain(|_, other| *other != key);
+        }
+    }
+
+    pub(crate) fn wait_for_location(&mut self, key: Key, token: Token) -> Answer {
+        if let Some(outgoing) = self.calls.get_mut(key.index()).and_then(|call| call.outgoing.as_mut()) {
+            if outgoing.offers.len() >= OFFERS_MOST {
+                return Err(crate::api::Error::ResourceExhausted("Too many offers are waiting"));
+            }
+            outgoing.offers.push(token);
+        }
+        Ok(None)
+    }
+
+    /// A look-up has come back. Gives the result on where it was not for us.
+    pub(crate) fn located(
+        &mut self,
+        now: Now,
+        id: ResolveId,
+        result: Result<Vec<SocketAddr>, String>,
+    ) -> Option<Result<Vec<SocketAddr>, String>> {
+        if id.as_u64() > u64::from(u32::MAX) {
+            return Some(result);
+        }
+        let key = self.locating.waiting.remove(&id.as_u64())?;
+        self.current = Some(key);
+        let uri = self.calls.get(key.index())?.outgoing.as_ref()?.to.uri.clone();
+        let remote = result.ok().and_then(|addresses| addresses.first().copied());
+        let remote = remote.unwrap_or(SocketAddr::new(ANYWHERE, DEFAULT_PORT));
+        let local = self.route_to(&uri, remote);
+        let call = self.calls.get_mut(key.index())?;
+        call.media.local = local.unwrap_or(UNKNOWN);
+        let offers = call.outgoing.as_mut().map(|outgoing| std::mem::take(&mut outgoing.offers)).unwrap_or_default();
+        for token in offers {
+            let sdp = self.make_offer(key);
+            self.complete(token, Ok(Reply::Text(sdp)));
+        }
+        if self.is_at(key, Stage::Locating)
+            && let Err(error) = self.send(now, key)
+        {
+            self.finish(now, key, Ending::failed(None, error.to_string()));
+        }
+        None
+    }
+}

@@ -1,0 +1,69 @@
+//! What the media engine reports.
+
+use std::sync::Arc;
+
+use ringback_media_api::{Event as MediaEvent, Token};
+use ringback_time::Now;
+
+use crate::api::{Event, Reply};
+use crate::call::{Ending, Key, MediaReply};
+use crate::engine::Engine;
+
+impl Engine {
+    pub(crate) fn media_event(&mut self, now: Now, event: MediaEvent) {
+        // A leg that was closed may still have something on the way.
+        let Some(&key) = self.legs.get(&event.leg()) else { return };
+        self.current = Some(key);
+        match event {
+            MediaEvent::Dtmf { digit, duration_ms, .. } => self.report_digit(now, key, digit, duration_ms),
+            MediaEvent::DtmfSent { completed, .. } => self.digits_sent(now, key, completed),
+            MediaEvent::PlayEnded { token, .. } => self.media_reply(key, token, MediaReply::Played, Reply::Unit),
+            MediaEvent::Statistics { token, statistics, .. } => {
+                self.media_reply(key, token, MediaReply::Statistics, Reply::Statistics(Some(statistics)));
+            }
+            MediaEvent::Quality { statistics, .. } => {
+                let Some(call) = self.calls.get(key.index()) else { return };
+                if self.config.interest.media_quality {
+                    let session = Arc::clone(&call.session);
+                    self.emit(Event::MediaQuality { session, statistics });
+                }
+            }
+            MediaEvent::Silent { silent_for, .. } => {
+                let Some(call) = self.calls.get(key.index()) else { return };
+                if self.config.interest.media_timeout {
+                    let session = Arc::clone(&call.session);
+                    self.emit(Event::MediaTimeout { session, silent_seconds: silent_for.as_secs_f64() });
+                }
+            }
+            MediaEvent::Closed { .. } => self.media_failed(now, key, "the leg closed by itself"),
+            MediaEvent::Failed { cause, .. } => self.media_failed(now, key, cause),
+            _ => {}
+        }
+    }
+
+    fn media_failed(&mut self, now: Now, key: Key, cause: &str) {
+        self.finish(now, key, Ending::failed(None, format!("media: {cause}")));
+    }
+
+    fn media_reply(&mut self, key: Key, token: Token, wait: MediaReply, reply: Reply) {
+        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        if let Some(index) = call.waiting.iter().position(|waiting| *waiting == (token, wait)) {
+            call.waiting.remove(index);
+            self.complete(token, Ok(reply));
+        }
+    }
+
+    /// A digit came, in RTP or by INFO.
+    pub(crate) fn report_digit(&mut self, now: Now, key: Key, digit: char, duration_ms: u32) {
+        if !self.config.interest.dtmf {
+            return;
+        }
+        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        if call.dtmf_bucket.take(now.mono) {
+            let session = Arc::clone(&call.session);
+            self.emit(Event::Dtmf { session, digit, duration_ms });
+        } else {
+            self.counters.events_dropped += 1;
+        }
+    }
+}

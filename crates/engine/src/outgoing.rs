@@ -1,0 +1,308 @@
+//! Calls that go out: from the first check to the answer, the refusal or the failure.
+
+use std::sync::Arc;
+
+use ringback_media_api::Token;
+use ringback_sip::{Message, NameAddr, Scheme, StatusCode, Uri};
+use ringback_time::Now;
+use ringback_ua::{Body, Invite, Transport};
+
+use crate::api::{Direction, Error, Event, HeaderList, Session};
+use crate::call::{Call, Ending, Key, Link, Stage};
+use crate::content;
+use crate::decide::ua_error;
+use crate::engine::Engine;
+use crate::headers;
+use crate::limits;
+use crate::media_flow::{Media, sdp_error};
+use crate::states::Change;
+use crate::timers::Timer;
+
+/// What an INVITE will need, from `CreateCall` until it is sent.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) from: NameAddr,
+    pub(crate) to: NameAddr,
+    pub(crate) headers: HeaderList,
+    pub(crate) max_forwards: u8,
+    pub(crate) sdp: Option<String>,
+    /// `GenerateOffer` commands that wait until our own address is known.
+    pub(crate) offers: Vec<Token>,
+}
+
+/// RFC 3261 §8.1.1.6.
+pub(crate) const MAX_FORWARDS: u8 = 70;
+
+impl Engine {
+    /// `Command::CreateCall`: checks, reserves media, and sends where that is wanted.
+    pub(crate) fn create_call(
+        &mut self,
+        now: Now,
+        from: &str,
+        to: &str,
+        sdp: Option<String>,
+        headers: HeaderList,
+        send: bool,
+    ) -> Result<Arc<Session>, Error> {
+        if self.stop.is_stopping() {
+            return Err(Error::NotRunning);
+        }
+        let from = self.with_user(parse_address(from)?);
+        let to = parse_address(to)?;
+        check_target(&to.uri)?;
+        headers::check(&headers)?;
+        if let Some(sdp) = &sdp {
+            ringback_sdp::check_offer(sdp).map_err(|error| sdp_error(&error))?;
+        }
+        let outgoing = Outgoing { from, to, headers, max_forwards: MAX_FORWARDS, sdp, offers: Vec::new() };
+        let key = self.place(now, outgoing, None)?;
+        self.current = Some(key);
+        let Some(session) = self.calls.get(key.index()).map(|call| Arc::clone(&call.session)) else {
+            return Err(Error::NotRunning);
+        };
+        if send && let Err(error) = self.send_or_locate(now, key) {
+            // Where nothing was sent, there is no session either way.
+            self.finish(now, key, Ending::failed(None, error.to_string()));
+            return Err(error);
+        }
+        Ok(session)
+    }
+
+    /// A new outgoing session with its media port; nothing is sent. `beside`: a call that it is likely to be connected with.
+    pub(crate) fn place(&mut self, now: Now, outgoing: Outgoing, beside: Option<Key>) -> Result<Key, Error> {
+        if self.calls.len() >= self.config.max_sessions {
+            return Err(Error::ResourceExhausted("Maximum sessions reached"));
+        }
+        let local = self.local_towards(&outgoing.to.uri);
+        // A description brought along means that media is elsewhere.
+        let port = if outgoing.sdp.is_none() {
+            let beside = beside.and_then(|key| self.calls.get(key.index())?.media.port).map(|port| port.leg);
+            let port = self.reserve(now, local.unwrap_or(crate::locate::UNKNOWN), beside);
+            Some(port.ok_or(Error::ResourceExhausted("No available RTP ports"))?)
+        } else {
+            None
+        };
+        let call_id = self.ua.new_call_id();
+        let key = self.insert(|engine, id| {
+            let from_uri = outgoing.from.uri.to_string();
+            let to_uri = outgoing.to.uri.to_string();
+            let session = Session::new(id, Direction::Outgoing, from_uri, to_uri, call_id, now.wall);
+            let mut media = Media::new(local.unwrap_or(crate::locate::UNKNOWN), engine.session_number());
+            media.port = port;
+            media.external = port.is_none();
+            let mut call = Call::new(now, Arc::new(session), Stage::Prepared, media);
+            call.outgoing = Some(Box::new(outgoing));
+            call
+        });
+        if local.is_none() {
+            self.locate(key);
+        }
+        Ok(key)
+    }
+
+    /// `Command::SendPrepared`.
+    pub(crate) fn send_prepared(&mut self, now: Now, key: Key, sdp: Option<String>) -> Result<(), Error> {
+        if !self.is_at(key, Stage::Prepared) {
+            return Err(self.unfit(key, "sending a prepared call"));
+        }
+        if self.stop.is_stopping() {
+            return Err(Error::NotRunning);
+        }
+        if let Some(sdp) = sdp {
+            ringback_sdp::check_offer(&sdp).map_err(|error| sdp_error(&error))?;
+            if let Some(outgoing) = self.calls.get_mut(key.index()).and_then(|call| call.outgoing.as_mut()) {
+                outgoing.sdp = Some(sdp);
+            }
+        }
+        self.send_or_locate(now, key)
+    }
+
+    /// Sends now, or as soon as our own address towards the peer is known.
+    pub(crate) fn send_or_locate(&mut self, now: Now, key: Key) -> Result<(), Error> {
+        if self.is_located(key) {
+            return self.send(now, key);
+        }
+        if let Some(call) = self.calls.get_mut(key.index()) {
+            call.stage = Stage::Locating;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn send(&mut self, now: Now, key: Key) -> Result<(), Error> {
+        let Some(call) = self.calls.get_mut(key.index()) else { return Ok(()) };
+        let Some(outgoing) = call.outgoing.take() else { return Ok(()) };
+        let session = Arc::clone(&call.session);
+        let plan = match self.plan_offer(key, outgoing.sdp.clone()) {
+            Ok(plan) => plan,
+            Err(error) => {
+                // The program may try again with another description.
+                if let Some(call) = self.calls.get_mut(key.index()) {
+                    call.outgoing = Some(Box::new(Outgoing { sdp: None, ..*outgoing }));
+                }
+                return Err(error);
+            }
+        };
+        let Outgoing { from, to, headers, max_forwards, .. } = *outgoing;
+        let invite = Invite {
+            from,
+            request_uri: to.uri.request_uri(),
+            to,
+            call_id: session.call_id.to_string(),
+            headers,
+            body: Some(Body::sdp(plan.sdp().to_owned())),
+            max_forwards,
+        };
+        match self.ua.invite(now, invite) {
+            Ok(ua) => {
+                self.by_ua.insert(ua, key);
+                if let Some(call) = self.calls.get_mut(key.index()) {
+                    call.ua = Some(ua);
+                    call.stage = Stage::Calling;
+                }
+                self.carry_out(now, key, plan);
+                Ok(())
+            }
+            Err(error) => {
+                let error = ua_error(error, session.state());
+                self.finish(now, key, Ending::failed(None, error.to_string()).silent());
+                Err(error)
+            }
+        }
+    }
+
+    /// 101-199.
+    pub(crate) fn provisional(&mut self, now: Now, key: Key, response: &Message) {
+        let (status, phrase) = status_line(response);
+        if status <= 100 || !self.is_at(key, Stage::Calling) {
+            return;
+        }
+        self.arm(key, Timer::Silence, now.mono + limits::RINGING_MOST);
+        self.change(key, Change::Ring);
+        let sdp = content::session_description(response);
+        if let Some(sdp) = &sdp {
+            let known = self.calls.get(key.index()).is_some_and(|call| call.media.remote_sdp.as_ref() == Some(sdp));
+            if !known && let Err(error) = self.accept_answer(now, key, sdp, false) {
+                tracing::info!(target: "ringback.session", "early description not used: {error}");
+            }
+        }
+        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        let caller = match call.link {
+            Link::Target(caller) => Some(caller),
+            _ => None,
+        };
+        if self.config.interest.progress {
+            if call.progress_bucket.take(now.mono) {
+                let session = Arc::clone(&call.session);
+                self.emit(Event::Progress { session, status, sdp });
+            } else {
+                self.counters.events_dropped += 1;
+            }
+        }
+        if let Some(caller) = caller {
+            self.target_rings(now, caller, key, status, &phrase);
+        }
+    }
+
+    /// The first 2xx.
+    pub(crate) fn answered_by_peer(&mut self, now: Now, key: Key, response: &Message) {
+        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        let Some(ua) = call.ua else { return };
+        call.stage = Stage::Confirmed;
+        let early = call.media.remote_sdp.is_some();
+        self.disarm(key, Timer::Silence);
+        // RFC 3261 §13.2.2.4: whatever is wrong with the answer, the 2xx is acknowledged first.
+        self.ua.ack(now, ua, None);
+        let result = match content::session_description(response) {
+            Some(sdp) => self.accept_answer(now, key, &sdp, true),
+            // The answer was in a provisional response, and not repeated.
+            None if early => Ok(()),
+            None => Err(Error::Sdp("the 2xx has no answer to our offer".into())),
+        };
+        if let Err(error) = result {
+            self.finish(now, key, Ending::failed(Some(488), error.to_string()));
+            return;
+        }
+        if let Some(call) = self.calls.get_mut(key.index()) {
+            call.media.local_offer = None;
+        }
+        self.answered(now, key);
+        if let Some(Link::Target(caller)) = self.calls.get(key.index()).map(|call| &call.link) {
+            let caller = *caller;
+            self.target_answered(now, caller, key);
+        }
+    }
+
+    /// `Timer::Silence`: it rings, and nobody has said so for minutes.
+    pub(crate) fn never_answered(&mut self, now: Now, key: Key) {
+        self.finish(now, key, Ending::failed(Some(StatusCode::REQUEST_TIMEOUT.as_u16()), "no answer from the network"));
+    }
+
+    /// From needs a user; where the program gave none it is our own.
+    fn with_user(&self, from: NameAddr) -> NameAddr {
+        if from.uri.raw_user().is_some() {
+            return from;
+        }
+        let Some(rest) = from.uri.as_str().split_once(':').map(|(_, rest)| rest) else { return from };
+        let Ok(named) = Uri::parse(&format!("{}:{}@{rest}", from.uri.scheme_str(), self.config.user)) else {
+            return from;
+        };
+        NameAddr { uri: named, ..from }
+    }
+}
+
+fn invalid(uri: &str, why: impl Into<String>) -> Error {
+    Error::InvalidUri { uri: uri.chars().take(256).collect(), why: why.into() }
+}
+
+/// A URI as a program gives it: `"Alice" <sip:alice@example.com>`, or the URI alone, whose parameters are then its own.
+pub(crate) fn parse_address(text: &str) -> Result<NameAddr, Error> {
+    if text.chars().any(char::is_control) {
+        return Err(invalid(text, "a URI has no control characters"));
+    }
+    let address = if text.contains('<') {
+        NameAddr::parse(text).map_err(|error| invalid(text, error.to_string()))?
+    } else {
+        let uri = Uri::parse(text.trim()).map_err(|error| invalid(text, error.to_string()))?;
+        NameAddr { display_name: None, uri, params: Default::default() }
+    };
+    match address.uri.scheme() {
+        Scheme::Sip | Scheme::Sips | Scheme::Tel => {}
+        _ => return Err(invalid(text, "not a SIP URI")),
+    }
+    if address.uri.scheme() != Scheme::Tel && address.uri.host().is_none() {
+        return Err(invalid(text, "no host"));
+    }
+    Ok(NameAddr { params: Default::default(), ..address })
+}
+
+/// Can a request be sent there?
+pub(crate) fn check_target(uri: &Uri) -> Result<(), Error> {
+    match uri.scheme() {
+        Scheme::Sip => {}
+        Scheme::Sips => return Err(invalid(uri.as_str(), "sips needs TLS, which is not configured")),
+        _ => return Err(invalid(uri.as_str(), "only sip URIs can be called")),
+    }
+    if uri.port() == Some(0) {
+        return Err(invalid(uri.as_str(), "port 0"));
+    }
+    match uri.transport() {
+        Some(transport) if Transport::from_param(transport).is_none() => {
+            Err(invalid(uri.as_str(), format!("transport {transport:?} is not configured")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Status and phrase of a response.
+pub(crate) fn status_line(response: &Message) -> (u16, String) {
+    match response.start() {
+        ringback_sip::StartLine::Response { status, reason, .. } => (status.as_u16(), reason.to_string()),
+        ringback_sip::StartLine::Request { .. } => (0, String::new()),
+    }
+}
+
+/// The addresses of all contacts, in their order.
+pub(crate) fn contacts(response: &Message) -> Vec<String> {
+    let contacts = response.contacts().unwrap_or_default();
+    contacts.iter().take(limits::TARGETS_MOST).map(|contact| contact.uri.to_string()).collect()
+}

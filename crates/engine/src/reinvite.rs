@@ -1,0 +1,295 @@
+//! Offers within an answered call, both ways: hold, resume, re-offer, and what the peer asks for.
+//!
+//! One offer of ours at a time: a second operation while one is under way fails with `InvalidState` (it would change what the first
+//! is still negotiating). A refused offer leaves everything as it was (RFC 3261 §14.1).
+
+use ringback_media_api::Token;
+use ringback_sdp::{Description, Direction, MediaHost};
+use ringback_sip::{Message, StatusCode};
+use ringback_time::Now;
+use ringback_ua::{Body, Reply as Answer};
+
+use crate::api::{Error, Reply, SessionId, State};
+use crate::call::{Key, Stage};
+use crate::commands;
+use crate::content;
+use crate::decide::ua_error;
+use crate::engine::Engine;
+use crate::media_flow::{Plan, sdp_error, usable};
+use crate::states::Change;
+
+/// What an offer of ours is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Hold,
+    Resume,
+    Reoffer,
+}
+
+impl Wanted {
+    fn what(self) -> &'static str {
+        match self {
+            Wanted::Hold => "hold",
+            Wanted::Resume => "resume",
+            Wanted::Reoffer => "a re-offer",
+        }
+    }
+
+    fn fits(self, state: State) -> bool {
+        match self {
+            Wanted::Hold => state == State::Active,
+            Wanted::Resume => state == State::OnHold,
+            Wanted::Reoffer => matches!(state, State::Active | State::OnHold),
+        }
+    }
+}
+
+/// The re-INVITE of ours that is under way; the offer itself is `Media::local_offer`.
+#[derive(Debug)]
+pub(crate) struct Reinvite {
+    pub(crate) token: Token,
+    wanted: Wanted,
+    /// `Media::direction` as it was.
+    before: Direction,
+    /// The program moves the media elsewhere.
+    leaves: bool,
+}
+
+impl Engine {
+    /// `Command::Hold`, `Resume`, `Reoffer`.
+    pub(crate) fn reinvite(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        token: Token,
+        wanted: Wanted,
+        own: Option<String>,
+    ) -> commands::Answer {
+        let key = self.at(session, wanted.what())?;
+        if !self.is_up(key) {
+            return Err(self.unfit(key, wanted.what()));
+        }
+        let Some(call) = self.calls.get_mut(key.index()) else { return Ok(Some(Reply::Unit)) };
+        if !wanted.fits(call.session.state()) {
+            return Err(self.unfit(key, wanted.what()));
+        }
+        if call.reinvite.is_some() {
+            return Err(self.unfit(key, "a second re-INVITE while one is under way"));
+        }
+        let Some(ua) = call.ua else { return Ok(Some(Reply::Unit)) };
+        let before = call.media.direction;
+        let held = call.session.remote_hold();
+        call.media.direction = match wanted {
+            // RFC 3264 §8.4: a stream that we only receive is held by `inactive`.
+            Wanted::Hold if held => Direction::Inactive,
+            Wanted::Hold => Direction::SendOnly,
+            Wanted::Resume => Direction::SendRecv,
+            Wanted::Reoffer => before,
+        };
+        let offered = self.plan_reoffer(key, own).and_then(|plan| {
+            let body = Body::sdp(plan.sdp().to_owned());
+            self.ua.reinvite(now, ua, Some(body)).map_err(|error| ua_error(error, State::Active)).map(|()| plan)
+        });
+        let Some(call) = self.calls.get_mut(key.index()) else { return Ok(Some(Reply::Unit)) };
+        match offered {
+            Ok(plan) => {
+                let leaves = matches!(plan, Plan::External { .. }) && !call.media.external;
+                call.media.generated = None;
+                call.media.local_offer = Some(plan.sdp().to_owned());
+                call.reinvite = Some(Reinvite { token, wanted, before, leaves });
+                Ok(None)
+            }
+            Err(Error::InvalidState { what, .. }) => {
+                call.media.direction = before;
+                Err(self.unfit(key, what))
+            }
+            Err(error) => {
+                call.media.direction = before;
+                Err(error)
+            }
+        }
+    }
+
+    /// What a later offer says.
+    fn plan_reoffer(&mut self, key: Key, own: Option<String>) -> Result<Plan, Error> {
+        let Some(call) = self.calls.get(key.index()) else { return Err(Error::Sdp("the call is over".into())) };
+        if own.is_none() && call.media.external {
+            let sdp = redirect(call.media.local_sdp.as_deref().unwrap_or_default(), call.media.direction)?;
+            return Ok(Plan::External { sdp, is_offer: true });
+        }
+        self.plan_offer(key, own)
+    }
+
+    /// 2xx to our re-INVITE.
+    pub(crate) fn reinvite_answered(&mut self, now: Now, key: Key, response: &Message) {
+        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        let Some(reinvite) = call.reinvite.take() else { return };
+        let external_before = call.media.external;
+        if reinvite.leaves {
+            call.media.external = true;
+        }
+        let result = match content::session_description(response) {
+            Some(sdp) => self.accept_answer(now, key, &sdp, true),
+            None => Err(Error::Sdp("the 2xx has no answer to our offer".into())),
+        };
+        match result {
+            Ok(()) => {
+                if reinvite.leaves {
+                    self.leave_media(now, key);
+                }
+                match reinvite.wanted {
+                    Wanted::Hold => self.change(key, Change::Hold),
+                    Wanted::Resume => self.change(key, Change::Resume),
+                    Wanted::Reoffer => {}
+                }
+                self.complete(reinvite.token, Ok(Reply::Unit));
+            }
+            Err(error) => {
+                if let Some(call) = self.calls.get_mut(key.index()) {
+                    call.media.external = external_before;
+                    call.media.direction = reinvite.before;
+                    call.media.local_offer = None;
+                }
+                self.complete(reinvite.token, Err(error));
+            }
+        }
+    }
+
+    pub(crate) fn reinvite_failed(&mut self, key: Key, status: u16, reason: String) {
+        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        let Some(reinvite) = call.reinvite.take() else { return };
+        call.media.direction = reinvite.before;
+        call.media.local_offer = None;
+        self.complete(reinvite.token, Err(Error::Refused { status, reason }));
+    }
+
+    /// The media goes elsewhere while the call goes on.
+    fn leave_media(&mut self, now: Now, key: Key) {
+        self.unbridge(key);
+        self.release_port(now, key);
+        self.events_impossible(now, key);
+        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        let waiting = std::mem::take(&mut call.waiting);
+        for (token, wait) in waiting {
+            let result = match wait {
+                crate::call::MediaReply::Played => Err(Error::Media("the call's media is external now".into())),
+                crate::call::MediaReply::Statistics => Ok(Reply::Statistics(None)),
+            };
+            self.complete(token, result);
+        }
+    }
+
+    /// A re-INVITE of the peer: its offer is answered, or ours is made where it has none.
+    pub(crate) fn reinvited(&mut self, now: Now, key: Key, request: &Message) {
+        let Some(call) = self.calls.get(key.index()) else { return };
+        let Some(ua) = call.ua else { return };
+        if call.reinvite.is_some() || !call.stage.is_answered() {
+            // RFC 3261 §14.2. `ua` sees to this itself; here it keeps two offers apart whatever comes.
+            return self.ua.answer_reinvite(now, ua, Answer::new(StatusCode::REQUEST_PENDING));
+        }
+        let answer = match content::session_description(request) {
+            Some(offer) => self.answer_offer(now, key, &offer),
+            None => self.offer_again(key),
+        };
+        self.ua.answer_reinvite(now, ua, answer);
+    }
+
+    fn answer_offer(&mut self, now: Now, key: Key, offer: &str) -> Answer {
+        let result = if self.calls.get(key.index()).is_some_and(|call| call.media.external) {
+            self.answer_for_external(key, offer)
+        } else {
+            let answered = ringback_sdp::answer(offer, self.wishes(key));
+            answered.map_err(|error| (error.status(), sdp_error(&error))).and_then(|negotiated| {
+                let negotiated = usable(negotiated).map_err(|error| (488, error))?;
+                let sdp = negotiated.local_sdp.clone();
+                self.settle(now, key, *negotiated, Some(offer.to_owned()));
+                Ok(sdp)
+            })
+        };
+        match result {
+            Ok(sdp) => Answer::with_body(StatusCode::OK, Body::sdp(sdp)),
+            Err((status, error)) => {
+                tracing::info!(target: "ringback.session", "an offer is refused: {error}");
+                Answer::new(StatusCode::new(status).unwrap_or(StatusCode::NOT_ACCEPTABLE_HERE))
+            }
+        }
+    }
+
+    /// External media: the program's description again, with the direction that the offer leaves.
+    fn answer_for_external(&mut self, key: Key, offer: &str) -> Result<String, (u16, Error)> {
+        let Some(call) = self.calls.get_mut(key.index()) else {
+            return Err((481, Error::Sdp("the call is over".into())));
+        };
+        let refuse = |error: ringback_sdp::SdpError| (error.status(), sdp_error(&error));
+        let offered = Description::parse(offer).map_err(refuse)?;
+        let audio = offered.media().iter().find(|media| media.is_audio() && media.port() != 0);
+        let asked = audio.map_or(Direction::Inactive, |media| {
+            let null = matches!(offered.host_of(media), Some(MediaHost::Ip(ip)) if ip.is_unspecified());
+            let direction = offered.direction_of(media);
+            if null { direction.and(Direction::SendOnly) } else { direction }
+        });
+        let direction = call.media.direction.and(asked.mirrored());
+        let own = call.media.local_sdp.as_deref().unwrap_or_default();
+        let answer = redirect(own, direction).map_err(|error| (488, error))?;
+        ringback_sdp::check_answer(offer, &answer).map_err(refuse)?;
+        call.session.set_remote_hold(!asked.receives());
+        call.media.remote_sdp = Some(offer.to_owned());
+        call.media.local_sdp = Some(answer.clone());
+        Ok(answer)
+    }
+
+    /// RFC 3261 §14.2: a re-INVITE without an offer gets ours, as for a new call.
+    fn offer_again(&mut self, key: Key) -> Answer {
+        let sdp = match self.plan_reoffer(key, None) {
+            Ok(plan) => plan.sdp().to_owned(),
+            Err(error) => {
+                tracing::warn!(target: "ringback.session", "no offer for a re-INVITE: {error}");
+                return Answer::new(StatusCode::NOT_ACCEPTABLE_HERE);
+            }
+        };
+        if let Some(call) = self.calls.get_mut(key.index()) {
+            call.media.local_offer = Some(sdp.clone());
+        }
+        Answer::with_body(StatusCode::OK, Body::sdp(sdp))
+    }
+
+    /// The ACK to our 2xx; after a re-INVITE without an offer the answer to ours is in it.
+    pub(crate) fn reinvite_acked(&mut self, now: Now, key: Key, body: Option<Body>) {
+        if !self.is_at(key, Stage::Confirmed) {
+            return;
+        }
+        let Some(call) = self.calls.get(key.index()) else { return };
+        if call.media.local_offer.is_none() || call.reinvite.is_some() {
+            return;
+        }
+        let result = match content::of_body(body.as_ref()) {
+            Some(sdp) => self.accept_answer(now, key, &sdp, true),
+            None => Err(Error::Sdp("the ACK has no answer to our offer".into())),
+        };
+        if let Err(error) = result {
+            // The descriptions before it stay in force.
+            tracing::warn!(target: "ringback.session", "a re-INVITE came to nothing: {error}");
+            self.reinvite_withdrawn(key);
+        }
+    }
+
+    /// The peer gave its re-INVITE up.
+    pub(crate) fn reinvite_withdrawn(&mut self, key: Key) {
+        if let Some(call) = self.calls.get_mut(key.index())
+            && call.reinvite.is_none()
+        {
+            call.media.local_offer = None;
+        }
+    }
+}
+
+/// The program's description with another direction, and the next version where that changes anything (RFC 3264 §8).
+fn redirect(own: &str, direction: Direction) -> Result<String, Error> {
+    let description = Description::parse(own).map_err(|error| sdp_error(&error))?;
+    let version = description.origin().version;
+    let same = ringback_sdp::redirected(own, direction, version).map_err(|error| sdp_error(&error))?;
+    if same == own {
+        return Ok(same);
+    }
+    ringback_sdp::redirected(own, direction, version.wrapping_add(1)).map_err(|error| sdp_error(&error))
+}

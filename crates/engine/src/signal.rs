@@ -1,0 +1,92 @@
+//! What `ua` reports, and where it goes.
+
+use ringback_sip::{Message, StatusCode};
+use ringback_time::Now;
+use ringback_ua::{Event, FailCause, Reply as Answer};
+
+use crate::call::{Ending, Key, Stage};
+use crate::end::rejected;
+use crate::engine::Engine;
+use crate::outgoing::{contacts, status_line};
+use crate::states::Change;
+
+impl Engine {
+    pub(crate) fn signal(&mut self, now: Now, event: Event) {
+        if let Event::Invite { call, request, flow } = event {
+            self.current = None;
+            self.invited(now, call, request, flow);
+            return;
+        }
+        let Some(&key) = self.by_ua.get(&event.call()) else {
+            self.left_over(now, event);
+            return;
+        };
+        self.current = Some(key);
+        match event {
+            Event::Invite { .. } => {}
+            Event::Cancelled { .. } => self.finish(now, key, Ending::cancelled("cancelled").silent().over(true)),
+            Event::Provisional { response, .. } => self.provisional(now, key, &response),
+            Event::Answered { response, .. } => self.answered_by_peer(now, key, &response),
+            Event::Rejected { response, .. } => self.rejected_by_peer(now, key, &response),
+            Event::Failed { status, cause, .. } => self.call_failed(now, key, status, &cause),
+            Event::Acked { body, .. } => self.acked(now, key, body),
+            Event::Reinvite { request, .. } => self.reinvited(now, key, &request),
+            Event::ReinviteCancelled { .. } => self.reinvite_withdrawn(key),
+            Event::ReinviteAcked { body, .. } => self.reinvite_acked(now, key, body),
+            Event::ReinviteAnswered { response, .. } => self.reinvite_answered(now, key, &response),
+            Event::ReinviteFailed { status, reason, .. } => self.reinvite_failed(key, status, reason),
+            Event::Bye { .. } => self.finish(now, key, Ending::hung_up("remote hangup").silent().over(true)),
+            Event::Gone { status, .. } => {
+                let cause = match status {
+                    408 => "the peer does not answer",
+                    _ => "the peer does not know the call any more",
+                };
+                self.finish(now, key, Ending::failed(Some(status), cause).silent());
+            }
+            Event::Request { key: request_key, request, .. } => self.info(now, key, request_key, &request),
+            Event::Response { key: request_key, response, .. } => self.info_answered(now, key, request_key, response),
+            Event::Released { .. } => {
+                self.finish(now, key, Ending::failed(None, "the dialog is gone").silent());
+            }
+            _ => {}
+        }
+    }
+
+    /// Something about a call that ended here before the peer knew.
+    fn left_over(&mut self, now: Now, event: Event) {
+        let gone = || Answer::new(StatusCode::CALL_DOES_NOT_EXIST);
+        match event {
+            Event::Reinvite { call, .. } => self.ua.answer_reinvite(now, call, gone()),
+            Event::Request { key, .. } => self.ua.answer_request(now, key, gone()),
+            _ => {}
+        }
+    }
+
+    /// `Event::Failed`: our INVITE got no answer, or the transaction of theirs broke.
+    fn call_failed(&mut self, now: Now, key: Key, status: Option<u16>, cause: &FailCause) {
+        let ending = match cause {
+            FailCause::Cancelled => Ending::cancelled("cancelled"),
+            other => Ending::failed(status, other.to_string()),
+        };
+        self.finish(now, key, ending.silent());
+    }
+
+    fn rejected_by_peer(&mut self, now: Now, key: Key, response: &Message) {
+        let (status, phrase) = status_line(response);
+        // RFC 3261 §21.3: the contacts of a redirection are where to try next.
+        let targets = if status / 100 == 3 { contacts(response) } else { Vec::new() };
+        let ending = Ending {
+            change: Change::Reject,
+            reason: rejected(status, &phrase),
+            cause: crate::api::EndCause::Rejected { status, reason: phrase, targets },
+            wire: crate::call::Wire::Nothing,
+            over: false,
+        };
+        self.finish(now, key, ending);
+    }
+
+    /// The call that answers to `key`, if it is in that stage.
+    pub(crate) fn is_at(&self, key: Key, stage: Stage) -> bool {
+        self.calls.get(key.index()).is_some_and(|call| call.stage == stage)
+    }
+}
