@@ -1,0 +1,199 @@
+//! The sockets of one thread's open legs: what the media engine's outputs mean to the operating system.
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_queue::SegQueue;
+use ringback_media::Out;
+use ringback_media_api::{AudioPort, Event, LegId};
+use ringback_time::Mono;
+
+use super::link::FromMedia;
+use crate::ports::Pair;
+use crate::queue::Producer;
+use crate::sys;
+use crate::wake::Waker;
+
+/// An open leg.
+#[derive(Debug)]
+struct Open {
+    leg: LegId,
+    pair: Pair,
+    /// Whom the RTP socket is connected to.
+    connected: Option<SocketAddr>,
+    /// Still connected to itself.
+    parked: bool,
+}
+
+pub(super) struct MediaIo {
+    /// By the pair's number, which is also in the epoll key.
+    open: Vec<Option<Box<Open>>>,
+    numbers: HashMap<LegId, u32, foldhash::fast::RandomState>,
+    events: Arc<SegQueue<FromMedia>>,
+    signalling: Arc<Waker>,
+    producer: Arc<Producer>,
+    /// Something was pushed to `events` since the last `tell`.
+    news: bool,
+    /// Packets that the operating system did not take.
+    unsent: u64,
+    stray_at: Mono,
+}
+
+const STRAY_INTERVAL: Duration = Duration::from_millis(2);
+
+impl MediaIo {
+    pub(super) fn new(events: Arc<SegQueue<FromMedia>>, signalling: Arc<Waker>, producer: Arc<Producer>) -> Self {
+        MediaIo {
+            open: Vec::new(),
+            numbers: HashMap::default(),
+            events,
+            signalling,
+            producer,
+            news: false,
+            unsent: 0,
+            stray_at: Mono::ZERO,
+        }
+    }
+
+    pub(super) fn insert(&mut self, leg: LegId, pair: Pair) {
+        let index = pair.id as usize;
+        if self.open.len() <= index {
+            self.open.resize_with(index + 1, || None);
+        }
+        self.numbers.insert(leg, pair.id);
+        if let Some(slot) = self.open.get_mut(index) {
+            *slot = Some(Box::new(Open { leg, pair, connected: None, parked: true }));
+        }
+    }
+
+    /// After the engine has dealt with `Open`: unless it named a peer, the door is open to all, for learning.
+    pub(super) fn opened(&mut self, leg: LegId) {
+        if let Some(open) = self.leg(leg).filter(|open| open.parked) {
+            open.unpark();
+        }
+    }
+
+    pub(super) fn legs(&self) -> Vec<LegId> {
+        self.numbers.keys().copied().collect()
+    }
+
+    /// Whose socket an epoll key means, and whether it is the RTCP one.
+    pub(super) fn socket(&self, key: u64) -> Option<(LegId, BorrowedFd<'_>, bool)> {
+        let open = self.open.get(usize::try_from(key / 2).ok()?)?.as_ref()?;
+        let rtcp = key % 2 == 1;
+        Some((open.leg, if rtcp { open.pair.rtcp.as_fd() } else { open.pair.rtp.as_fd() }, rtcp))
+    }
+
+    /// A socket is ready that no leg has. Nothing should reach a parked one; should something do, it must not keep the thread busy.
+    pub(super) fn stray(&mut self, now: Mono, key: u64) {
+        if now.since(self.stray_at) >= STRAY_INTERVAL
+            && let Ok(number) = u32::try_from(key / 2)
+        {
+            self.stray_at = now;
+            self.events.push(FromMedia::Stray(number));
+            self.signalling.wake();
+        }
+    }
+
+    fn leg(&mut self, leg: LegId) -> Option<&mut Open> {
+        let index = *self.numbers.get(&leg)?;
+        self.open.get_mut(index as usize)?.as_deref_mut()
+    }
+
+    /// Wakes the signalling thread if there is something for it; once a turn.
+    pub(super) fn tell(&mut self) {
+        if std::mem::take(&mut self.news) {
+            self.signalling.wake();
+        }
+    }
+
+    fn note(&mut self, leg: LegId, result: std::io::Result<()>) {
+        let Err(error) = result else { return };
+        self.unsent += 1;
+        // A full buffer or an unreachable network is loss like any other; statistics of the far end tell of it.
+        tracing::debug!(target: "ringback.media", ?leg, %error, "a packet was not sent");
+    }
+}
+
+impl Open {
+    fn unpark(&mut self) {
+        self.parked = false;
+        for socket in [&self.pair.rtp, &self.pair.rtcp] {
+            if let Err(error) = sys::disconnect(socket.as_fd()) {
+                tracing::warn!(target: "ringback.media", leg = ?self.leg, %error, "cannot open a media socket");
+            }
+        }
+    }
+}
+
+/// Sends, and once more if all that was wrong was an ICMP error that an earlier packet had brought back: reporting clears it.
+fn again(mut send: impl FnMut() -> std::io::Result<()>) -> std::io::Result<()> {
+    match send() {
+        Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::Interrupted) => send(),
+        other => other,
+    }
+}
+
+impl Out for MediaIo {
+    fn rtp(&mut self, leg: LegId, to: SocketAddr, packet: &[u8]) {
+        let Some(open) = self.leg(leg) else { return };
+        let fd = open.pair.rtp.as_fd();
+        let connected = open.connected == Some(to);
+        let result = again(|| if connected { sys::send(fd, packet) } else { sys::send_to(fd, packet, &to) });
+        if result.is_err() {
+            self.note(leg, result);
+        }
+    }
+
+    fn rtcp(&mut self, leg: LegId, to: SocketAddr, packet: &[u8]) {
+        let Some(open) = self.leg(leg) else { return };
+        let fd = open.pair.rtcp.as_fd();
+        let result = again(|| sys::send_to(fd, packet, &to));
+        if result.is_err() {
+            self.note(leg, result);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        let mut news = None;
+        if let Event::Closed { leg, .. } = &event
+            && let Some(number) = self.numbers.remove(leg)
+            && let Some(open) = self.open.get_mut(number as usize).and_then(Option::take)
+        {
+            open.pair.park();
+            news = Some(open.pair);
+        }
+        self.events.push(match news {
+            Some(pair) => FromMedia::Closed(event, pair),
+            None => FromMedia::Event(event),
+        });
+        self.news = true;
+    }
+
+    fn audio_ready(&mut self, port: &Arc<AudioPort>) {
+        self.producer.audio(Arc::clone(port));
+    }
+
+    fn accept_from(&mut self, leg: LegId, remote: Option<SocketAddr>) {
+        let Some(open) = self.leg(leg) else { return };
+        if open.parked {
+            open.unpark();
+        } else if open.connected == remote {
+            return;
+        } else if open.connected.take().is_some() {
+            // A socket bound to a wildcard keeps the source address of its first peer until it is disconnected.
+            let _ = sys::disconnect(open.pair.rtp.as_fd());
+        }
+        if let Some(remote) = remote {
+            match sys::connect(open.pair.rtp.as_fd(), &remote) {
+                Ok(()) => open.connected = Some(remote),
+                // The engine's own check of each packet's source still stands.
+                Err(error) => tracing::debug!(target: "ringback.media", ?leg, %remote, %error, "cannot connect"),
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The loop of a media thread.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_queue::SegQueue;
+use rand_chacha::ChaCha12Rng;
+use ringback_media::MediaEngine;
+use ringback_media_api::Command;
+
+use super::io::MediaIo;
+use super::link::{Bed, FromMedia, Link, RING, ToMedia};
+use super::pace::Pace;
+use crate::clock;
+use crate::log;
+use crate::os_thread::{self, Thread};
+use crate::queue::Producer;
+use crate::sys::{self, Batch, Epoll, Handle};
+use crate::wake::Waker;
+
+const WAKE_KEY: u64 = u64::MAX - 1;
+/// Above ordinary programs and kernel workers of no urgency, below what a machine's owner makes urgent.
+const PRIORITY: i32 = 20;
+/// Sockets dealt with before timers and commands are looked at again.
+const READY: usize = 256;
+/// Packets of one socket in one go: more than a burst, less than a flood.
+const PACKETS: usize = 8;
+/// Larger than any RTP packet over Ethernet.
+const PACKET_BYTES: usize = 2048;
+
+/// What is made on the thread that starts a system, so that all that can fail does so there.
+pub(crate) struct Parts {
+    number: u8,
+    epoll: Epoll,
+    ring: rtrb::Consumer<ToMedia>,
+    bed: Arc<Bed>,
+}
+
+impl Parts {
+    /// With the link to it, and the hand by which the port pool adds sockets.
+    pub(crate) fn new(number: u8) -> io::Result<(Parts, Link, Handle)> {
+        use std::os::fd::AsFd as _;
+        let epoll = Epoll::new(READY)?;
+        let bed = Arc::new(Bed::new()?);
+        epoll.add(bed.wake.as_fd(), WAKE_KEY)?;
+        let (link, ring) = Link::new(RING, Arc::clone(&bed));
+        let handle = epoll.handle()?;
+        Ok((Parts { number, epoll, ring, bed }, link, handle))
+    }
+}
+
+pub(crate) fn spawn(
+    parts: Parts,
+    rng: ChaCha12Rng,
+    events: Arc<SegQueue<FromMedia>>,
+    signalling: Arc<Waker>,
+    producer: Producer,
+) -> io::Result<Thread> {
+    os_thread::spawn(format!("rb-media-{}", parts.number), move || {
+        let producer = Arc::new(producer);
+        let _log = tracing::dispatcher::set_default(&log::dispatcher(&producer));
+        let realtime = match sys::set_fifo(PRIORITY) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::info!(target: "ringback.media", %error, "no real-time priority");
+                false
+            }
+        };
+        sys::set_precise_timers();
+        MediaThread {
+            engine: MediaEngine::new(parts.number, rng),
+            io: MediaIo::new(events, signalling, Arc::clone(&producer)),
+            producer,
+            epoll: parts.epoll,
+            ring: parts.ring,
+            bed: parts.bed,
+            batch: Batch::new(PACKETS, PACKET_BYTES),
+            keys: Vec::with_capacity(READY),
+            pace: Pace::default(),
+            realtime,
+            leaving: false,
+        }
+        .run();
+    })
+}
+
+struct MediaThread {
+    engine: MediaEngine,
+    io: MediaIo,
+    producer: Arc<Producer>,
+    epoll: Epoll,
+    ring: rtrb::Consumer<ToMedia>,
+    bed: Arc<Bed>,
+    batch: Batch,
+    /// What epoll found ready, out of its hands.
+    keys: Vec<u64>,
+    pace: Pace,
+    realtime: bool,
+    leaving: bool,
+}
+
+impl MediaThread {
+    fn run(&mut self) {
+        while !self.leaving {
+            // The engine catches what goes wrong in a leg. Whatever is left must not end the thread: other calls live here.
+            if catch_unwind(AssertUnwindSafe(|| self.turn())).is_err() {
+                tracing::error!(target: "ringback.media", "a media thread caught a panic outside of any leg");
+                self.keys.clear();
+                // Not at once again at full speed, should it be for good.
+                let _ = self.epoll.wait(Some(Duration::from_millis(1)));
+            }
+        }
+        self.io.tell();
+    }
+
+    fn turn(&mut self) {
+        self.commands();
+        let now = clock::now();
+        if self.engine.poll_timeout().is_some_and(|due| due <= now.mono) {
+            self.engine.handle_timeout(now, &mut self.io);
+        }
+        self.io.tell();
+        if self.leaving {
+            return;
+        }
+        let held = self.producer.wake(now.mono);
+        let due = self.engine.poll_timeout();
+        let after = clock::mono();
+        if self.pace.turned(after, due) && self.realtime {
+            self.realtime = false;
+            let _ = sys::set_normal();
+            tracing::warn!(target: "ringback.media", "a media thread cannot keep up and has given up its real-time priority");
+        }
+        let until = [due, held].into_iter().flatten().min();
+        self.bed.lie_down(until);
+        let timeout = if self.ring.is_empty() { until.map(|until| until.since(after)) } else { Some(Duration::ZERO) };
+        let ready = self.epoll.wait(timeout);
+        self.bed.get_up();
+        match ready {
+            Ok(ready) => self.keys.extend(ready.iter().map(|ready| ready.key)),
+            Err(error) => tracing::error!(target: "ringback.net", %error, "epoll failed"),
+        }
+        self.receive();
+    }
+
+    fn commands(&mut self) {
+        // What comes while this runs has its turn too, but not for ever: packets are waiting.
+        for _ in 0..RING {
+            let Ok(message) = self.ring.pop() else { break };
+            // A command takes effect when it is read, not when the turn began.
+            let now = clock::now();
+            match message {
+                ToMedia::Command(command) => self.engine.handle_command(now, command, &mut self.io),
+                ToMedia::Open(pair, command) => {
+                    let leg = command.leg();
+                    self.io.insert(leg, pair);
+                    self.engine.handle_command(now, command, &mut self.io);
+                    self.io.opened(leg);
+                }
+                ToMedia::Leave => {
+                    for leg in self.io.legs() {
+                        self.engine.handle_command(now, Command::Close { leg }, &mut self.io);
+                    }
+                    self.leaving = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self) {
+        let now = clock::now();
+        for key in self.keys.drain(..) {
+            if key == WAKE_KEY {
+                self.bed.wake.clear();
+                continue;
+            }
+            let Some((leg, fd, rtcp)) = self.io.socket(key) else {
+                self.io.stray(now.mono, key);
+                continue;
+            };
+            // An error is an ICMP message that came back: taken by being reported, and of no further meaning here.
+            let Ok(count) = self.batch.receive(fd) else { continue };
+            for index in 0..count {
+                let Some(datagram) = self.batch.get(index) else { continue };
+                if rtcp {
+                    self.engine.handle_rtcp(now, leg, datagram.from, datagram.bytes, &mut self.io);
+                } else {
+                    let arrival = clock::arrival(now, datagram.stamp);
+                    self.engine.handle_rtp(now, leg, arrival, datagram.from, datagram.bytes, &mut self.io);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! The media ports: pairs of UDP sockets, RTP on the even port and RTCP on the odd one above, bound when first needed and kept.
+//!
+//! A pair goes round: [`Pool::allocate`] gives it to a call (parked still), [`Pool::open`] to the media thread together with the leg's
+//! `Open`, which unparks it; at the leg's end the media thread parks it again and it comes back by [`Pool::park`]. Parked means
+//! connected to itself, so that nobody's packets reach it. It is used again oldest-first after [`QUARANTINE`], so that what an old
+//! peer still sends meets a closed door; a younger one only when nothing else is left.
+//!
+//! Each pair is in the epoll set of one media thread for as long as it is bound (parked it is never ready), and goes to another
+//! thread only when that one has none left.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use ringback_media_api::{LegId, MediaPort, MediaPorts};
+use ringback_time::{Mono, Now};
+use socket2::{Domain, Socket, Type};
+
+use crate::sys::{self, Handle};
+
+/// Before a port is used again.
+pub(crate) const QUARANTINE: Duration = Duration::from_secs(5);
+/// Parked so long: more are bound than are needed.
+const SPARE_AFTER: Duration = Duration::from_secs(60);
+/// After the whole range was found taken, before it is looked through again.
+const SCAN_AGAIN: Duration = Duration::from_millis(500);
+
+/// Legs are numbered through the whole process.
+static SERIAL: AtomicU64 = AtomicU64::new(1);
+/// Media sockets of all systems of the process, so that they leave descriptors for others.
+static SOCKETS: AtomicUsize = AtomicUsize::new(0);
+
+/// Two bound sockets. They close when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    pub(crate) rtp: Socket,
+    pub(crate) rtcp: Socket,
+    /// What the RTP socket is bound to; the address may be unspecified.
+    pub(crate) local: SocketAddr,
+    /// Small and unique among those that are bound: the epoll keys are `2 * id` for RTP and one more for RTCP.
+    pub(crate) id: u32,
+    thread: u8,
+}
+
+impl Pair {
+    fn bind(local: SocketAddr) -> io::Result<(Socket, Socket)> {
+        let one = |address: SocketAddr| -> io::Result<Socket> {
+            let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking().cloexec(), None)?;
+            if address.is_ipv6() {
+                socket.set_only_v6(true)?;
+            }
+            socket.bind(&address.into())?;
+            park(&socket, address)?;
+            // What came between the two calls.
+            empty(&socket);
+            Ok(socket)
+        };
+        let rtp = one(local)?;
+        // Jitter is measured by the kernel's arrival times; RTCP has no use for them.
+        sys::want_timestamps(rtp.as_fd())?;
+        Ok((rtp, one(above(local))?))
+    }
+
+    /// Shuts both doors, and throws away what is still inside.
+    pub(crate) fn park(&self) {
+        for (socket, address) in [(&self.rtp, self.local), (&self.rtcp, above(self.local))] {
+            if park(socket, address).is_err() {
+                // Open then, as it was: the next user's learning and address checks still stand.
+                tracing::debug!(target: "ringback.net", %address, "cannot park a media socket");
+            }
+            empty(socket);
+        }
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        SOCKETS.fetch_sub(2, Ordering::Relaxed);
+    }
+}
+
+fn above(rtp: SocketAddr) -> SocketAddr {
+    SocketAddr::new(rtp.ip(), rtp.port() | 1)
+}
+
+/// Throws away what was received, and an error that is waiting. Bounded by what a receive buffer holds.
+fn empty(socket: &Socket) {
+    let mut scrap = [std::mem::MaybeUninit::uninit(); 16];
+    for _ in 0..10_000 {
+        if socket.recv(&mut scrap).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            break;
+        }
+    }
+}
+
+/// Connects a socket to itself.
+fn park(socket: &Socket, bound: SocketAddr) -> io::Result<()> {
+    let itself = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => {
+            sys::disconnect(socket.as_fd())?;
+            SocketAddr::new(Ipv4Addr::LOCALHOST.into(), bound.port())
+        }
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            sys::disconnect(socket.as_fd())?;
+            SocketAddr::new(Ipv6Addr::LOCALHOST.into(), bound.port())
+        }
+        ip => SocketAddr::new(ip, bound.port()),
+    };
+    sys::connect(socket.as_fd(), &itself)
+}
+
+/// The pairs of one local address.
+#[derive(Debug)]
+struct Range {
+    /// The next pair of ports to try, counted from the lowest.
+    cursor: usize,
+    /// Which pairs are bound by us.
+    ours: Vec<bool>,
+    /// One queue a media thread, oldest first.
+    parked: Vec<VecDeque<(Mono, Pair)>>,
+    scan_after: Mono,
+}
+
+#[derive(Debug)]
+pub(crate) struct Pool {
+    /// The lowest even port, and how many pairs fit from there on.
+    base: u16,
+    count: usize,
+    threads: Vec<Thread>,
+    ranges: HashMap<IpAddr, Range, foldhash::fast::RandomState>,
+    /// Given to a call whose media is not open yet.
+    allocated: HashMap<LegId, Pair, foldhash::fast::RandomState>,
+    ids: u32,
+    free_ids: Vec<u32>,
+    /// Where the search for free ports begins, so that systems with the same range do not meet at its beginning.
+    start: u64,
+    sockets_most: usize,
+}
+
+#[derive(Debug)]
+struct Thread {
+    epoll: Handle,
+    /// Pairs in use.
+    load: usize,
+}
+
+impl Pool {
+    /// `range` is inclusive; one handle a media thread. `start`: any number.
+    pub(crate) fn new(range: (u16, u16), threads: Vec<Handle>, start: u64) -> Self {
+        let (low, high) = (usize::from(range.0), usize::from(range.1));
+        let base = low.next_multiple_of(2);
+        let limit = usize::try_from(sys::allow_many_descriptors()).unwrap_or(usize::MAX);
+        Pool {
+            base: u16::try_from(base).unwrap_or(u16::MAX),
+            count: (high + 1).saturating_sub(base) / 2,
+            threads: threads.into_iter().map(|epoll| Thread { epoll, load: 0 }).collect(),
+            ranges: HashMap::default(),
+            allocated: HashMap::default(),
+            ids: 0,
+            free_ids: Vec::new(),
+            start,
+            // SIP connections, and whatever else the program opens, need some too.
+            sockets_most: limit - limit.min(1024).max(limit / 4).min(limit / 2),
+        }
+    }
+
+    fn least_loaded(&self) -> usize {
+        let load = |index: &usize| self.threads.get(*index).map_or(usize::MAX, |thread| thread.load);
+        (0..self.threads.len()).min_by_key(load).unwrap_or(0)
+    }
+
+    pub(crate) fn allocate(&mut self, now: Mono, local: IpAddr, beside: Option<LegId>) -> Option<MediaPort> {
+        let wanted = beside.map(|leg| usize::from(leg.thread())).filter(|thread| *thread < self.threads.len());
+        let thread = wanted.unwrap_or_else(|| self.least_loaded());
+        let pair = self.find(now, local, thread)?;
+        let number = u8::try_from(thread).ok()?;
+        let leg = LegId::new(number, SERIAL.fetch_add(1, Ordering::Relaxed));
+        let port = MediaPort { leg, rtp: pair.local };
+        if let Some(thread) = self.threads.get_mut(thread) {
+            thread.load += 1;
+        }
+        self.allocated.insert(leg, pair);
+        Some(port)
+    }
+
+    fn find(&mut self, now: Mono, local: IpAddr, thread: usize) -> Option<Pair> {
+        self.parked(local, thread, |since| now.since(since) >= QUARANTINE)
+            .or_else(|| self.bind(now, local, thread))
+            .or_else(|| self.parked(local, thread, |_| true))
+    }
+
+    /// The oldest parked pair that is fit, of this thread if it has one.
+    fn parked(&mut self, local: IpAddr, thread: usize, fit: impl Fn(Mono) -> bool) -> Option<Pair> {
+        let range = self.ranges.get_mut(&local)?;
+        let front = |queue: &VecDeque<(Mono, Pair)>| queue.front().map(|(since, _)| *since).filter(|since| fit(*since));
+        let own = range.parked.get(thread).and_then(front).map(|_| thread);
+        let from = own.or_else(|| {
+            let fronts = range.parked.iter().enumerate().filter_map(|(index, queue)| Some((front(queue)?, index)));
+            fronts.min().map(|(_, index)| index)
+        })?;
+        let (_, mut pair) = range.parked.get_mut(from)?.pop_front()?;
+        if from != thread {
+            if let Some(old) = self.threads.get(from) {
+                let _ = old.epoll.remove(pair.rtp.as_fd());
+                let _ = old.epoll.remove(pair.rtcp.as_fd());
+            }
+            if self.watch(&pair, thread).is_err() {
+                self.discard(pair);
+                return None;
+            }
+            pair.thread = u8::try_from(thread).ok()?;
+        }
+        Some(pair)
+    }
+
+    fn watch(&self, pair: &Pair, thread: usize) -> io::Result<()> {
+        let Some(thread) = self.threads.get(thread) else { return Err(io::ErrorKind::NotFound.into()) };
+        let key = u64::from(pair.id) * 2;
+        thread.epoll.add(pair.rtp.as_fd(), key)?;
+        thread.epoll.add(pair.rtcp.as_fd(), key + 1)
+    }
+
+    /// A pair of ports that nobody has, ourselves included.
+    fn bind(&mut self, now: Mono, local: IpAddr, thread: usize) -> Option<Pair> {
+        if self.count == 0 {
+            return None;
+        }
+        let (count, threads) = (self.count, self.threads.len());
+        let start = (self.start % count as u64) as usize;
+        let range = self.ranges.entry(local).or_insert_with(|| Range {
+            cursor: start,
+            ours: vec![false; count],
+            parked: (0..threads).map(|_| VecDeque::new()).collect(),
+            scan_after: Mono::ZERO,
+        });
+        if now < range.scan_after {
+            return None;
+        }
+        let mut found = None;
+        for _ in 0..count {
+            let index = range.cursor % count;
+            range.cursor = index + 1;
+            if range.ours.get(index).copied().unwrap_or(true) {
+                continue;
+            }
+            if SOCKETS.load(Ordering::Relaxed) + 2 > self.sockets_most {
+                break;
+            }
+            let address = SocketAddr::new(local, self.base + (index * 2) as u16);
+            match Pair::bind(address) {
+                Ok((rtp, rtcp)) => {
+                    SOCKETS.fetch_add(2, Ordering::Relaxed);
+                    let id = self.free_ids.pop().unwrap_or_else(|| {
+                        self.ids += 1;
+                        self.ids - 1
+                    });
+                    let thread = u8::try_from(thread).unwrap_or(0);
+                    if let Some(ours) = range.ours.get_mut(index) {
+                        *ours = true;
+                    }
+                    found = Some(Pair { rtp, rtcp, local: address, id, thread });
+                    break;
+                }
+                // Another program's, or another system's of this one.
+                Err(error) if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {}
+                Err(error) => {
+                    tracing::warn!(target: "ringback.net", %address, %error, "cannot open media sockets");
+                    break;
+                }
+            }
+        }
+        let Some(pair) = found else {
+            range.scan_after = now + SCAN_AGAIN;
+            return None;
+        };
+        if self.watch(&pair, thread).is_err() {
+            self.discard(pair);
+            return None;
+        }
+        Some(pair)
+    }
+
+    /// Closes a pair for good.
+    fn discard(&mut self, pair: Pair) {
+        let index = usize::from(pair.local.port().saturating_sub(self.base)) / 2;
+        let range = self.ranges.get_mut(&pair.local.ip());
+        if let Some(ours) = range.and_then(|range| range.ours.get_mut(index)) {
+            *ours = false;
+        }
+        self.free_ids.push(pair.id);
+    }
+
+    /// Hands the pair of a leg over to its media thread.
+    pub(crate) fn open(&mut self, leg: LegId) -> Option<Pair> {
+        self.allocated.remove(&leg)
+    }
+
+    /// A call gave its ports back without having opened media on them.
+    pub(crate) fn release(&mut self, now: Mono, leg: LegId) {
+        if let Some(pair) = self.allocated.remove(&leg) {
+            self.park(now, pair);
+        }
+    }
+
+    /// Takes a parked pair back.
+    pub(crate) fn park(&mut self, now: Mono, pair: Pair) {
+        let thread = usize::from(pair.thread);
+        if let Some(thread) = self.threads.get_mut(thread) {
+            thread.load = thread.load.saturating_sub(1);
+        }
+        let Some(range) = self.ranges.get_mut(&pair.local.ip()) else { return };
+        let Some(queue) = range.parked.get_mut(thread) else { return };
+        queue.push_back((now, pair));
+        let spare = queue.front().is_some_and(|(since, _)| now.since(*since) >= SPARE_AFTER);
+        if spare && let Some((_, pair)) = queue.pop_front() {
+            self.discard(pair);
+        }
+    }
+
+    /// Empties a pair that is ready though no leg has it: its thread would be woken by it again and again.
+    pub(crate) fn empty(&self, id: u32) {
+        let parked = self.ranges.values().flat_map(|range| range.parked.iter().flatten()).map(|(_, pair)| pair);
+        if let Some(pair) = parked.chain(self.allocated.values()).find(|pair| pair.id == id) {
+            pair.park();
+        }
+    }
+
+    #[cfg(test)]
+    fn bound(&self) -> usize {
+        self.ranges.values().map(|range| range.ours.iter().filter(|ours| **ours).count()).sum()
+    }
+}
+
+/// The pool as the engine sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedPool(pub(crate) Arc<Mutex<Pool>>);
+
+impl MediaPorts for SharedPool {
+    fn allocate(&mut self, now: Now, local: IpAddr, beside: Option<LegId>) -> Option<MediaPort> {
+        self.0.lock().allocate(now.mono, local, beside)
+    }
+
+    fn release(&mut self, now: Now, leg: LegId) {
+        self.0.lock().release(now.mono, leg);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+use super::*;
+use crate::sys::{Batch, Epoll};
+
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A range of `pairs` pairs that is free on this machine, and a pool over it.
+fn pool(pairs: u16, threads: usize) -> (Pool, Vec<Epoll>, (u16, u16)) {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let block = NEXT.fetch_add(1, Ordering::Relaxed) * 64 + u64::from(std::process::id()) * 640;
+        let low = 12_000 + (block % 18_000) as u16 / 2 * 2;
+        let range = (low, low + pairs * 2 - 1);
+        let free = (range.0..=range.1).all(|port| std::net::UdpSocket::bind((HOST, port)).is_ok());
+        if free {
+            let epolls: Vec<Epoll> = (0..threads).map(|_| Epoll::new(8).expect("an epoll")).collect();
+            let handles = epolls.iter().map(|epoll| epoll.handle().expect("a handle")).collect();
+            return (Pool::new(range, handles, 7), epolls, range);
+        }
+    }
+}
+
+fn seconds(count: u64) -> Mono {
+    Mono::from_nanos(3_600_000_000_000 + count * 1_000_000_000)
+}
+
+fn close(pool: &mut Pool, now: Mono, leg: LegId) {
+    let pair = pool.open(leg).expect("allocated");
+    pair.park();
+    pool.park(now, pair);
+}
+
+#[test]
+fn ports_are_even_within_the_range_and_end_with_it() {
+    let (mut pool, _epolls, range) = pool(3, 1);
+    let mut ports: Vec<u16> = Vec::new();
+    let mut legs = Vec::new();
+    while let Some(port) = pool.allocate(seconds(0), HOST, None) {
+        ports.push(port.rtp.port());
+        legs.push(port.leg);
+    }
+    ports.sort_unstable();
+    assert_eq!(ports, [range.0, range.0 + 2, range.0 + 4]);
+    legs.dedup();
+    assert_eq!(legs.len(), 3);
+    pool.release(seconds(1), legs[0]);
+    assert!(pool.allocate(seconds(1), HOST, None).is_some(), "given back, and the only one there is");
+}
+
+#[test]
+fn an_odd_or_tiny_range_loses_what_makes_no_pair() {
+    let handle = || Epoll::new(1).expect("an epoll").handle().expect("a handle");
+    for (range, count) in [
+        ((10_001, 10_004), 1),
+        ((10_000, 10_000), 0),
+        ((10_000, 10_001), 1),
+        ((65_534, 65_535), 1),
+        ((65_535, 65_535), 0),
+    ] {
+        assert_eq!(Pool::new(range, vec![handle()], 0).count, count, "{range:?}");
+    }
+    assert!(Pool::new((10_000, 10_000), vec![handle()], 0).allocate(seconds(0), HOST, None).is_none());
+}
+
+#[test]
+fn the_oldest_is_used_first_after_its_quarantine_and_a_younger_one_only_at_need() {
+    let (mut pool, _epolls, _) = pool(3, 1);
+    let a = pool.allocate(seconds(0), HOST, None).expect("a pair");
+    let b = pool.allocate(seconds(0), HOST, None).expect("a pair");
+    close(&mut pool, seconds(1), a.leg);
+    close(&mut pool, seconds(2), b.leg);
+    let c = pool.allocate(seconds(3), HOST, None).expect("a pair");
+    assert!(c.rtp != a.rtp && c.rtp != b.rtp, "a new one while others are fresh");
+    let d = pool.allocate(seconds(3), HOST, None).expect("a pair");
+    assert_eq!(d.rtp, a.rtp, "nothing else is left: the oldest of the young");
+    close(&mut pool, seconds(3), d.leg);
+    let e = pool.allocate(seconds(7), HOST, None).expect("a pair");
+    assert_eq!(e.rtp, b.rtp, "rested");
+    assert_eq!(pool.bound(), 3);
+}
+
+#[test]
+fn a_parked_pair_hears_nobody_and_is_empty_when_used_again() {
+    let (mut pool, _epolls, _) = pool(1, 1);
+    let stranger = std::net::UdpSocket::bind((HOST, 0)).expect("a socket");
+    let port = pool.allocate(seconds(0), HOST, None).expect("a pair");
+    let pair = pool.open(port.leg).expect("allocated");
+    let mut batch = Batch::new(4, 64);
+    let mut heard = |pair: &Pair, bytes: &[u8]| {
+        stranger.send_to(bytes, port.rtp).expect("sent");
+        batch.receive(pair.rtp.as_fd()).unwrap_or(0)
+    };
+    assert_eq!(heard(&pair, b"before"), 0, "parked since it was bound");
+    sys::disconnect(pair.rtp.as_fd()).expect("disconnected");
+    assert_eq!(heard(&pair, b"live"), 1);
+    stranger.send_to(b"left inside", port.rtp).expect("sent");
+    pair.park();
+    assert_eq!(heard(&pair, b"after"), 0);
+    assert_eq!(pair.rtp.local_addr().expect("an address").as_socket(), Some(port.rtp));
+}
+
+#[test]
+fn a_wildcard_pair_parks_and_comes_back_unbound_from_any_address() {
+    let (mut pool, _epolls, _) = pool(1, 1);
+    let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let port = pool.allocate(seconds(0), any, None).expect("a pair");
+    assert!(port.rtp.ip().is_unspecified());
+    let pair = pool.open(port.leg).expect("allocated");
+    for _ in 0..2 {
+        sys::disconnect(pair.rtp.as_fd()).expect("disconnected");
+        assert_eq!(pair.rtp.local_addr().expect("an address").as_socket(), Some(port.rtp));
+        pair.park();
+    }
+}
+
+#[test]
+fn systems_with_the_same_range_share_it() {
+    let (mut first, _epolls, range) = pool(4, 1);
+    let other = Epoll::new(1).expect("an epoll");
+    let mut second = Pool::new(range, vec![other.handle().expect("a handle")], 7);
+    let mut ports = Vec::new();
+    for _ in 0..2 {
+        ports.push(first.allocate(seconds(0), HOST, None).expect("a pair").rtp);
+        ports.push(second.allocate(seconds(0), HOST, None).expect("a pair").rtp);
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    assert_eq!(ports.len(), 4);
+    assert!(second.allocate(seconds(0), HOST, None).is_none());
+    drop(first);
+    assert!(second.allocate(seconds(0), HOST, None).is_none(), "the range is not looked through for every call");
+    assert!(second.allocate(seconds(1), HOST, None).is_some(), "what others leave is found later");
+}
+
+#[test]
+fn a_leg_shares_the_thread_of_the_one_beside_it_and_pairs_move_at_need() {
+    let (mut pool, _epolls, _) = pool(2, 2);
+    let a = pool.allocate(seconds(0), HOST, None).expect("a pair");
+    let b = pool.allocate(seconds(0), HOST, Some(a.leg)).expect("a pair");
+    assert_eq!(a.leg.thread(), b.leg.thread());
+    close(&mut pool, seconds(0), a.leg);
+    close(&mut pool, seconds(0), b.leg);
+    let c = pool.allocate(seconds(9), HOST, None).expect("a pair");
+    let d = pool.allocate(seconds(9), HOST, None).expect("a pair");
+    assert_ne!(c.leg.thread(), d.leg.thread(), "spread by load");
+    assert_eq!(pool.bound(), 2);
+}
+
+#[test]
+fn what_a_peak_left_over_is_closed_again() {
+    let (mut pool, _epolls, _) = pool(4, 1);
+    let legs: Vec<LegId> = (0..4).map(|_| pool.allocate(seconds(0), HOST, None).expect("a pair").leg).collect();
+    for leg in legs {
+        close(&mut pool, seconds(1), leg);
+    }
+    assert_eq!(pool.bound(), 4);
+    for second in [200, 201] {
+        let leg = pool.allocate(seconds(second), HOST, None).expect("a pair").leg;
+        close(&mut pool, seconds(second), leg);
+    }
+    assert_eq!(pool.bound(), 2);
+}

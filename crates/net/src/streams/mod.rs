@@ -1,0 +1,182 @@
+//! Connections and name look-ups, on a thread of their own with a tokio runtime: what is slow there delays nothing else. It is
+//! started when TCP is listened on, or when something is to be connected to or looked up for the first time.
+//!
+//! Requests go in by an unbounded channel that the hub empties at once; what a peer may make grow behind it is bounded: bytes queued a
+//! connection, connections, look-ups. News come back by a bounded channel: while it is full, streams are not read.
+
+mod connection;
+mod hub;
+mod lookup;
+mod refusal;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ringback_ua::{ConnectionId, Flow, ResolveId, Transport};
+use socket2::Socket;
+use tokio::sync::mpsc;
+
+use crate::os_thread::Thread;
+use crate::queue::{EventQueue, Producer};
+use crate::wake::Waker;
+
+/// Messages and other news that wait for the signalling thread.
+const NEWS: usize = 512;
+
+/// For the streams' thread.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Send {
+        transport: Transport,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+        /// `None`: whichever there is, or a new one.
+        connection: Option<ConnectionId>,
+        bytes: Bytes,
+    },
+    Resolve {
+        id: ResolveId,
+        host: String,
+        port: u16,
+    },
+    /// Write what is queued, not longer than `within`, then end.
+    Leave {
+        within: Duration,
+    },
+}
+
+/// For the signalling thread.
+#[derive(Debug)]
+pub(crate) enum News {
+    Message { flow: Flow, bytes: Bytes },
+    Connected { transport: Transport, remote: SocketAddr, connection: ConnectionId },
+    ConnectFailed { transport: Transport, remote: SocketAddr, cause: String },
+    Closed { connection: ConnectionId },
+    Resolved { id: ResolveId, result: Result<Vec<SocketAddr>, String> },
+}
+
+/// Sends news and wakes the reader.
+#[derive(Clone, Debug)]
+struct Outlet {
+    news: mpsc::Sender<News>,
+    signalling: Arc<Waker>,
+}
+
+impl Outlet {
+    async fn send(&self, news: News) {
+        // It fails only when the signalling thread is gone: then nobody wants it.
+        if self.news.send(news).await.is_ok() {
+            self.signalling.wake();
+        }
+    }
+}
+
+/// Times and sizes. Tests make them small.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) connections: usize,
+    pub(crate) message_bytes: usize,
+    /// Bytes queued for a peer that does not read.
+    pub(crate) queued_bytes: usize,
+    pub(crate) connect: Duration,
+    /// From the first byte of a message to its last; also from a connection's beginning to its first message.
+    pub(crate) partial: Duration,
+    /// Without one byte taken by the peer while some are queued.
+    pub(crate) stalled: Duration,
+    pub(crate) idle: Duration,
+    pub(crate) lookup: Duration,
+    pub(crate) lookups: usize,
+    pub(crate) lookups_waiting: usize,
+}
+
+impl Limits {
+    pub(crate) fn new(connections: usize, message_bytes: usize) -> Self {
+        Limits {
+            connections,
+            message_bytes,
+            queued_bytes: 1 << 20,
+            connect: Duration::from_secs(5),
+            partial: Duration::from_secs(30),
+            stalled: Duration::from_secs(30),
+            idle: Duration::from_secs(600),
+            lookup: Duration::from_secs(5),
+            lookups: 64,
+            lookups_waiting: 4096,
+        }
+    }
+}
+
+/// The signalling thread's side.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    requests: Option<mpsc::UnboundedSender<Request>>,
+    thread: Option<Thread>,
+    news: mpsc::Receiver<News>,
+    outlet: Outlet,
+    listeners: Vec<(Socket, SocketAddr)>,
+    limits: Limits,
+    queue: Arc<EventQueue>,
+}
+
+impl Streams {
+    pub(crate) fn new(
+        listeners: Vec<(Socket, SocketAddr)>,
+        limits: Limits,
+        signalling: Arc<Waker>,
+        queue: Arc<EventQueue>,
+    ) -> Self {
+        let (sender, news) = mpsc::channel(NEWS);
+        let outlet = Outlet { news: sender, signalling };
+        Streams { requests: None, thread: None, news, outlet, listeners, limits, queue }
+    }
+
+    /// Starts the thread if something is listened on.
+    pub(crate) fn listen(&mut self) -> io::Result<()> {
+        if self.listeners.is_empty() { Ok(()) } else { self.start() }
+    }
+
+    fn start(&mut self) -> io::Result<()> {
+        if self.requests.is_some() {
+            return Ok(());
+        }
+        let (requests, receiver) = mpsc::unbounded_channel();
+        let producer = Producer::new(Arc::clone(&self.queue));
+        let listeners = std::mem::take(&mut self.listeners);
+        self.thread = Some(hub::spawn(receiver, listeners, self.limits, self.outlet.clone(), producer)?);
+        self.requests = Some(requests);
+        Ok(())
+    }
+
+    /// The request comes back where the thread cannot be started or is gone.
+    pub(crate) fn request(&mut self, request: Request) -> Result<(), Request> {
+        if let Err(error) = self.start() {
+            tracing::error!(target: "ringback.net", %error, "cannot start the thread for streams");
+            return Err(request);
+        }
+        match &self.requests {
+            Some(requests) => requests.send(request).map_err(|refused| refused.0),
+            None => Err(request),
+        }
+    }
+
+    pub(crate) fn next(&mut self) -> Option<News> {
+        self.news.try_recv().ok()
+    }
+
+    pub(crate) fn has_news(&self) -> bool {
+        !self.news.is_empty()
+    }
+
+    /// Ends the thread. False when it did not end in time; it is left to itself then.
+    pub(crate) fn leave(&mut self, within: Duration) -> bool {
+        if let Some(requests) = self.requests.take() {
+            let _ = requests.send(Request::Leave { within: within / 2 });
+        }
+        // Nobody reads news any more; a task that waits to send one must not wait on.
+        self.news.close();
+        self.thread.take().is_none_or(|thread| thread.join(within))
+    }
+}

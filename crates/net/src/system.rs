@@ -1,0 +1,262 @@
+//! One system: its sockets, its threads, and the life of both. See [`System`].
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crossbeam_queue::SegQueue;
+use parking_lot::Mutex;
+use rand_chacha::ChaCha12Rng;
+use rand_core::{RngCore as _, SeedableRng as _};
+use ringback_engine::Engine;
+use ringback_engine::api::{Command, Config, Directory};
+use ringback_ua::Transport;
+
+use crate::NetError;
+use crate::inbox::Inbox;
+use crate::listen::{self, Listen, Listener};
+use crate::log;
+use crate::media;
+use crate::os_thread::{self, Thread};
+use crate::ports::{Pool, SharedPool};
+use crate::queue::{EventQueue, Producer};
+use crate::routes::RouteTable;
+use crate::signalling::{LEAVE_MOST, Signalling, UdpSocket, Work};
+use crate::streams::{Limits, Streams};
+use crate::sys::{self, Epoll};
+use crate::wake::Waker;
+
+/// What a system is made of.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub engine: Config,
+    pub listen: Vec<Listen>,
+    /// Lowest and highest port for media, both included.
+    pub media_ports: (u16, u16),
+    /// 1 to 64; one is enough for some thousand calls.
+    pub media_threads: usize,
+}
+
+/// Sockets, threads and engines of one telephone system. All methods may be called from any thread.
+///
+/// `bind` takes the SIP ports, `start` starts the threads, `shutdown` ends them and closes every socket; `start` may follow, on the
+/// same ports. Queue and directory stay the same throughout.
+///
+/// A process that forks must not use it in the child: there it is not running, and dropping it does nothing to the parent.
+#[derive(Debug)]
+pub struct System {
+    settings: Settings,
+    addresses: Vec<(Transport, SocketAddr)>,
+    queue: Arc<EventQueue>,
+    directory: Arc<Directory>,
+    inbox: Arc<Inbox>,
+    state: Mutex<State>,
+    pid: u32,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The sockets are there, nothing runs.
+    Bound(Vec<Listener>),
+    Running(Thread),
+    Stopped,
+}
+
+impl System {
+    /// Binds all sockets to listen on. Nothing runs yet, so nothing is answered.
+    pub fn bind(settings: Settings) -> Result<System, NetError> {
+        if settings.listen.is_empty() {
+            return Err(NetError::BadSettings("nothing to listen on".into()));
+        }
+        if settings.media_threads == 0 || settings.media_threads > 64 {
+            return Err(NetError::BadSettings("media_threads must be 1 to 64".into()));
+        }
+        if settings.media_ports.0 > settings.media_ports.1 {
+            return Err(NetError::BadSettings("the lowest media port is above the highest".into()));
+        }
+        sys::allow_many_descriptors();
+        let start = |what| move |source| NetError::Start { what, source };
+        let listeners = listen::bind_all(&settings.listen)?;
+        let waker = Arc::new(Waker::new().map_err(start("eventfd"))?);
+        Ok(System {
+            addresses: listeners.iter().map(|listener| (listener.transport, listener.address)).collect(),
+            queue: Arc::new(EventQueue::new().map_err(start("eventfd"))?),
+            directory: Arc::default(),
+            inbox: Arc::new(Inbox::new(waker)),
+            state: Mutex::new(State::Bound(listeners)),
+            pid: std::process::id(),
+            settings,
+        })
+    }
+
+    /// The addresses that are really bound, in the order of `Settings::listen`.
+    pub fn addresses(&self) -> &[(Transport, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// What the program is told. Stays the same over restarts.
+    pub fn queue(&self) -> &Arc<EventQueue> {
+        &self.queue
+    }
+
+    /// The sessions. Stays the same over restarts.
+    pub fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.directory)
+    }
+
+    pub fn is_running(&self) -> bool {
+        !self.is_forked() && matches!(*self.state.lock(), State::Running(_))
+    }
+
+    fn is_forked(&self) -> bool {
+        std::process::id() != self.pid
+    }
+
+    /// Starts the threads; after a shutdown, the same ports are bound again. Does nothing when it runs already.
+    pub fn start(&self) -> Result<(), NetError> {
+        if self.is_forked() {
+            return Err(NetError::NotRunning);
+        }
+        let mut state = self.state.lock();
+        let listeners = match std::mem::replace(&mut *state, State::Stopped) {
+            State::Running(thread) => {
+                *state = State::Running(thread);
+                return Ok(());
+            }
+            State::Bound(listeners) => listeners,
+            State::Stopped => {
+                let again = |(transport, address): &(Transport, SocketAddr)| Listen {
+                    transport: *transport,
+                    address: *address,
+                };
+                listen::bind_all(&self.addresses.iter().map(again).collect::<Vec<_>>())?
+            }
+        };
+        *state = State::Running(self.launch(listeners)?);
+        Ok(())
+    }
+
+    fn launch(&self, listeners: Vec<Listener>) -> Result<Thread, NetError> {
+        let failed = |what| move |source| NetError::Start { what, source };
+        let mut rng = ChaCha12Rng::from_os_rng();
+        let mut fork_rng = move || {
+            let mut seed = [0; 32];
+            rng.fill_bytes(&mut seed);
+            ChaCha12Rng::from_seed(seed)
+        };
+        let waker = self.inbox.waker();
+
+        let mut handles = Vec::new();
+        let mut parts = Vec::new();
+        for number in 0..self.settings.media_threads {
+            let number = u8::try_from(number).unwrap_or(u8::MAX);
+            let (part, link, handle) = media::Parts::new(number).map_err(failed("epoll"))?;
+            handles.push(handle);
+            parts.push((part, link));
+        }
+        let pool = Pool::new(self.settings.media_ports, handles, fork_rng().next_u64());
+        let pool = SharedPool(Arc::new(Mutex::new(pool)));
+        let from_media = Arc::new(SegQueue::new());
+
+        let (mut udp, mut streams) = (Vec::new(), Vec::new());
+        for listener in listeners {
+            match listener.transport {
+                Transport::Udp => udp.push(UdpSocket::new(listener.socket, listener.address)),
+                _ => streams.push((listener.socket, listener.address)),
+            }
+        }
+        let config = &self.settings.engine;
+        let limits = Limits::new(config.limits.connections, config.limits.message_bytes);
+        let streams = Streams::new(streams, limits, Arc::clone(waker), Arc::clone(&self.queue));
+        let engine = Engine::with_directory(
+            config.clone(),
+            Box::new(RouteTable::new(self.addresses.clone())),
+            Box::new(pool.clone()),
+            fork_rng(),
+            self.directory(),
+        );
+        let producer = Arc::new(Producer::new(Arc::clone(&self.queue)));
+        let mut signalling = Signalling {
+            engine,
+            udp,
+            epoll: Epoll::new(64).map_err(failed("epoll"))?,
+            inbox: Arc::clone(&self.inbox),
+            producer: Arc::clone(&producer),
+            media: Vec::new(),
+            from_media: Arc::clone(&from_media),
+            pool,
+            streams,
+            work: Work::new(),
+        };
+        signalling.watch().map_err(failed("epoll"))?;
+
+        // From here on threads run; one that cannot be started takes the others along.
+        for (part, link) in parts {
+            let producer = Producer::new(Arc::clone(&self.queue));
+            let thread = media::spawn(part, fork_rng(), Arc::clone(&from_media), Arc::clone(waker), producer);
+            match thread {
+                Ok(thread) => signalling.media.push((link, Some(thread))),
+                Err(source) => {
+                    signalling.abandon();
+                    return Err(NetError::Start { what: "a media thread", source });
+                }
+            }
+        }
+        if let Err(source) = signalling.streams.listen() {
+            signalling.abandon();
+            return Err(NetError::Start { what: "the thread for streams", source });
+        }
+        self.inbox.open();
+        // In a cell, so that it is still here when the thread cannot be had.
+        let cell = Arc::new(Mutex::new(Some(signalling)));
+        let for_thread = Arc::clone(&cell);
+        let thread = os_thread::spawn("rb-signalling".into(), move || {
+            let _log = tracing::dispatcher::set_default(&log::dispatcher(&producer));
+            sys::set_precise_timers();
+            let signalling = for_thread.lock().take();
+            if let Some(signalling) = signalling {
+                signalling.run();
+            }
+        });
+        thread.map_err(|source| {
+            self.inbox.close();
+            if let Some(signalling) = cell.lock().take() {
+                signalling.abandon();
+            }
+            NetError::Start { what: "the signalling thread", source }
+        })
+    }
+
+    /// Gives a command to the engine. `NotRunning` before `start`, after `shutdown`, and in a forked child.
+    pub fn command(&self, command: Command) -> Result<(), NetError> {
+        if self.is_forked() || !self.inbox.push(command) { Err(NetError::NotRunning) } else { Ok(()) }
+    }
+
+    /// Ends every call, gives what the protocol owes up to half a second, ends the threads and closes all sockets. Takes less than a
+    /// second whatever happens; does nothing when it does not run (sockets that are bound only are closed). What is told about it can
+    /// be drained from the queue afterwards.
+    pub fn shutdown(&self) {
+        if self.is_forked() {
+            return;
+        }
+        let mut state = self.state.lock();
+        if let State::Running(thread) = std::mem::replace(&mut *state, State::Stopped) {
+            self.inbox.ask_to_leave();
+            // A thread that does not come back is left to itself: the program must go on.
+            thread.join(LEAVE_MOST);
+            self.inbox.close();
+        }
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        if self.is_forked() {
+            // The parent's threads do not exist here, and its lock may be held by one of them.
+            if let State::Running(thread) = std::mem::replace(self.state.get_mut(), State::Stopped) {
+                thread.forget();
+            }
+        } else {
+            self.shutdown();
+        }
+    }
+}
