@@ -1,69 +1,355 @@
+//! All legs of one media thread, and the doors by which input comes.
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use rand_chacha::ChaCha12Rng;
-use ringback_media_api::{Command, Event, LegConfig, LegId, Statistics};
+use ringback_media_api::{AudioPort, Command, Event, LegConfig, LegId, Statistics};
 use ringback_time::{Mono, Now};
+use slab::Slab;
 
 use crate::Out;
+use crate::leg::{Leg, Retention, millis};
+use crate::receive;
+use crate::statistics::statistics;
+use crate::turn::{self, Scratch};
+use crate::wheel::{Entry, Wheel};
 
-/// All legs of one media thread.
+/// Legs of 20 ms take their turns spread over as many phases of 1 ms.
+const PHASES: usize = 20;
+const PANICKED: &str = "a panic in the media engine";
+
+/// One media thread's engine: see the crate's documentation.
 pub struct MediaEngine {
-    _thread: u8,
-    _rng: ChaCha12Rng,
-    legs: HashMap<LegId, Box<LegConfig>, FixedState>,
+    thread: u8,
+    rng: ChaCha12Rng,
+    legs: Slab<Box<Leg>>,
+    // Leg ids are our own, never a peer's: their hash needs no secret.
+    index: HashMap<LegId, u32, FixedState>,
+    wheel: Wheel,
+    /// Legs on each phase.
+    phases: [u32; PHASES],
+    epoch: u32,
+    scratch: Scratch,
 }
 
 impl MediaEngine {
+    /// `thread`: the number that all its leg ids carry. `rng` starts SSRCs and sequence numbers and spreads reports.
     pub fn new(thread: u8, rng: ChaCha12Rng) -> Self {
-        MediaEngine { _thread: thread, _rng: rng, legs: HashMap::default() }
-    }
-
-    pub fn handle_command<O: Out + ?Sized>(&mut self, _now: Now, command: Command, out: &mut O) {
-        match command {
-            Command::Open { leg, config } | Command::Configure { leg, config } => {
-                out.accept_from(leg, config.remote_rtp);
-                self.legs.insert(leg, config);
-            }
-            Command::Close { leg } => {
-                self.legs.remove(&leg);
-                out.event(Event::Closed { leg, statistics: Statistics::default() });
-            }
-            _ => {}
+        MediaEngine {
+            thread,
+            rng,
+            legs: Slab::new(),
+            index: HashMap::default(),
+            wheel: Wheel::new(),
+            phases: [0; PHASES],
+            epoch: 0,
+            scratch: Scratch::new(),
         }
     }
 
-    /// `packet` may be rewritten in place. `arrival` is the kernel's time of receipt on the clock of `now.mono`.
+    /// Commands for a leg that is no more are answered where they ask for an answer, and otherwise do nothing.
+    pub fn handle_command<O: Out + ?Sized>(&mut self, now: Now, command: Command, out: &mut O) {
+        let leg = command.leg();
+        if catch_unwind(AssertUnwindSafe(|| self.command(now, command, out))).is_err() {
+            self.fail(leg, out);
+        }
+    }
+
+    /// One datagram from a leg's RTP socket; `packet` may be rewritten in place. `arrival` is the kernel's time of receipt on the
+    /// clock of `now.mono`; `from` is an IPv4 address where IPv4 was used, not one mapped into IPv6.
     pub fn handle_rtp<O: Out + ?Sized>(
         &mut self,
-        _now: Now,
-        _leg: LegId,
-        _arrival: Mono,
-        _from: SocketAddr,
-        _packet: &mut [u8],
-        _out: &mut O,
+        now: Now,
+        leg: LegId,
+        arrival: Mono,
+        from: SocketAddr,
+        packet: &mut [u8],
+        out: &mut O,
     ) {
+        let Some(&key) = self.index.get(&leg) else { return };
+        let legs = &mut self.legs;
+        let work = catch_unwind(AssertUnwindSafe(|| {
+            let Some((leg, peer)) = with_peer(legs, key) else { return };
+            receive::rtp(leg, peer, now, arrival, from, packet, out);
+        }));
+        if work.is_err() {
+            self.fail(leg, out);
+        }
     }
 
-    pub fn handle_rtcp<O: Out + ?Sized>(
-        &mut self,
-        _now: Now,
-        _leg: LegId,
-        _from: SocketAddr,
-        _packet: &[u8],
-        _out: &mut O,
-    ) {
+    /// One datagram from a leg's RTCP socket.
+    pub fn handle_rtcp<O: Out + ?Sized>(&mut self, now: Now, leg: LegId, from: SocketAddr, packet: &[u8], out: &mut O) {
+        let legs = &mut self.legs;
+        let Some(key) = self.index.get(&leg) else { return };
+        let work = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(leg) = legs.get_mut(*key as usize) {
+                receive::rtcp(leg, now, from, packet);
+            }
+        }));
+        if work.is_err() {
+            self.fail(leg, out);
+        }
     }
 
-    pub fn handle_timeout<O: Out + ?Sized>(&mut self, _now: Now, _out: &mut O) {}
+    /// Gives every leg its turn that is due by `now`. After a stall each has one turn, and its timestamps say what time it is.
+    pub fn handle_timeout<O: Out + ?Sized>(&mut self, now: Now, out: &mut O) {
+        let now_ms = millis(now.mono);
+        while let Some(mut entries) = self.wheel.take_due(now_ms) {
+            for entry in entries.drain(..) {
+                self.turn(now, now_ms, entry, out);
+            }
+            self.wheel.give_back(entries);
+        }
+    }
 
-    /// The next time `handle_timeout` has work. `None`: no legs, the thread may park.
+    /// The next millisecond in which `handle_timeout` has work. `None`: no legs, the thread may park.
     pub fn poll_timeout(&self) -> Option<Mono> {
-        None
+        self.wheel.next_due().map(|ms| Mono::from_nanos(ms.saturating_mul(1_000_000)))
     }
 
+    /// Legs that are open.
     pub fn live_legs(&self) -> usize {
         self.legs.len()
+    }
+
+    /// The number of the media thread that this engine was made for.
+    pub fn thread(&self) -> u8 {
+        self.thread
+    }
+
+    fn turn<O: Out + ?Sized>(&mut self, now: Now, now_ms: u64, entry: Entry, out: &mut O) {
+        let Some(leg) = self.legs.get_mut(entry.key as usize) else { return };
+        let (rng, scratch) = (&mut self.rng, &mut self.scratch);
+        let work = catch_unwind(AssertUnwindSafe(|| {
+            if entry.epoch == leg.epoch {
+                if leg.due_ms <= now_ms {
+                    let ptime_ms = leg.ptime_ms();
+                    // Turns that were missed are over; the last of them is taken.
+                    leg.due_ms += (now_ms - leg.due_ms) / ptime_ms * ptime_ms;
+                    turn::take(leg, now, rng, scratch, out);
+                    leg.due_ms += ptime_ms;
+                }
+                return Some(leg.due_ms);
+            }
+            let codec = leg.codec();
+            let audio = leg.audio.as_mut().filter(|audio| audio.epoch == entry.epoch)?;
+            if audio.due_ms <= now_ms {
+                audio.play(codec, now_ms, out);
+            }
+            Some(audio.due_ms)
+        }));
+        match work {
+            Ok(Some(due_ms)) => self.wheel.insert(now_ms, due_ms, entry),
+            Ok(None) => {}
+            Err(_) => {
+                let id = leg.id;
+                self.fail(id, out);
+            }
+        }
+    }
+
+    fn command<O: Out + ?Sized>(&mut self, now: Now, command: Command, out: &mut O) {
+        match command {
+            Command::Open { leg, config } => self.open(now, leg, config, out),
+            Command::Close { leg } => self.close(now, leg, out),
+            Command::Bridge { a, b } => self.bridge(a, b),
+            Command::Unbridge { leg } => {
+                if let Some(&key) = self.index.get(&leg) {
+                    self.unbridge(key);
+                }
+            }
+            Command::OpenAudio { leg, port } => self.open_audio(now, leg, port, out),
+            command => match self.leg_mut(command.leg()) {
+                Some(leg) => on_leg(leg, now, command, out),
+                None => refuse(command, out),
+            },
+        }
+    }
+
+    fn leg_mut(&mut self, leg: LegId) -> Option<&mut Leg> {
+        let key = *self.index.get(&leg)?;
+        self.legs.get_mut(key as usize).map(|leg| &mut **leg)
+    }
+
+    fn open<O: Out + ?Sized>(&mut self, now: Now, id: LegId, config: Box<LegConfig>, out: &mut O) {
+        if let Some(leg) = self.leg_mut(id) {
+            configure(leg, now, config, out);
+            return;
+        }
+        let now_ms = millis(now.mono);
+        // The phase with the fewest legs, the next of those to come.
+        let first = now_ms + 1;
+        let due_ms = (first..first + PHASES as u64)
+            .min_by_key(|ms| self.phases.get((ms % PHASES as u64) as usize).copied())
+            .unwrap_or(first);
+        let mut leg = Box::new(Leg::new(id, config, now.mono, due_ms, &mut self.rng));
+        leg.phase = (due_ms % PHASES as u64) as usize;
+        leg.epoch = self.next_epoch();
+        if let Some(count) = self.phases.get_mut(leg.phase) {
+            *count += 1;
+        }
+        out.accept_from(id, leg.latch.source());
+        let epoch = leg.epoch;
+        let key = self.legs.insert(leg) as u32;
+        self.index.insert(id, key);
+        self.wheel.insert(now_ms, due_ms, Entry { key, epoch });
+    }
+
+    fn close<O: Out + ?Sized>(&mut self, now: Now, id: LegId, out: &mut O) {
+        let Some(mut leg) = self.remove(id) else {
+            // It failed before; its ports are to be freed all the same.
+            out.event(Event::Closed { leg: id, statistics: Statistics::default() });
+            return;
+        };
+        leg.incoming.events.reset(|digit| out.event(receive::dtmf(id, digit)));
+        leg.end_feeds(out);
+        if leg.control.owes_goodbye(&leg.outgoing) {
+            turn::report(&mut leg, now, true, &mut self.rng, &mut self.scratch, out);
+        }
+        out.event(Event::Closed { leg: id, statistics: statistics(&leg) });
+    }
+
+    fn bridge(&mut self, a: LegId, b: LegId) {
+        let (Some(&key_a), Some(&key_b)) = (self.index.get(&a), self.index.get(&b)) else {
+            tracing::debug!(target: "ringback.media", ?a, ?b, "no such legs to bridge");
+            return;
+        };
+        if key_a == key_b {
+            return;
+        }
+        self.unbridge(key_a);
+        self.unbridge(key_b);
+        if let Some((a, b)) = self.legs.get2_mut(key_a as usize, key_b as usize) {
+            (a.peer, b.peer) = (Some(key_b), Some(key_a));
+            for leg in [a, b] {
+                leg.unfeed();
+                // Its audio goes to the other: nothing is kept for a program that did not ask in time.
+                leg.incoming.retained = Retention::Over;
+            }
+        }
+    }
+
+    fn unbridge(&mut self, key: u32) {
+        let Some(leg) = self.legs.get_mut(key as usize) else { return };
+        let Some(peer) = leg.peer.take() else { return };
+        leg.unfeed();
+        if let Some(peer) = self.legs.get_mut(peer as usize) {
+            peer.peer = None;
+            peer.unfeed();
+        }
+    }
+
+    fn open_audio<O: Out + ?Sized>(&mut self, now: Now, id: LegId, port: Arc<AudioPort>, out: &mut O) {
+        let epoch = self.next_epoch();
+        let Some(&key) = self.index.get(&id) else {
+            refuse(Command::OpenAudio { leg: id, port }, out);
+            return;
+        };
+        let Some(leg) = self.legs.get_mut(key as usize) else { return };
+        let now_ms = millis(now.mono);
+        // Frames come on the leg's own phase.
+        let due_ms = leg.due_ms.max(now_ms + 1);
+        leg.open_audio(port, now.mono, due_ms, epoch, out);
+        if leg.audio.is_some() {
+            self.wheel.insert(now_ms, due_ms, Entry { key, epoch });
+        }
+    }
+
+    fn remove(&mut self, id: LegId) -> Option<Box<Leg>> {
+        let key = self.index.remove(&id)?;
+        self.unbridge(key);
+        let leg = self.legs.try_remove(key as usize)?;
+        if let Some(count) = self.phases.get_mut(leg.phase) {
+            *count = count.saturating_sub(1);
+        }
+        Some(leg)
+    }
+
+    /// A leg whose work panicked is no more; whoever waits for it is told. The others never notice.
+    #[cold]
+    fn fail<O: Out + ?Sized>(&mut self, id: LegId, out: &mut O) {
+        tracing::error!(target: "ringback.media", leg = ?id, PANICKED);
+        if let Some(mut leg) = self.remove(id) {
+            // What made it panic may do so again.
+            let _ = catch_unwind(AssertUnwindSafe(|| leg.end_feeds(out)));
+        }
+        out.event(Event::Failed { leg: id, cause: PANICKED });
+    }
+
+    fn next_epoch(&mut self) -> u32 {
+        self.epoch = self.epoch.wrapping_add(1);
+        self.epoch
+    }
+}
+
+/// A leg, and the one it is bridged with.
+#[inline]
+fn with_peer(legs: &mut Slab<Box<Leg>>, key: u32) -> Option<(&mut Leg, Option<&mut Leg>)> {
+    match legs.get(key as usize)?.peer {
+        // A leg is never its own peer, for which `get2_mut` would panic.
+        Some(peer) if peer != key => {
+            let (leg, peer) = legs.get2_mut(key as usize, peer as usize)?;
+            Some((leg, Some(peer)))
+        }
+        _ => Some((legs.get_mut(key as usize)?, None)),
+    }
+}
+
+fn configure<O: Out + ?Sized>(leg: &mut Leg, now: Now, config: Box<LegConfig>, out: &mut O) {
+    if leg.configure(config, now.mono) {
+        out.accept_from(leg.id, leg.latch.source());
+    }
+}
+
+/// What concerns one leg alone.
+fn on_leg<O: Out + ?Sized>(leg: &mut Leg, now: Now, command: Command, out: &mut O) {
+    match command {
+        Command::Configure { config, .. } => configure(leg, now, config, out),
+        Command::Echo { on, .. } => {
+            let changed = std::mem::replace(&mut leg.echo, on) != on;
+            if changed && leg.peer.is_none() {
+                leg.unfeed();
+            }
+        }
+        Command::PlayTone { tone, token, .. } => leg.play_tone(&tone, token, out),
+        Command::StopPlaying { .. } => leg.stop_playing(out),
+        Command::SendDtmf { digits, duration_ms, gap_ms, token, .. } => {
+            leg.send_dtmf(&digits, duration_ms, gap_ms, token, out);
+        }
+        Command::Mute { on, .. } => leg.muted = on,
+        Command::Transmit { on, .. } => {
+            leg.transmitting = on;
+            leg.aim();
+        }
+        Command::Statistics { token, .. } => {
+            out.event(Event::Statistics { leg: leg.id, token, statistics: statistics(leg) });
+        }
+        Command::Monitor { interval, .. } => leg.monitor(interval, now.mono),
+        Command::WatchSilence { after, .. } => leg.watch_silence(after, now.mono),
+        Command::CloseAudio { .. } => leg.close_audio(out),
+        // Those with more than one leg, or none yet, are the engine's.
+        _ => {}
+    }
+}
+
+/// Answers a command for a leg that is not there.
+fn refuse<O: Out + ?Sized>(command: Command, out: &mut O) {
+    match command {
+        Command::PlayTone { leg, token, .. } => out.event(Event::PlayEnded { leg, token, completed: false }),
+        Command::SendDtmf { leg, token, .. } => out.event(Event::DtmfSent { leg, token, completed: false }),
+        Command::Statistics { leg, token } => {
+            out.event(Event::Statistics { leg, token, statistics: Statistics::default() });
+        }
+        Command::OpenAudio { port, .. } => {
+            port.close();
+            if port.flag() {
+                out.audio_ready(&port);
+            }
+        }
+        _ => {}
     }
 }

@@ -1,7 +1,43 @@
 //! The media engine: legs, relay, playout, statistics; without I/O.
+//!
+//! One [`MediaEngine`] a media thread. Packets, commands and the time come in by `handle_*`, everything that leaves goes at once through the
+//! driver's [`Out`]; [`MediaEngine::poll_timeout`] says when there is work without input. The engine reads no clock and owns no socket.
+//!
+//! How data passes:
+//! - a received packet is checked for its source (`latch`) and counted (`ringback_rtp::ReceiverState`); then, within the same call,
+//!   it is sent on by the leg it is bridged with, or by its own leg where that echoes (`receive`), put into the playout buffer of a
+//!   program's port (`audio`), or retained for one (`retained`);
+//! - each leg has a turn every packet time, on one of 20 phases of 1 ms (`wheel`, `turn`): it sends an event, a tone, a program's
+//!   samples, or silence, unless relayed packets are coming, which need no turn;
+//! - whoever feeds it, a leg's stream keeps one SSRC, sequence numbers without a gap, and one clock (`outgoing`).
+//!
+//! Decisions:
+//! - The echo and the bridge use no playout buffer: the far end sees the near end's order, loss and jitter, and has a buffer of its
+//!   own. Equal encodings pass untouched, G.711 laws are exchanged octet by octet, other packet times are cut and joined (`reframe`).
+//! - Telephone-events pass a bridge with the payload type mapped, and never an echo.
+//! - A relayed source that is quiet for longer than two of its packets and 40 ms is filled in with silence.
+//! - A bridged leg retains nothing for a program to come: a relayed packet touches no other memory.
+//! - While a leg may not send, tones run on unheard, digits are given up, and a program's samples wait.
+//!
+//! Invariant: work on one leg is done under `catch_unwind`; a panic costs that leg alone.
 
+mod audio;
+mod codec;
+mod control;
+mod dial;
 mod engine;
+#[doc(hidden)]
+pub mod fuzz;
+mod latch;
+mod leg;
 mod out;
+mod outgoing;
+mod receive;
+mod reframe;
+mod retained;
+mod statistics;
+mod turn;
+mod wheel;
 
 pub use engine::MediaEngine;
 pub use out::Out;

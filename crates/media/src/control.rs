@@ -1,0 +1,152 @@
+//! RTCP of one leg: reports at random intervals, what the peer's reports tell, and the goodbye.
+
+use std::time::Duration;
+
+use rand_core::RngCore;
+use ringback_media_api::Codec;
+use ringback_rtp::ReceiverState;
+use ringback_rtp::rtcp::{self, Interval, Report, ReportBlock, RoundTrip, SenderInfo};
+use ringback_time::{Mono, Now};
+
+use crate::codec;
+use crate::outgoing::Outgoing;
+
+/// RFC 3550 §6.2: 5 % of the session's 64 kbit/s, in octets a second, for both ends together.
+const BANDWIDTH: f64 = 400.0;
+/// RFC 3550 §6.3.3: IP and UDP headers count.
+const HEADERS: usize = 28;
+
+#[derive(Debug)]
+pub(crate) struct Control {
+    due: Mono,
+    /// RFC 3550 §6.3.7: who never sent anything leaves without a word.
+    reported: bool,
+    average_size: f64,
+    /// Middle of the NTP time of the peer's last sender report, and when it came.
+    last_sr: Option<(u32, Mono)>,
+    pub(crate) round_trip: RoundTrip,
+    /// RTP packets sent when each of the last two reports was made.
+    sent_before: [u64; 2],
+}
+
+impl Control {
+    pub(crate) fn new(now: Mono, rng: &mut impl RngCore) -> Self {
+        let mut control = Control {
+            due: now,
+            reported: false,
+            average_size: 120.0,
+            last_sr: None,
+            round_trip: RoundTrip::new(),
+            sent_before: [0; 2],
+        };
+        control.schedule(now, true, rng);
+        control
+    }
+
+    pub(crate) fn due(&self) -> Mono {
+        self.due
+    }
+
+    fn schedule(&mut self, now: Mono, we_sent: bool, rng: &mut impl RngCore) {
+        let of = Interval {
+            members: 2,
+            senders: 1 + u32::from(we_sent),
+            we_sent,
+            initial: !self.reported,
+            bandwidth: BANDWIDTH,
+            average_size: self.average_size,
+        };
+        self.due = now + rtcp::interval(&of, rng);
+    }
+
+    /// Skips a report that has nowhere to go.
+    pub(crate) fn postpone(&mut self, now: Mono, rng: &mut impl RngCore) {
+        self.schedule(now, false, rng);
+    }
+
+    /// Writes the report that is due, and sets the time of the next.
+    #[allow(clippy::too_many_arguments)] // Parts of one leg, borrowed apart.
+    pub(crate) fn report(
+        &mut self,
+        now: Now,
+        outgoing: &Outgoing,
+        incoming: &mut ReceiverState,
+        codec: Codec,
+        cname: &str,
+        goodbye: bool,
+        rng: &mut impl RngCore,
+        to: &mut Vec<u8>,
+    ) {
+        // RFC 3550 §6.4: a sender report is for who sent since the report before the last.
+        let [before_last, last] = self.sent_before;
+        let we_sent = outgoing.packets > before_last;
+        self.sent_before = [last, outgoing.packets];
+        let ntp = now.wall.ntp();
+        let sender = we_sent.then(|| SenderInfo {
+            ntp,
+            timestamp: outgoing.clock(now.mono.as_nanos() / 1_000_000, codec::units_per_ms(codec)),
+            packets: outgoing.packets as u32,
+            octets: outgoing.octets as u32,
+        });
+        let block = incoming.ssrc().zip(incoming.report()).map(|(ssrc, reception)| {
+            let (last_sr, delay) = match self.last_sr {
+                Some((ntp, came)) => (ntp, units_65536(now.mono.since(came))),
+                None => (0, 0),
+            };
+            ReportBlock {
+                ssrc,
+                fraction_lost: reception.fraction_lost,
+                cumulative_lost: reception.cumulative_lost,
+                extended_highest: reception.extended_highest,
+                jitter: incoming.jitter_units(codec.clock_rate()),
+                last_sr,
+                delay_since_last_sr: delay,
+            }
+        });
+        to.clear();
+        rtcp::write(&Report { ssrc: outgoing.ssrc(), sender, block, cname, goodbye }, to);
+        if sender.is_some() {
+            self.round_trip.sent(ntp, now.mono);
+        }
+        self.reported = true;
+        self.sized(to.len());
+        self.schedule(now.mono, we_sent, rng);
+    }
+
+    /// Whether a goodbye is owed.
+    pub(crate) fn owes_goodbye(&self, outgoing: &Outgoing) -> bool {
+        self.reported || outgoing.packets > 0
+    }
+
+    /// Takes a compound packet from the peer, checked as to where it came from.
+    pub(crate) fn receive(&mut self, now: Mono, packet: &[u8], own_ssrc: u32, peer_ssrc: Option<u32>) {
+        let Ok(compound) = rtcp::parse(packet) else { return };
+        self.sized(packet.len());
+        for packet in compound.packets() {
+            let blocks = match packet {
+                rtcp::Packet::SenderReport { ssrc, info, blocks } => {
+                    // Before the first RTP packet there is no knowing which SSRC will be the peer's.
+                    if peer_ssrc.is_none_or(|peer| peer == ssrc) {
+                        self.last_sr = Some(((info.ntp >> 16) as u32, now));
+                    }
+                    blocks
+                }
+                rtcp::Packet::ReceiverReport { blocks, .. } => blocks,
+                _ => continue,
+            };
+            for block in blocks.filter(|block| block.ssrc == own_ssrc) {
+                self.round_trip.received(&block, now);
+            }
+        }
+    }
+
+    /// RFC 3550 §6.3.3: the running average of packet sizes.
+    fn sized(&mut self, octets: usize) {
+        self.average_size += ((octets + HEADERS) as f64 - self.average_size) / 16.0;
+    }
+}
+
+/// 1/65536 s, as DLSR counts.
+fn units_65536(duration: Duration) -> u32 {
+    u32::try_from((duration.as_nanos() << 16) / 1_000_000_000).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,387 @@
+//! One leg: the state of both directions with one peer. What it does on its turn is in `turn`, with a packet in `receive`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand_core::RngCore;
+use ringback_audio::ToneGenerator;
+use ringback_media_api::{AudioPort, Codec, Event, LegConfig, LegId, SendFormat, Token, Tone};
+use ringback_rtp::ReceiverState;
+use ringback_rtp::dtmf::EventReceiver;
+use ringback_time::Mono;
+
+use crate::audio::Audio;
+use crate::control::Control;
+use crate::dial::Dial;
+use crate::latch::{self, Latch};
+use crate::outgoing::Outgoing;
+use crate::reframe::Reframe;
+use crate::retained::Retained;
+use crate::{Out, codec};
+
+/// Encodings that a peer may choose from.
+const RECEIVE_FORMATS: usize = 8;
+/// Packet time where nothing was negotiated.
+const DEFAULT_PTIME_MS: u8 = 20;
+/// No monitor reports more often than this.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(20);
+
+pub(crate) struct Leg {
+    pub(crate) id: LegId,
+    pub(crate) config: Box<LegConfig>,
+    pub(crate) latch: Latch,
+    pub(crate) incoming: Incoming,
+    pub(crate) outgoing: Outgoing,
+    /// Where RTP goes and how, while it may.
+    pub(crate) target: Option<Target>,
+    pub(crate) control: Control,
+
+    // What feeds it, the first that there is: an event of `dial`, `playing`, `audio`, `peer` or `echo`, silence.
+    pub(crate) dial: Option<Box<Dial>>,
+    pub(crate) playing: Option<Box<Playing>>,
+    pub(crate) audio: Option<Box<Audio>>,
+    /// The slab key of the leg it is bridged with.
+    pub(crate) peer: Option<u32>,
+    pub(crate) echo: bool,
+    pub(crate) muted: bool,
+    pub(crate) transmitting: bool,
+    pub(crate) reframe: Option<Box<Reframe>>,
+
+    pub(crate) monitor: Option<Monitor>,
+    pub(crate) watch: Option<Watch>,
+    /// The earliest of what is timed but not part of sending: RTCP, monitor, silence.
+    pub(crate) deadline: Mono,
+
+    /// When its next packet is due, which of the 20 phases that is, and the number of its place in the wheel.
+    pub(crate) due_ms: u64,
+    pub(crate) phase: usize,
+    pub(crate) epoch: u32,
+}
+
+/// Where RTP goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) to: SocketAddr,
+    pub(crate) format: SendFormat,
+}
+
+/// The received direction.
+pub(crate) struct Incoming {
+    pub(crate) state: ReceiverState,
+    pub(crate) events: EventReceiver,
+    formats: [Option<(u8, Codec)>; RECEIVE_FORMATS],
+    /// Counts up with each new stream of packets (SSRC, restart).
+    pub(crate) stream: u32,
+    pub(crate) octets: u64,
+    /// The last packet that was accepted.
+    pub(crate) last: Option<Mono>,
+    pub(crate) retained: Retention,
+    /// By playout buffers that are closed.
+    pub(crate) discarded: u64,
+    pub(crate) codec: Option<Codec>,
+}
+
+/// Received audio for a program that may yet ask for it.
+pub(crate) enum Retention {
+    /// Nothing came yet.
+    Waiting,
+    Keeping(Box<Retained>),
+    /// A program has opened the audio once, or it goes to another leg.
+    Over,
+}
+
+pub(crate) struct Playing {
+    pub(crate) generator: ToneGenerator,
+    /// `None`: answered already, what is left is the fall of a stopped tone.
+    pub(crate) token: Option<Token>,
+}
+
+pub(crate) struct Monitor {
+    pub(crate) interval: Duration,
+    pub(crate) due: Mono,
+}
+
+pub(crate) struct Watch {
+    pub(crate) after: Duration,
+    /// Since when RTP is due.
+    pub(crate) since: Mono,
+    /// Told already; again when something came in between.
+    pub(crate) told: bool,
+}
+
+impl Incoming {
+    fn new() -> Self {
+        Incoming {
+            state: ReceiverState::new(),
+            events: EventReceiver::new(),
+            formats: [None; RECEIVE_FORMATS],
+            stream: 0,
+            octets: 0,
+            last: None,
+            retained: Retention::Waiting,
+            discarded: 0,
+            codec: None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn codec_of(&self, payload_type: u8) -> Option<Codec> {
+        self.formats.iter().map_while(|f| *f).find(|(pt, _)| *pt == payload_type).map(|(_, codec)| codec)
+    }
+}
+
+impl Leg {
+    /// `now_ms` and `rng` start the numbers of its stream; it is due at `due_ms`.
+    pub(crate) fn new(id: LegId, config: Box<LegConfig>, now: Mono, due_ms: u64, rng: &mut impl RngCore) -> Self {
+        let now_ms = millis(now);
+        let mut leg = Leg {
+            id,
+            latch: Latch::new(config.remote_rtp, config.symmetric),
+            incoming: Incoming::new(),
+            outgoing: Outgoing::new(rng.next_u32(), rng.next_u32() as u16, rng.next_u32(), now_ms),
+            target: None,
+            control: Control::new(now, rng),
+            dial: None,
+            playing: None,
+            audio: None,
+            peer: None,
+            echo: false,
+            muted: false,
+            transmitting: true,
+            reframe: None,
+            monitor: None,
+            watch: None,
+            deadline: now,
+            due_ms,
+            phase: 0,
+            epoch: 0,
+            config,
+        };
+        leg.apply_config();
+        leg.schedule();
+        leg
+    }
+
+    /// Takes what a new offer and answer settled. True: packets are accepted from somewhere else now.
+    pub(crate) fn configure(&mut self, config: Box<LegConfig>, now: Mono) -> bool {
+        let old = std::mem::replace(&mut self.config, config);
+        let relearn = old.remote_rtp != self.config.remote_rtp
+            || old.symmetric != self.config.symmetric
+            || old.latch_generation != self.config.latch_generation;
+        let before = self.latch.source();
+        if relearn {
+            self.latch = Latch::new(self.config.remote_rtp, self.config.symmetric);
+        }
+        if !(old.may_receive && old.remote_rtp.is_some()) {
+            // It was not due before: its silence counts from now.
+            if let Some(watch) = &mut self.watch {
+                (watch.since, watch.told) = (now, false);
+            }
+        }
+        self.apply_config();
+        self.schedule();
+        before != self.latch.source()
+    }
+
+    fn apply_config(&mut self) {
+        self.incoming.formats = [None; RECEIVE_FORMATS];
+        for (slot, format) in self.incoming.formats.iter_mut().zip(&self.config.receive) {
+            *slot = Some((format.payload_type, format.codec));
+        }
+        self.aim();
+    }
+
+    /// Works out where RTP goes now.
+    pub(crate) fn aim(&mut self) {
+        self.target = match (self.latch.destination(), self.config.send) {
+            (Some(to), Some(format)) if self.config.may_send && self.transmitting => {
+                let format = SendFormat { ptime_ms: format.ptime_ms.clamp(10, 60), ..format };
+                Some(Target { to, format })
+            }
+            _ => None,
+        };
+    }
+
+    pub(crate) fn ptime_ms(&self) -> u64 {
+        let ptime = self.config.send.map_or(DEFAULT_PTIME_MS, |format| format.ptime_ms.clamp(10, 60));
+        u64::from(ptime)
+    }
+
+    /// The encoding whose clock everything of this leg is counted by.
+    pub(crate) fn codec(&self) -> Codec {
+        self.config.send.map(|f| f.codec).or(self.config.receive.first().map(|f| f.codec)).unwrap_or(Codec::Pcmu)
+    }
+
+    /// Whether something that the engine makes is sent in place of what comes from a bridge or the echo.
+    #[inline]
+    pub(crate) fn is_overridden(&self) -> bool {
+        self.muted
+            || self.playing.is_some()
+            || self.dial.as_ref().is_some_and(|dial| dial.is_sounding())
+            || self.audio.as_ref().is_some_and(|audio| audio.has_samples())
+    }
+
+    pub(crate) fn rtp_is_due(&self) -> bool {
+        self.config.may_receive && self.config.remote_rtp.is_some()
+    }
+
+    /// Whether `from` may send RTCP to this leg.
+    pub(crate) fn accepts_rtcp(&self, from: SocketAddr) -> bool {
+        match self.latch.locked_host() {
+            // Behind a translator the port is as unforeseeable as RTP's.
+            Some(host) => from.ip() == host,
+            None => self.config.remote_rtcp.is_some_and(|address| latch::same(address, from)),
+        }
+    }
+
+    pub(crate) fn watch_silence(&mut self, after: Option<Duration>, now: Mono) {
+        self.watch = after.map(|after| Watch { after, since: now, told: false });
+        self.schedule();
+    }
+
+    pub(crate) fn monitor(&mut self, interval: Option<Duration>, now: Mono) {
+        self.monitor = interval.map(|interval| {
+            let interval = interval.max(SHORTEST_INTERVAL);
+            Monitor { interval, due: now + interval }
+        });
+        self.schedule();
+    }
+
+    /// Works out the earliest deadline.
+    pub(crate) fn schedule(&mut self) {
+        let mut deadline = self.control.due();
+        if let Some(monitor) = &self.monitor {
+            deadline = deadline.min(monitor.due);
+        }
+        if let Some(watch) = self.watch.as_ref().filter(|watch| !watch.told && self.rtp_is_due()) {
+            deadline = deadline.min(self.silent_since(watch) + watch.after);
+        }
+        if let Some(last) = self.incoming.last.filter(|_| self.latch.is_locked()) {
+            deadline = deadline.min(last + latch::RELEARN_AFTER);
+        }
+        self.deadline = deadline;
+    }
+
+    pub(crate) fn silent_since(&self, watch: &Watch) -> Mono {
+        self.incoming.last.map_or(watch.since, |last| last.max(watch.since))
+    }
+
+    // ---- what feeds it
+
+    /// Starts a tone; what played before is answered as not completed, and so is a tone that cannot be.
+    pub(crate) fn play_tone<O: Out + ?Sized>(&mut self, tone: &Tone, token: Token, out: &mut O) {
+        self.end_playing(out);
+        let rate = self.codec().sample_rate();
+        match ToneGenerator::new(rate, &tone.frequencies, tone.level_dbm0) {
+            Ok(generator) => {
+                let generator = match tone.duration {
+                    Some(duration) => generator.lasting(samples_of(duration, rate)),
+                    None => generator,
+                };
+                self.playing = Some(Box::new(Playing { generator, token: Some(token) }));
+            }
+            Err(error) => {
+                tracing::debug!(target: "ringback.media", leg = ?self.id, %error, "no such tone");
+                out.event(Event::PlayEnded { leg: self.id, token, completed: false });
+            }
+        }
+    }
+
+    /// Lets a tone fall; it is answered at once.
+    pub(crate) fn stop_playing<O: Out + ?Sized>(&mut self, out: &mut O) {
+        if let Some(playing) = &mut self.playing {
+            playing.generator.stop();
+            if let Some(token) = playing.token.take() {
+                out.event(Event::PlayEnded { leg: self.id, token, completed: false });
+            }
+        }
+    }
+
+    fn end_playing<O: Out + ?Sized>(&mut self, out: &mut O) {
+        self.stop_playing(out);
+        self.playing = None;
+    }
+
+    pub(crate) fn send_dtmf<O: Out + ?Sized>(
+        &mut self,
+        digits: &str,
+        duration_ms: u32,
+        gap_ms: u32,
+        token: Token,
+        out: &mut O,
+    ) {
+        let dial = self.dial.get_or_insert_default();
+        if !dial.add(digits, duration_ms, gap_ms, token) {
+            out.event(Event::DtmfSent { leg: self.id, token, completed: false });
+        }
+    }
+
+    /// Events can no longer be sent: answers those who wait for them.
+    pub(crate) fn end_dialling<O: Out + ?Sized>(&mut self, out: &mut O) {
+        if let Some(mut dial) = self.dial.take() {
+            for token in dial.abandon() {
+                out.event(Event::DtmfSent { leg: self.id, token, completed: false });
+            }
+        }
+    }
+
+    /// Puts a program's port in; `epoch` is the number of its place in the wheel, where it is due at once from `due_ms` on.
+    pub(crate) fn open_audio<O: Out + ?Sized>(
+        &mut self,
+        port: Arc<AudioPort>,
+        now: Mono,
+        due_ms: u64,
+        epoch: u32,
+        out: &mut O,
+    ) {
+        self.close_audio(out);
+        let retained = std::mem::replace(&mut self.incoming.retained, Retention::Over);
+        let mut audio = match Audio::new(port.clone(), self.codec(), due_ms, epoch) {
+            Ok(audio) => audio,
+            Err(error) => {
+                tracing::debug!(target: "ringback.media", leg = ?self.id, %error, "no such audio");
+                port.close();
+                if port.flag() {
+                    out.audio_ready(&port);
+                }
+                return;
+            }
+        };
+        if let Retention::Keeping(retained) = retained {
+            let settings = audio.jitter.settings();
+            let hold_ms = settings.depth / codec::units_per_ms(self.codec()).max(1);
+            audio.replay(retained.replay(millis(now), hold_ms), out);
+        }
+        self.audio = Some(Box::new(audio));
+    }
+
+    pub(crate) fn close_audio<O: Out + ?Sized>(&mut self, out: &mut O) {
+        if let Some(audio) = self.audio.take() {
+            self.incoming.discarded += audio.discarded();
+            audio.close(out);
+        }
+    }
+
+    /// Nothing feeds it any more: whoever waits for an end is told.
+    pub(crate) fn end_feeds<O: Out + ?Sized>(&mut self, out: &mut O) {
+        self.end_playing(out);
+        self.end_dialling(out);
+        self.close_audio(out);
+    }
+
+    /// The bridge or echo that fed it is no more, or another.
+    pub(crate) fn unfeed(&mut self) {
+        self.outgoing.unfeed();
+        self.reframe = None;
+    }
+}
+
+/// Milliseconds of the engine's clock.
+pub(crate) fn millis(at: Mono) -> u64 {
+    at.as_nanos() / 1_000_000
+}
+
+fn samples_of(duration: Duration, rate: u32) -> u64 {
+    u64::try_from(duration.as_nanos() * u128::from(rate) / 1_000_000_000).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,218 @@
+//! One leg's outgoing RTP stream: one SSRC, sequence numbers without a gap, and timestamps on one clock, whoever feeds it.
+//!
+//! What the engine makes itself (silence, tones, a program's samples, telephone-events) is stamped by the leg's clock. What is relayed
+//! keeps its own timing: sequence numbers and timestamps are moved by an offset, so that the far end sees the loss, order and jitter
+//! of the near one and can deal with them. The two take turns:
+//! - own after relayed: it goes on where the relayed ended, or at the clock if that is later by a packet or more (the marker says so);
+//! - relayed after own: sequence numbers get a new offset; the timestamp offset stays as long as it fits the clock. A packet whose
+//!   time was filled meanwhile is late and is dropped.
+//!
+//! Invariant: `sequence` is the number after the highest that was sent, `next_timestamp` the end of the latest that was sent.
+
+use ringback_rtp::Header;
+use ringback_rtp::sequence::distance32;
+use ringback_time::Mono;
+
+/// Timestamps of a relayed stream that are off the clock by more get a new offset, in milliseconds.
+const RELAYED_OFF_MS: u32 = 1000;
+/// A relayed stream that leaves out more packets than this goes on without the gap.
+const RELAYED_GAP: u64 = 100;
+
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    ssrc: u32,
+    sequence: u16,
+    next_timestamp: u32,
+    started: bool,
+    /// The clock: this timestamp belongs to that millisecond.
+    anchor_timestamp: u32,
+    anchor_ms: u64,
+    relayed: Relayed,
+    pub(crate) packets: u64,
+    pub(crate) octets: u64,
+    pub(crate) last_sent: Option<Mono>,
+    /// When the relay or echo last brought something, and how long after that nothing is to be filled in.
+    fed_ms: Option<u64>,
+    fed_for_ms: u64,
+}
+
+/// How numbers of the stream that is relayed become ours.
+#[derive(Debug, Default)]
+struct Relayed {
+    /// Which stream: another number is another stream.
+    stream: u32,
+    timestamp_offset: Option<u32>,
+    sequence_offset: Option<u16>,
+    /// Extended numbers: the first that may go out under this offset, and the highest that did.
+    base: u64,
+    highest: u64,
+}
+
+/// A packet about to be relayed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Incoming {
+    pub(crate) stream: u32,
+    pub(crate) extended: u64,
+    pub(crate) timestamp: u32,
+    pub(crate) units: u32,
+    pub(crate) marker: bool,
+    /// A telephone-event: its timestamp is that of its start and so no sign of lateness.
+    pub(crate) event: bool,
+}
+
+impl Outgoing {
+    /// RFC 3550 §5.1: all three start at random.
+    pub(crate) fn new(ssrc: u32, sequence: u16, timestamp: u32, now_ms: u64) -> Self {
+        Outgoing {
+            ssrc,
+            // In the lower half, so that the first wrap is far (SRTP's roll-over counter starts at zero, RFC 3711 §3.3.1).
+            sequence: sequence & 0x7fff,
+            next_timestamp: timestamp,
+            started: false,
+            anchor_timestamp: timestamp,
+            anchor_ms: now_ms,
+            relayed: Relayed::default(),
+            packets: 0,
+            octets: 0,
+            last_sent: None,
+            fed_ms: None,
+            fed_for_ms: 0,
+        }
+    }
+
+    pub(crate) fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// The clock at a millisecond.
+    pub(crate) fn clock(&self, ms: u64, units_per_ms: u32) -> u32 {
+        let passed = ms.wrapping_sub(self.anchor_ms) as u32;
+        self.anchor_timestamp.wrapping_add(passed.wrapping_mul(units_per_ms))
+    }
+
+    /// The timestamp of an own packet of `units` that is due at `due_ms`, and whether there is a gap before it.
+    pub(crate) fn own_timestamp(&self, due_ms: u64, units: u32, units_per_ms: u32) -> (u32, bool) {
+        let clock = self.clock(due_ms, units_per_ms);
+        // Ahead of the clock, or behind by less than a packet: what came before was relayed, and its timing not ours.
+        if self.started && distance32(clock, self.next_timestamp) < units as i32 {
+            (self.next_timestamp, false)
+        } else {
+            (clock, true)
+        }
+    }
+
+    /// The header of an own packet, which is thereby counted as sent. `units`: from its timestamp to its end.
+    pub(crate) fn own(
+        &mut self,
+        payload_type: u8,
+        timestamp: u32,
+        marker: bool,
+        units: u32,
+        octets: usize,
+        now: Mono,
+    ) -> Header {
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        self.next_timestamp = timestamp.wrapping_add(units);
+        // What is relayed after this gets numbers after this.
+        self.relayed.sequence_offset = None;
+        self.count(octets, now);
+        Header { marker, payload_type, sequence, timestamp, ssrc: self.ssrc }
+    }
+
+    /// The header of a relayed packet; `None`: it is too late for it.
+    #[inline]
+    pub(crate) fn relay(
+        &mut self,
+        packet: Incoming,
+        payload_type: u8,
+        octets: usize,
+        now: Mono,
+        now_ms: u64,
+        units_per_ms: u32,
+    ) -> Option<Header> {
+        let clock = self.clock(now_ms, units_per_ms);
+        if self.relayed.stream != packet.stream {
+            self.relayed = Relayed { stream: packet.stream, ..Relayed::default() };
+        }
+        let fits = |offset: &u32| {
+            let timestamp = packet.timestamp.wrapping_add(*offset);
+            distance32(timestamp, clock).unsigned_abs() <= RELAYED_OFF_MS * units_per_ms || packet.event
+        };
+        let mut gap = false;
+        let offset = match self.relayed.timestamp_offset.filter(fits) {
+            Some(offset) => offset,
+            None => {
+                let continued = self.started && distance32(self.next_timestamp, clock) > -(packet.units as i32);
+                let start = if continued { self.next_timestamp } else { clock };
+                gap = !continued;
+                let offset = start.wrapping_sub(packet.timestamp);
+                self.relayed.timestamp_offset = Some(offset);
+                self.relayed.sequence_offset = None;
+                offset
+            }
+        };
+        let timestamp = packet.timestamp.wrapping_add(offset);
+        let sequence_offset = match self.relayed.sequence_offset {
+            Some(_) if packet.extended < self.relayed.base => return None,
+            Some(offset) if packet.extended <= self.relayed.highest + RELAYED_GAP => offset,
+            _ => {
+                let ahead = distance32(timestamp, self.next_timestamp);
+                if self.started && ahead < 0 && !packet.event {
+                    return None;
+                }
+                gap |= ahead != 0 && !packet.event;
+                let offset = self.sequence.wrapping_sub(packet.extended as u16);
+                self.relayed.sequence_offset = Some(offset);
+                self.relayed.base = packet.extended;
+                self.relayed.highest = packet.extended;
+                offset
+            }
+        };
+        let sequence = sequence_offset.wrapping_add(packet.extended as u16);
+        if packet.extended >= self.relayed.highest {
+            self.relayed.highest = packet.extended;
+            self.sequence = sequence.wrapping_add(1);
+        }
+        let end = timestamp.wrapping_add(packet.units);
+        if !self.started || distance32(end, self.next_timestamp) > 0 {
+            self.next_timestamp = end;
+        }
+        if !packet.event {
+            // The clock follows the relayed stream's own, by one unit a packet: more than any oscillator is off, and less than jitter.
+            let off = distance32(timestamp, clock).signum();
+            self.anchor_timestamp = self.anchor_timestamp.wrapping_add(off as u32);
+        }
+        self.count(octets, now);
+        Some(Header { marker: packet.marker || gap, payload_type, sequence, timestamp, ssrc: self.ssrc })
+    }
+
+    /// Something came from the relay or the echo, that lasts so long: until twice that and 40 ms have passed nothing is filled in.
+    #[inline]
+    pub(crate) fn fed(&mut self, now_ms: u64, lasts_ms: u64) {
+        self.fed_ms = Some(now_ms);
+        self.fed_for_ms = 40 + 2 * lasts_ms.min(100);
+    }
+
+    pub(crate) fn is_fed(&self, now_ms: u64) -> bool {
+        self.fed_ms.is_some_and(|fed| now_ms < fed + self.fed_for_ms)
+    }
+
+    /// The extended numbers of what is relayed count something else from now on.
+    pub(crate) fn unnumber(&mut self) {
+        self.relayed.sequence_offset = None;
+    }
+
+    /// What is relayed from now on is another stream, or nothing.
+    pub(crate) fn unfeed(&mut self) {
+        self.relayed = Relayed::default();
+        self.fed_ms = None;
+    }
+
+    fn count(&mut self, octets: usize, now: Mono) {
+        self.started = true;
+        self.packets += 1;
+        self.octets += octets as u64;
+        self.last_sent = Some(now);
+    }
+}

@@ -1,0 +1,186 @@
+//! What a leg received before a program opened its audio: the payloads of the last two seconds, as they came.
+
+use std::collections::VecDeque;
+
+use ringback_media_api::Codec;
+use ringback_rtp::jitter::MAX_PAYLOAD;
+use ringback_rtp::sequence::distance32;
+
+use crate::codec;
+
+const RETAINED_MS: u64 = 2000;
+/// Two seconds at 64 kbit/s.
+const OCTETS: usize = 16_000;
+const PACKETS: usize = 256;
+
+#[derive(Debug)]
+pub(crate) struct Retained {
+    octets: VecDeque<u8>,
+    packets: VecDeque<Kept>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    /// Counts up with each new stream of packets.
+    pub(crate) stream: u32,
+    pub(crate) extended: u64,
+    pub(crate) timestamp: u32,
+    pub(crate) codec: Codec,
+    arrival_ms: u64,
+    octets: usize,
+}
+
+/// What was retained, put in order.
+#[derive(Debug, Default)]
+pub(crate) struct Replay {
+    /// To be heard at once.
+    pub(crate) samples: Vec<i16>,
+    /// The newest, still to pass through the playout buffer, in order.
+    pub(crate) rest: Vec<(Kept, Vec<u8>)>,
+}
+
+impl Retained {
+    pub(crate) fn new() -> Self {
+        Retained { octets: VecDeque::with_capacity(OCTETS), packets: VecDeque::with_capacity(PACKETS) }
+    }
+
+    pub(crate) fn push(
+        &mut self,
+        stream: u32,
+        extended: u64,
+        timestamp: u32,
+        codec: Codec,
+        now_ms: u64,
+        payload: &[u8],
+    ) {
+        if payload.is_empty() || payload.len() > MAX_PAYLOAD {
+            return;
+        }
+        while self.octets.len() + payload.len() > OCTETS || self.packets.len() >= PACKETS {
+            self.drop_oldest();
+        }
+        self.octets.extend(payload);
+        let octets = payload.len();
+        self.packets.push_back(Kept { stream, extended, timestamp, codec, arrival_ms: now_ms, octets });
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(kept) = self.packets.pop_front() {
+            self.octets.drain(..kept.octets.min(self.octets.len()));
+        } else {
+            self.octets.clear();
+        }
+    }
+
+    /// All that came in the last two seconds. What lies within `hold_ms` of its end is left to the playout buffer, where what is
+    /// on its way can still join it in order.
+    pub(crate) fn replay(mut self, now_ms: u64, hold_ms: u32) -> Replay {
+        while self.packets.front().is_some_and(|kept| kept.arrival_ms + RETAINED_MS < now_ms) {
+            self.drop_oldest();
+        }
+        let octets = self.octets.make_contiguous();
+        let mut at = 0;
+        let mut all: Vec<(Kept, &[u8])> = Vec::with_capacity(self.packets.len());
+        for kept in &self.packets {
+            all.push((*kept, octets.get(at..at + kept.octets).unwrap_or_default()));
+            at += kept.octets;
+        }
+        all.sort_by_key(|(kept, _)| (kept.stream, kept.extended));
+
+        let mut replay = Replay::default();
+        let Some(&(last, payload)) = all.last() else { return replay };
+        let end = last.timestamp.wrapping_add(codec::units(last.codec, payload.len()));
+        let hold_from = end.wrapping_sub(hold_ms * codec::units_per_ms(last.codec));
+        // The stream that is being put together, and where it has come to.
+        let mut reached: Option<(u32, u32)> = None;
+        for (kept, payload) in all {
+            if kept.stream == last.stream && distance32(kept.timestamp, hold_from) >= 0 || !replay.rest.is_empty() {
+                replay.rest.push((kept, payload.to_vec()));
+                continue;
+            }
+            let mut payload = payload;
+            if let Some((_, at)) = reached.filter(|(stream, _)| *stream == kept.stream) {
+                let ahead = distance32(kept.timestamp, at);
+                let longest = RETAINED_MS as u32 * codec::units_per_ms(kept.codec);
+                if ahead > 0 && ahead.unsigned_abs() <= longest {
+                    // Lost, or not sent: its time passes in silence.
+                    let samples = ahead as usize * codec::samples_per_ms(kept.codec)
+                        / codec::units_per_ms(kept.codec).max(1) as usize;
+                    replay.samples.resize(replay.samples.len() + samples, 0);
+                } else if ahead < 0 && ahead.unsigned_abs() <= longest {
+                    payload = payload.get(ahead.unsigned_abs() as usize..).unwrap_or_default();
+                }
+            }
+            codec::decode(kept.codec, payload, &mut replay.samples);
+            reached = Some((kept.stream, kept.timestamp.wrapping_add(codec::units(kept.codec, payload.len()))));
+        }
+        if let (Some((stream, at)), Some((first, _))) = (reached, replay.rest.first())
+            && stream == first.stream
+        {
+            let ahead = distance32(first.timestamp, at);
+            let longest = RETAINED_MS as i32 * codec::units_per_ms(first.codec) as i32;
+            if (1..=longest).contains(&ahead) {
+                replay.samples.resize(replay.samples.len() + ahead as usize, 0);
+            }
+        }
+        let most = RETAINED_MS as usize * codec::samples_per_ms(last.codec);
+        let excess = replay.samples.len().saturating_sub(most);
+        replay.samples.drain(..excess);
+        replay
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decoded first sample of each 20 ms, as the mu-law octet that it came from.
+    fn octets(samples: &[i16]) -> Vec<u8> {
+        let mut all = vec![0; samples.len()];
+        codec::encode(Codec::Pcmu, samples, &mut all);
+        all.chunks(160).map(|frame| frame[0]).collect()
+    }
+
+    #[test]
+    fn the_last_two_seconds_come_in_order_with_gaps_and_the_newest_held_back() {
+        let mut retained = Retained::new();
+        for n in 0..200_u32 {
+            // 150 is lost, 160 and 161 are swapped.
+            let n = match n {
+                150 => continue,
+                160 => 161,
+                161 => 160,
+                n => n,
+            };
+            retained.push(1, u64::from(n), n * 160, Codec::Pcmu, u64::from(n) * 20, &[0x80 + (n % 100) as u8; 160]);
+        }
+        let replay = retained.replay(199 * 20, 60);
+        let heard = octets(&replay.samples);
+        let expected: Vec<u8> = (99..197).map(|n| if n == 150 { 0xff } else { 0x80 + (n % 100) as u8 }).collect();
+        assert_eq!(heard[heard.len() - expected.len()..], expected);
+        assert!(heard.len() <= 100);
+        assert_eq!(replay.rest.iter().map(|(kept, _)| kept.extended).collect::<Vec<_>>(), [197, 198, 199]);
+    }
+
+    #[test]
+    fn what_is_older_than_two_seconds_is_gone() {
+        let mut retained = Retained::new();
+        retained.push(1, 1, 0, Codec::Pcma, 0, &[1; 160]);
+        retained.push(1, 2, 160, Codec::Pcma, 3000, &[2; 160]);
+        let replay = retained.replay(4000, 60);
+        assert!(replay.samples.is_empty());
+        assert_eq!(replay.rest.len(), 1);
+        assert!(Retained::new().replay(0, 60).rest.is_empty());
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_the_packets_length() {
+        let mut retained = Retained::new();
+        let capacity = retained.octets.capacity();
+        for n in 0..10_000_u64 {
+            retained.push(1, n, n as u32, Codec::Pcmu, n, &vec![0; 1 + n as usize % 1600]);
+        }
+        assert_eq!(retained.octets.capacity(), capacity);
+        assert!(retained.packets.len() <= PACKETS);
+    }
+}

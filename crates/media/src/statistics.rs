@@ -1,0 +1,57 @@
+//! What was counted and measured of a leg, and how it sounds by ITU-T G.107.
+//!
+//! The rating assumes that losses are random (BurstR = 1) and no echo, and that lost packets are played as silence, as this engine does.
+//! Delay counts only once a round trip was measured: half of it, and the playout buffer where there is one.
+
+use ringback_media_api::{Codec, Quality, Statistics};
+use ringback_rtp::emodel::{self, Impairment};
+
+use crate::codec;
+use crate::leg::Leg;
+
+pub(crate) fn statistics(leg: &Leg) -> Statistics {
+    let state = &leg.incoming.state;
+    let discarded = leg.incoming.discarded + leg.audio.as_ref().map_or(0, |audio| audio.discarded());
+    Statistics {
+        codec: leg.config.send.map(|format| format.codec).or(leg.incoming.codec),
+        packets_sent: leg.outgoing.packets,
+        packets_received: state.unique(),
+        bytes_sent: leg.outgoing.octets,
+        bytes_received: leg.incoming.octets,
+        packets_lost: state.lost(),
+        packets_discarded: discarded,
+        quality: quality(leg, discarded),
+    }
+}
+
+fn quality(leg: &Leg, discarded: u64) -> Option<Quality> {
+    let state = &leg.incoming.state;
+    let round_trip_ms = leg.control.round_trip.latest().map(|trip| trip.as_secs_f64() * 1e3);
+    let (expected, heard) = (state.expected(), state.unique());
+    if heard == 0 && round_trip_ms.is_none() {
+        return None;
+    }
+    let percent = |count: u64| 100.0 * count as f64 / expected.max(1) as f64;
+    let loss = percent(state.lost());
+    let rating = (heard > 0).then(|| {
+        let buffered_ms = leg
+            .audio
+            .as_ref()
+            .map_or(0, |audio| audio.jitter.settings().depth / codec::units_per_ms(leg.codec()).max(1));
+        let one_way_ms = round_trip_ms.map(|trip| trip / 2.0 + f64::from(buffered_ms));
+        // What came too late was as good as lost.
+        emodel::rating(impairment(leg.codec()), percent(state.lost() + discarded), one_way_ms)
+    });
+    Some(Quality {
+        mos: rating.map(|r| emodel::mos(r) as f32),
+        r_factor: rating.map(|r| r as f32),
+        loss_percent: loss as f32,
+        jitter_ms: (state.jitter_nanos() as f64 / 1e6) as f32,
+        round_trip_ms: round_trip_ms.map(|ms| ms as f32),
+    })
+}
+
+fn impairment(codec: Codec) -> Impairment {
+    let _ = codec;
+    Impairment::G711
+}

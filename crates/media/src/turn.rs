@@ -1,0 +1,217 @@
+//! A leg's turn: each packet time, on its own phase, it sends one packet from whatever feeds it; and now and then what is timed by
+//! itself (RTCP, monitor, silence).
+
+use rand_core::RngCore;
+use ringback_media_api::Event;
+use ringback_rtp::Header;
+use ringback_rtp::header::HEADER_LEN;
+use ringback_time::Now;
+
+use crate::dial::Turn;
+use crate::latch;
+use crate::leg::{Leg, Target};
+use crate::receive::dtmf;
+use crate::statistics::statistics;
+use crate::{Out, codec};
+
+/// What legs share while they take their turns: no packet is allocated.
+pub(crate) struct Scratch {
+    packet: Vec<u8>,
+    samples: Vec<i16>,
+    pub(crate) rtcp: Vec<u8>,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        Scratch { packet: Vec::with_capacity(1500), samples: Vec::with_capacity(4096), rtcp: Vec::with_capacity(512) }
+    }
+}
+
+/// The turn that is due at `leg.due_ms`.
+pub(crate) fn take<O: Out + ?Sized>(
+    leg: &mut Leg,
+    now: Now,
+    rng: &mut impl RngCore,
+    scratch: &mut Scratch,
+    out: &mut O,
+) {
+    if now.mono >= leg.deadline {
+        timers(leg, now, rng, scratch, out);
+    }
+    if leg.incoming.events.is_active() {
+        let id = leg.id;
+        leg.incoming.events.expire(now.mono, |digit| out.event(dtmf(id, digit)));
+    }
+    if leg.audio.as_ref().is_some_and(|audio| audio.port.is_closed()) {
+        leg.close_audio(out);
+    }
+    match leg.target {
+        Some(target) => send(leg, target, now, scratch, out),
+        None => pass(leg, scratch, out),
+    }
+}
+
+/// Sends one packet, or leaves it to the relay.
+fn send<O: Out + ?Sized>(leg: &mut Leg, target: Target, now: Now, scratch: &mut Scratch, out: &mut O) {
+    let codec = target.format.codec;
+    let units_per_ms = codec::units_per_ms(codec);
+    let ptime_ms = usize::from(target.format.ptime_ms);
+    let units = ptime_ms as u32 * units_per_ms;
+    let (timestamp, gap) = leg.outgoing.own_timestamp(leg.due_ms, units, units_per_ms);
+
+    if leg.dial.is_some() && dial(leg, target, now, timestamp, units, units_per_ms, scratch, out) {
+        return;
+    }
+    let samples = ptime_ms * codec::samples_per_ms(codec);
+    scratch.samples.clear();
+    let sounds = play(leg, samples, scratch, out)
+        || leg.audio.as_mut().is_some_and(|audio| audio.take(ptime_ms, &mut scratch.samples, out));
+    // While it comes, what is relayed is all that is sent.
+    if !sounds && !leg.muted && leg.outgoing.is_fed(leg.due_ms) {
+        return;
+    }
+    scratch.packet.clear();
+    scratch.packet.resize(HEADER_LEN + samples, codec::silence(codec));
+    if sounds && !leg.muted {
+        let payload = scratch.packet.get_mut(HEADER_LEN..).unwrap_or_default();
+        codec::encode(codec, &scratch.samples, payload);
+    }
+    // RFC 3551 §4.1: who does not suppress silence sets no marker, but for where the stream begins or was interrupted.
+    let header = leg.outgoing.own(target.format.payload_type, timestamp, gap, units, samples, now.mono);
+    put(leg, target, header, scratch, out);
+}
+
+fn put<O: Out + ?Sized>(leg: &Leg, target: Target, header: Header, scratch: &mut Scratch, out: &mut O) {
+    if let Some(head) = scratch.packet.first_chunk_mut() {
+        *head = header.to_bytes();
+    }
+    out.rtp(leg.id, target.to, &scratch.packet);
+}
+
+/// The tone that plays, for `samples`. False: none.
+fn play<O: Out + ?Sized>(leg: &mut Leg, samples: usize, scratch: &mut Scratch, out: &mut O) -> bool {
+    let Some(playing) = &mut leg.playing else { return false };
+    scratch.samples.clear();
+    scratch.samples.resize(samples, 0);
+    let sounding = playing.generator.fill(&mut scratch.samples);
+    if playing.generator.is_finished() {
+        let token = playing.token.take();
+        leg.playing = None;
+        if let Some(token) = token {
+            out.event(Event::PlayEnded { leg: leg.id, token, completed: true });
+        }
+    }
+    if sounding == 0 {
+        scratch.samples.clear();
+    }
+    sounding > 0
+}
+
+/// Sends the telephone-event packet that it is time for. False: none, audio may go.
+#[allow(clippy::too_many_arguments)] // One packet's numbers.
+fn dial<O: Out + ?Sized>(
+    leg: &mut Leg,
+    target: Target,
+    now: Now,
+    timestamp: u32,
+    units: u32,
+    units_per_ms: u32,
+    scratch: &mut Scratch,
+    out: &mut O,
+) -> bool {
+    let Some(payload_type) = leg.config.dtmf_send else {
+        leg.end_dialling(out);
+        return false;
+    };
+    let Some(dial) = &mut leg.dial else { return false };
+    let (sent, token) = match dial.turn(leg.due_ms, timestamp, units, units_per_ms) {
+        Turn::Audio { token } => (false, token),
+        Turn::Event { packet, end_timestamp, token } => {
+            let payload = packet.event.to_bytes();
+            scratch.packet.clear();
+            scratch.packet.resize(HEADER_LEN, 0);
+            scratch.packet.extend(payload);
+            let lasts = end_timestamp.wrapping_sub(packet.timestamp);
+            let octets = payload.len();
+            let header = leg.outgoing.own(payload_type, packet.timestamp, packet.marker, lasts, octets, now.mono);
+            put(leg, target, header, scratch, out);
+            (true, token)
+        }
+    };
+    if let Some(token) = token {
+        out.event(Event::DtmfSent { leg: leg.id, token, completed: true });
+    }
+    if leg.dial.as_ref().is_some_and(|dial| dial.is_idle(leg.due_ms)) {
+        leg.dial = None;
+    }
+    sent
+}
+
+/// A packet time in which nothing may be sent: tones go on unheard, events cannot wait for who knows what, and a program's samples do.
+fn pass<O: Out + ?Sized>(leg: &mut Leg, scratch: &mut Scratch, out: &mut O) {
+    if leg.playing.is_some() {
+        let samples = leg.ptime_ms() as usize * codec::samples_per_ms(leg.codec());
+        play(leg, samples, scratch, out);
+    }
+    if leg.dial.is_some() {
+        leg.end_dialling(out);
+    }
+}
+
+#[cold]
+fn timers<O: Out + ?Sized>(leg: &mut Leg, now: Now, rng: &mut impl RngCore, scratch: &mut Scratch, out: &mut O) {
+    if now.mono >= leg.control.due() {
+        report(leg, now, false, rng, scratch, out);
+    }
+    if leg.monitor.as_ref().is_some_and(|monitor| now.mono >= monitor.due) {
+        let statistics = statistics(leg);
+        if let Some(monitor) = &mut leg.monitor {
+            // After a stall the next is a whole interval away.
+            monitor.due = (monitor.due + monitor.interval).max(now.mono);
+        }
+        out.event(Event::Quality { leg: leg.id, statistics });
+    }
+    if let Some(watch) = leg.watch.as_ref().filter(|watch| !watch.told && leg.rtp_is_due()) {
+        let silent_for = now.mono.since(leg.silent_since(watch));
+        if silent_for >= watch.after {
+            out.event(Event::Silent { leg: leg.id, silent_for });
+            if let Some(watch) = &mut leg.watch {
+                watch.told = true;
+            }
+        }
+    }
+    if leg.latch.is_locked() && leg.incoming.last.is_some_and(|last| now.mono >= last + latch::RELEARN_AFTER) {
+        // DESIGN 7: silence learns anew.
+        leg.latch.relearn();
+        leg.aim();
+        out.accept_from(leg.id, None);
+    }
+    leg.schedule();
+}
+
+/// Sends an RTCP report, with a goodbye where the leg ends.
+pub(crate) fn report<O: Out + ?Sized>(
+    leg: &mut Leg,
+    now: Now,
+    goodbye: bool,
+    rng: &mut impl RngCore,
+    scratch: &mut Scratch,
+    out: &mut O,
+) {
+    let Some(to) = leg.config.remote_rtcp else {
+        leg.control.postpone(now.mono, rng);
+        return;
+    };
+    let codec = leg.codec();
+    leg.control.report(
+        now,
+        &leg.outgoing,
+        &mut leg.incoming.state,
+        codec,
+        &leg.config.cname,
+        goodbye,
+        rng,
+        &mut scratch.rtcp,
+    );
+    out.rtcp(leg.id, to, &scratch.rtcp);
+}
