@@ -50,7 +50,7 @@ impl<'a> Lines<'a> {
 
     pub(crate) fn next(&mut self) -> Result<Option<Line<'a>>, SdpError> {
         // Some peers end with a blank line or with padding.
-        if self.rest.bytes().all(|b| b.is_ascii_whitespace()) {
+        if self.rest.trim_ascii_start().is_empty() {
             return Ok(None);
         }
         self.number += 1;

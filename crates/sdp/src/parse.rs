@@ -66,7 +66,7 @@ impl<'a> Description<'a> {
             timing: None,
             connection: None,
             direction: None,
-            media: Vec::new(),
+            media: Vec::with_capacity(1),
         };
         while let Some(line) = lines.next()? {
             match line.kind {
@@ -283,7 +283,7 @@ fn parse_media<'a>(line: &Line<'a>) -> Result<Media<'a>, SdpError> {
         None => (port, 1),
     };
     let port = number(port).ok_or_else(|| line.error("the port is not a number from 0 to 65535"))?;
-    let mut formats = Vec::new();
+    let mut formats = Vec::with_capacity(8);
     for format in parts {
         if formats.len() == limits::FORMATS {
             return Err(line.error("too many formats"));

@@ -1,7 +1,5 @@
 //! Writing. Every description of ours is made of these pieces.
 
-use std::fmt::Write as _;
-
 use crate::codec::{Encoding, TELEPHONE_EVENT};
 use crate::{Description, Direction, LocalMedia, Media};
 
@@ -18,46 +16,65 @@ pub(crate) struct Format<'a> {
 /// `v= o= s= c= t=`. The `o=` line is the previous description's where there is one: RFC 3264 §8 lets only its version change.
 pub(crate) fn session(local: &LocalMedia, previous: Option<&Description<'_>>, timing: Option<&str>) -> String {
     let mut out = String::with_capacity(512);
-    let host = &local.address;
-    let kind = host.address_type();
-    // Writing into a String does not fail.
-    let _ = match previous.map(Description::origin) {
+    let host = local.address.to_string();
+    let place = ["IN ", local.address.address_type(), " ", &host];
+    out.push_str("v=0\r\no=");
+    match previous.map(Description::origin) {
         Some(origin) => {
-            write!(out, "v=0\r\no={} {} {} {}\r\n", origin.user, origin.session_id, origin.version, origin.place)
+            push_all(&mut out, &[origin.user, " ", origin.session_id, " "]);
+            push_number(&mut out, origin.version);
+            push_all(&mut out, &[" ", origin.place]);
         }
         None => {
-            let user = one_word(&local.user);
-            write!(out, "v=0\r\no={user} {} {} IN {kind} {host}\r\n", local.session_id, local.version)
+            push_all(&mut out, &[one_word(&local.user), " "]);
+            push_number(&mut out, local.session_id);
+            out.push(' ');
+            push_number(&mut out, local.version);
+            out.push(' ');
+            push_all(&mut out, &place);
         }
-    };
-    let _ = write!(out, "s=-\r\nc=IN {kind} {host}\r\nt={}\r\n", timing.unwrap_or("0 0"));
+    }
+    out.push_str("\r\ns=-\r\nc=");
+    push_all(&mut out, &place);
+    push_all(&mut out, &["\r\nt=", timing.unwrap_or("0 0"), "\r\n"]);
     out
 }
 
 pub(crate) fn audio(out: &mut String, port: u16, formats: &[Format<'_>], ptime: u8, direction: Direction) {
-    let _ = write!(out, "m=audio {port} RTP/AVP");
+    out.push_str("m=audio ");
+    push_number(out, port.into());
+    out.push_str(" RTP/AVP");
     for format in formats {
-        let _ = write!(out, " {}", format.payload_type);
+        out.push(' ');
+        push_number(out, format.payload_type.into());
     }
     out.push_str("\r\n");
     for Format { payload_type, encoding, fmtp } in formats {
-        let _ = write!(out, "a=rtpmap:{payload_type} {}/{}", encoding.name, encoding.clock_rate);
+        out.push_str("a=rtpmap:");
+        push_number(out, (*payload_type).into());
+        push_all(out, &[" ", encoding.name, "/"]);
+        push_number(out, encoding.clock_rate.into());
         if encoding.channels != 1 {
-            let _ = write!(out, "/{}", encoding.channels);
+            out.push('/');
+            push_number(out, encoding.channels.into());
         }
         out.push_str("\r\n");
         if let Some(fmtp) = fmtp {
-            let _ = write!(out, "a=fmtp:{payload_type} {fmtp}\r\n");
+            out.push_str("a=fmtp:");
+            push_number(out, (*payload_type).into());
+            push_all(out, &[" ", fmtp, "\r\n"]);
         }
     }
-    let _ = write!(out, "a=ptime:{ptime}\r\na={direction}\r\n");
+    out.push_str("a=ptime:");
+    push_number(out, ptime.into());
+    push_all(out, &["\r\na=", direction.as_str(), "\r\n"]);
 }
 
 /// A media line that is not ours, or no longer: port 0, the rest as it was (RFC 3264 §6).
 pub(crate) fn rejected(out: &mut String, media: &Media<'_>) {
-    let _ = write!(out, "m={} 0 {}", media.kind(), media.protocol());
+    push_all(out, &["m=", media.kind(), " 0 ", media.protocol()]);
     for format in media.formats() {
-        let _ = write!(out, " {format}");
+        push_all(out, &[" ", format]);
     }
     // RFC 8866 §9: there is at least one format.
     out.push_str(if media.formats().is_empty() { " 0\r\n" } else { "\r\n" });
@@ -87,7 +104,9 @@ pub(crate) fn with_version(text: &str, version: u64) -> String {
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
             (Some(user), Some(session_id), Some(_), Some(place)) if !written && line.starts_with("o=") => {
                 written = true;
-                let _ = write!(out, "{user} {session_id} {version} {place}");
+                push_all(&mut out, &[user, " ", session_id, " "]);
+                push_number(&mut out, version);
+                push_all(&mut out, &[" ", place]);
             }
             _ => out.push_str(line),
         }
@@ -98,4 +117,19 @@ pub(crate) fn with_version(text: &str, version: u64) -> String {
 fn one_word(text: &str) -> &str {
     let is_word = !text.is_empty() && text.chars().all(|c| !c.is_whitespace() && !c.is_control());
     if is_word { text } else { "-" }
+}
+
+fn push_all(out: &mut String, parts: &[&str]) {
+    for part in parts {
+        out.push_str(part);
+    }
+}
+
+/// Decimal, without the formatting machinery: a description has a dozen of them.
+fn push_number(out: &mut String, number: u64) {
+    let tens = number / 10;
+    if tens > 0 {
+        push_number(out, tens);
+    }
+    out.push(char::from(b'0' + (number % 10) as u8));
 }

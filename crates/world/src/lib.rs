@@ -15,7 +15,10 @@
 //!
 //! It stands in for `ringback-net`: what that crate does with sockets and threads is done here with queues, by the same calls.
 
+mod check;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod handler;
 mod packet;
 mod ports;
@@ -23,6 +26,7 @@ mod streams;
 mod system;
 mod world;
 
+pub use check::{check_log, session_of};
 pub use error::Stuck;
 pub use handler::{Actions, Handler};
 pub use packet::{Kind, Packet};

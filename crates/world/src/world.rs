@@ -537,7 +537,7 @@ impl World {
             Job::Command(command) => system.engine.handle_command(now, *command),
             Job::Resolved(id, result) => system.engine.handle_resolved(now, id, result),
             Job::ConnectFailed(remote, cause) => {
-                system.engine.handle_connect_failed(now, Transport::Tcp, remote, cause);
+                system.engine.handle_connect_failed(now, Transport::Tcp, remote, &cause);
             }
             Job::Connected(id) => {
                 let Some(end) = system.streams.get_mut(id) else { return Ok(()) };
