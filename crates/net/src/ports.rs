@@ -330,6 +330,14 @@ impl Pool {
         }
     }
 
+    /// As if every parked pair had rested long enough.
+    #[cfg(test)]
+    pub(crate) fn rest_is_over(&mut self) {
+        for (since, _) in self.ranges.values_mut().flat_map(|range| range.parked.iter_mut().flatten()) {
+            *since = *since - QUARANTINE;
+        }
+    }
+
     #[cfg(test)]
     fn bound(&self) -> usize {
         self.ranges.values().map(|range| range.ours.iter().filter(|ours| **ours).count()).sum()

@@ -11,3 +11,6 @@ mod thread;
 
 pub(crate) use link::{FromMedia, Link, ToMedia};
 pub(crate) use thread::{Parts, spawn};
+
+#[cfg(test)]
+mod tests;

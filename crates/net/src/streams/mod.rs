@@ -180,3 +180,6 @@ impl Streams {
         self.thread.take().is_none_or(|thread| thread.join(within))
     }
 }
+
+#[cfg(test)]
+mod tests;

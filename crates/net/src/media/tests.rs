@@ -1,0 +1,230 @@
+//! A media thread by itself, with real sockets and the real media engine.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_queue::SegQueue;
+use parking_lot::Mutex;
+use rand_chacha::ChaCha12Rng;
+use rand_core::SeedableRng as _;
+use ringback_media_api::{
+    AudioPort, Codec, Command, Event, LegConfig, LegId, MediaPort, ReceiveFormat, SendFormat, Statistics, Token,
+};
+
+use super::*;
+use crate::clock;
+use crate::os_thread::Thread;
+use crate::ports::Pool;
+use crate::queue::{EventQueue, Notice, Producer};
+use crate::wake::Waker;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+struct Fixture {
+    link: Link,
+    pool: Mutex<Pool>,
+    events: Arc<SegQueue<FromMedia>>,
+    queue: Arc<EventQueue>,
+    thread: Option<Thread>,
+}
+
+fn fixture() -> Fixture {
+    let (parts, link, handle) = Parts::new(0).expect("parts");
+    let events = Arc::new(SegQueue::new());
+    let queue = Arc::new(EventQueue::new().expect("a queue"));
+    let waker = Arc::new(Waker::new().expect("a waker"));
+    let rng = ChaCha12Rng::seed_from_u64(1);
+    let producer = Producer::new(Arc::clone(&queue));
+    let thread = spawn(parts, rng, Arc::clone(&events), waker, producer).expect("a thread");
+    let start = u64::from(std::process::id()) * 7919 + clock::mono().as_nanos() / 1000;
+    let pool = Mutex::new(Pool::new((32_000, 34_000), vec![handle], start));
+    Fixture { link, pool, events, queue, thread: Some(thread) }
+}
+
+impl Fixture {
+    fn send(&mut self, command: Command) {
+        self.link.send(ToMedia::Command(command));
+        self.link.flush(clock::mono());
+    }
+
+    fn open(&mut self, peer: Option<SocketAddr>) -> MediaPort {
+        let port = self.pool.lock().allocate(clock::mono(), HOST, None).expect("ports");
+        let pair = self.pool.lock().open(port.leg).expect("allocated");
+        let config = LegConfig {
+            remote_rtp: peer,
+            remote_rtcp: None,
+            send: Some(SendFormat { codec: Codec::Pcmu, payload_type: 0, ptime_ms: 20 }),
+            receive: vec![ReceiveFormat { codec: Codec::Pcmu, payload_type: 0 }],
+            may_send: true,
+            may_receive: true,
+            cname: "test".into(),
+            ..LegConfig::default()
+        };
+        self.link.send(ToMedia::Open(pair, Command::Open { leg: port.leg, config: Box::new(config) }));
+        self.link.flush(clock::mono());
+        port
+    }
+
+    fn news(&mut self) -> FromMedia {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            self.link.flush(clock::mono());
+            if let Some(news) = self.events.pop() {
+                return news;
+            }
+            assert!(Instant::now() < end, "no news");
+            std::thread::yield_now();
+        }
+    }
+
+    fn statistics(&mut self, leg: LegId) -> Statistics {
+        self.send(Command::Statistics { leg, token: Token(77) });
+        loop {
+            if let FromMedia::Event(Event::Statistics { token: Token(77), statistics, .. }) = self.news() {
+                return statistics;
+            }
+        }
+    }
+
+    fn close(&mut self, leg: LegId) -> Statistics {
+        self.send(Command::Close { leg });
+        loop {
+            if let FromMedia::Closed(Event::Closed { statistics, .. }, pair) = self.news() {
+                self.pool.lock().park(clock::mono(), pair);
+                return statistics;
+            }
+        }
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        self.link.send(ToMedia::Leave);
+        self.link.flush(clock::mono());
+        let ended = self.thread.take().is_none_or(|thread| thread.join(PATIENCE));
+        assert!(ended || std::thread::panicking(), "the thread did not end");
+    }
+}
+
+fn phone() -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind((HOST, 0)).expect("a socket");
+    socket.set_read_timeout(Some(PATIENCE)).expect("set");
+    let address = socket.local_addr().expect("an address");
+    (socket, address)
+}
+
+fn packet(sequence: u16, fill: u8) -> Vec<u8> {
+    let mut packet = vec![0x80, 0];
+    packet.extend(sequence.to_be_bytes());
+    packet.extend((u32::from(sequence) * 160).to_be_bytes());
+    packet.extend([1, 2, 3, 4]);
+    packet.extend([fill; 160]);
+    packet
+}
+
+fn hear(socket: &UdpSocket, wanted: impl Fn(&[u8]) -> bool) -> SocketAddr {
+    let mut buffer = [0; 2048];
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let (count, from) = socket.recv_from(&mut buffer).expect("a packet");
+        if wanted(&buffer[..count]) {
+            return from;
+        }
+        assert!(Instant::now() < end, "not what was waited for");
+    }
+}
+
+#[test]
+fn a_leg_sends_silence_echoes_its_peer_and_ignores_strangers() {
+    let mut fixture = fixture();
+    let (phone, peer) = phone();
+    let port = fixture.open(Some(peer));
+    let from = hear(&phone, |packet| packet.len() == 172);
+    assert_eq!(from, port.rtp, "from the port that the peer was told");
+    fixture.send(Command::Echo { leg: port.leg, on: true });
+    let (stranger, _) = super::tests::phone();
+    for sequence in 0..50 {
+        stranger.send_to(&packet(sequence, 0x11), port.rtp).expect("sent");
+        phone.send_to(&packet(sequence, 0x2a), port.rtp).expect("sent");
+    }
+    hear(&phone, |packet| packet.len() == 172 && packet[12..].iter().all(|byte| *byte == 0x2a));
+    let statistics = fixture.statistics(port.leg);
+    assert_eq!(statistics.packets_received, 50, "{statistics:?}");
+    assert!(fixture.close(port.leg).packets_sent > 0);
+}
+
+#[test]
+fn a_pair_serves_one_leg_after_the_other_with_another_peer() {
+    let mut fixture = fixture();
+    let mut first = None;
+    for _ in 0..3 {
+        let (phone, peer) = phone();
+        // As if five seconds had passed each time.
+        fixture.pool.lock().rest_is_over();
+        let port = fixture.open(Some(peer));
+        assert_eq!(*first.get_or_insert(port.rtp), port.rtp, "the same ports");
+        hear(&phone, |packet| packet.len() == 172);
+        phone.send_to(&packet(1, 0), port.rtp).expect("sent");
+        let end = Instant::now() + PATIENCE;
+        while fixture.statistics(port.leg).packets_received == 0 {
+            assert!(Instant::now() < end, "the new peer is not heard");
+        }
+        fixture.close(port.leg);
+    }
+}
+
+#[test]
+fn more_commands_than_the_ring_holds_are_all_answered_in_order() {
+    let mut fixture = fixture();
+    let port = fixture.open(None);
+    let all = 5 * super::link::RING as u64;
+    for number in 0..all {
+        fixture.link.send(ToMedia::Command(Command::Statistics { leg: port.leg, token: Token(number) }));
+    }
+    for number in 0..all {
+        match fixture.news() {
+            FromMedia::Event(Event::Statistics { token, .. }) => assert_eq!(token, Token(number)),
+            other => panic!("{other:?}"),
+        }
+    }
+    fixture.close(port.leg);
+}
+
+#[test]
+fn the_program_hears_of_audio_without_the_signalling_thread() {
+    let mut fixture = fixture();
+    let (phone, peer) = phone();
+    let port = fixture.open(Some(peer));
+    let audio = Arc::new(AudioPort::new(8000, 20, 1000));
+    fixture.send(Command::OpenAudio { leg: port.leg, port: Arc::clone(&audio) });
+    let mut notices = Vec::new();
+    let end = Instant::now() + PATIENCE;
+    let mut sequence = 0;
+    while !audio.has_frames() || notices.is_empty() {
+        phone.send_to(&packet(sequence, 0x2a), port.rtp).expect("sent");
+        sequence = sequence.wrapping_add(1);
+        fixture.queue.drain(&mut notices, 10);
+        assert!(Instant::now() < end, "no audio");
+        std::thread::yield_now();
+    }
+    assert!(notices.iter().all(|notice| matches!(notice, Notice::Audio(port) if Arc::ptr_eq(port, &audio))));
+    fixture.close(port.leg);
+    assert!(audio.is_closed());
+}
+
+#[test]
+fn leaving_closes_every_leg() {
+    let mut fixture = fixture();
+    let legs: Vec<LegId> = (0..20).map(|_| fixture.open(None).leg).collect();
+    fixture.link.send(ToMedia::Leave);
+    let mut closed: Vec<LegId> = (0..20)
+        .map(|_| match fixture.news() {
+            FromMedia::Closed(event, _) => event.leg(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    closed.sort_unstable();
+    assert_eq!(closed, legs);
+}
