@@ -1,1 +1,48 @@
-//! The Python binding.
+//! The Python binding: native halves of `ringback`'s classes, the drain from the event queue to handlers and futures, and the mapping of
+//! errors. The only crate that sees PyO3.
+//!
+//! What users see is `python/ringback`; the module made here, `ringback._ringback`, is its private kernel: a class `XBase` here is
+//! the base of `X` there, which adds the `async def` methods, and a function here gives the engine a command and returns the future of
+//! its answer. One file a feature, the same names in `stubs/_ringback.pyi`.
+//!
+//! Rust's own threads never attach to the interpreter (DESIGN 4): they fill the queue, whose descriptor wakes the loop.
+#![allow(clippy::disallowed_methods, reason = "the reaper of a dropped coordinator is a thread")]
+
+mod audio;
+mod bridges;
+mod calls;
+mod convert;
+mod coordinator;
+mod decisions;
+mod dispatch;
+mod errors;
+mod ids;
+mod incoming;
+mod logs;
+mod media;
+mod names;
+mod pending;
+mod reply;
+mod seed;
+mod session;
+mod settings;
+mod uri;
+
+use pyo3::prelude::*;
+
+#[pymodule(gil_used = false)]
+fn _ringback(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    ids::register(module)?;
+    decisions::register(module)?;
+    uri::register(module)?;
+    settings::register(module)?;
+    coordinator::register(module)?;
+    incoming::register(module)?;
+    session::register(module)?;
+    calls::register(module)?;
+    media::register(module)?;
+    bridges::register(module)?;
+    audio::register(module)?;
+    logs::register(module)
+}

@@ -1,0 +1,453 @@
+//! From the event queue to handlers and futures: one bounded drain a wake, on the loop's thread.
+//!
+//! A handler's method is called here. What it gives back decides at once where it can; a coroutine becomes a task that reports through
+//! `ringback._dispatch`. Handlers of one call start in the order of its events: with eager tasks (3.12+) they have started when the task
+//! is made; without, plain methods queue up behind the tasks made before them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use ringback_engine::api::{Command, Decision, Error, Event, Reply, Session};
+use ringback_media_api::Token;
+use ringback_net::Notice;
+
+use crate::coordinator::{Coordinator, Method, Running};
+use crate::incoming::IncomingCallBase;
+use crate::names::{Names, names};
+use crate::pending::{Undo, Waiting};
+use crate::{audio, convert, decisions, errors, logs, reply, seed};
+
+/// Notices taken from the queue in one go.
+const BATCH: usize = 256;
+
+/// Longest time that a drain keeps the loop from its other work, handlers included; one handler may take longer.
+const LONGEST: Duration = Duration::from_millis(5);
+
+pub(crate) fn drain(slf: &Bound<'_, Coordinator>) -> PyResult<()> {
+    let coordinator = slf.get();
+    let Some(running) = coordinator.running().filter(|_| !coordinator.is_forked()) else { return Ok(()) };
+    if coordinator.backlog.lock().is_empty() {
+        let mut batch = Vec::with_capacity(32);
+        coordinator.queue().drain(&mut batch, BATCH);
+        coordinator.backlog.lock().extend(batch);
+    }
+    let names = names(slf.py())?;
+    let since = ringback_net::clock::mono();
+    let mut result = Ok(());
+    while let Some(notice) = next(coordinator) {
+        result = dispatch(slf, names, &running, notice);
+        if result.is_err() || ringback_net::clock::mono().since(since) > LONGEST {
+            break;
+        }
+    }
+    finish(slf, &running, result.is_ok())?;
+    result
+}
+
+fn next(coordinator: &Coordinator) -> Option<Notice> {
+    coordinator.backlog.lock().pop_front()
+}
+
+/// After a batch: what is left is taken up again after the loop's other work.
+fn finish(slf: &Bound<'_, Coordinator>, running: &Running, orderly: bool) -> PyResult<()> {
+    let py = slf.py();
+    let more = !slf.get().backlog.lock().is_empty();
+    if running.attached.unstarted.load(Ordering::Relaxed) {
+        let started = slf.getattr(intern!(py, "_all_started"))?;
+        running.attached.call_soon.bind(py).call1((started,))?;
+    }
+    if more {
+        let again = slf.getattr(intern!(py, "_drain"))?;
+        match running.attached.call_soon.bind(py).call1((again,)) {
+            // A loop that is being torn down takes nothing any more; the first error is the one to tell.
+            Err(_) if !orderly => {}
+            other => {
+                other?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An error that leaves this is not an `Exception` (`KeyboardInterrupt`, `SystemExit`): the loop's to handle.
+fn dispatch(slf: &Bound<'_, Coordinator>, names: &'static Names, running: &Running, notice: Notice) -> PyResult<()> {
+    let py = slf.py();
+    let outcome = match notice {
+        Notice::Event(event) => dispatch_event(slf, names, running, event),
+        Notice::Audio(port) => {
+            audio::wake(slf, &port, Some(&running.attached.event_loop));
+            Ok(())
+        }
+        Notice::Log(record) => logs::emit(py, &record),
+    };
+    outcome.or_else(|error| if error.is_instance_of::<PyException>(py) { report(py, error) } else { Err(error) })
+}
+
+/// An error that is not a handler's: nothing to do but tell.
+fn report(py: Python<'_>, error: PyErr) -> PyResult<()> {
+    error.write_unraisable(py, None);
+    Ok(())
+}
+
+fn dispatch_event(
+    slf: &Bound<'_, Coordinator>,
+    names: &'static Names,
+    running: &Running,
+    event: Event,
+) -> PyResult<()> {
+    let py = slf.py();
+    let handlers = &running.handlers;
+    let text = |text: Option<String>| text.map(|text| pyo3::types::PyString::new(py, &text));
+    match event {
+        Event::Incoming(call) => incoming(slf, names, running, call),
+        Event::IncomingOver { session } => {
+            let task = slf.get().tasks.lock().incoming.get(&session.id).map(|(_, task)| task.clone_ref(py));
+            if let Some(task) = task {
+                task.bind(py).call_method0(intern!(py, "cancel"))?;
+            }
+            Ok(())
+        }
+        Event::Progress { session, status, sdp } => match &handlers.progress {
+            Some(method) => {
+                call(slf, names, running, method, &session, |call| (call, status, text(sdp)).into_pyobject(py))
+            }
+            None => Ok(()),
+        },
+        Event::Established { session, local_sdp, remote_sdp } => {
+            let waiters = slf.get().pending.lock().answered(session.id);
+            for waiter in waiters {
+                waiter.settle(py, Some(&running.attached.event_loop), Ok(py.None().into_bound(py)));
+            }
+            match &handlers.established {
+                Some(method) => call(slf, names, running, method, &session, |call| {
+                    (call, text(local_sdp), text(remote_sdp)).into_pyobject(py)
+                }),
+                None => Ok(()),
+            }
+        }
+        Event::Ended { session } => {
+            ended(slf, running, &session);
+            match &handlers.ended {
+                Some(method) => call(slf, names, running, method, &session, |call| {
+                    (call, session.end().map_or("", |end| end.reason.as_str())).into_pyobject(py)
+                }),
+                None => Ok(()),
+            }
+        }
+        Event::StateChanged { session, old, new } => match &handlers.state_changed {
+            Some(method) => call(slf, names, running, method, &session, |call| {
+                (call, convert::state(names, py, old), convert::state(names, py, new)).into_pyobject(py)
+            }),
+            None => Ok(()),
+        },
+        Event::Dtmf { session, digit, duration_ms } => match &handlers.dtmf {
+            Some(method) => {
+                call(slf, names, running, method, &session, |call| (call, digit, duration_ms).into_pyobject(py))
+            }
+            None => Ok(()),
+        },
+        Event::MediaQuality { session, statistics } => match &handlers.media_quality {
+            Some(method) => {
+                let statistics = reply::statistics(names, py, &statistics)?;
+                call(slf, names, running, method, &session, |call| (call, statistics).into_pyobject(py))
+            }
+            None => Ok(()),
+        },
+        Event::MediaTimeout { session, silent_seconds } => match &handlers.media_timeout {
+            Some(method) => {
+                call(slf, names, running, method, &session, |call| (call, silent_seconds).into_pyobject(py))
+            }
+            None => Ok(()),
+        },
+        Event::Completed { token, result } => completed(slf, running, token, result),
+        _ => Ok(()),
+    }
+}
+
+/// Everyone who waits for anything of a session is told how it ended.
+fn ended(slf: &Bound<'_, Coordinator>, running: &Running, session: &Session) {
+    let py = slf.py();
+    let here = Some(&running.attached.event_loop);
+    let waiters = slf.get().pending.lock().ended(session.id);
+    for (for_answer, waiter) in waiters {
+        if !for_answer {
+            let reason = session.end().map_or("", |end| end.reason.as_str());
+            waiter.settle(py, here, Ok(pyo3::types::PyString::new(py, reason).into_any()));
+        } else if session.answered_at().is_some() {
+            waiter.settle(py, here, Ok(py.None().into_bound(py)));
+        } else {
+            waiter.settle(py, here, Err(errors::end(py, session)));
+        }
+    }
+}
+
+fn completed(
+    slf: &Bound<'_, Coordinator>,
+    running: &Running,
+    token: Token,
+    result: Result<Reply, Error>,
+) -> PyResult<()> {
+    let py = slf.py();
+    let Some(waiting) = slf.get().pending.lock().remove(token) else { return Ok(()) };
+    match waiting {
+        Waiting::Future(waiter, undo) => {
+            let undone = match (&result, undo) {
+                (Ok(Reply::Session(session)), Undo::Hangup) => {
+                    let (token, session) = (Token::default(), session.id);
+                    Some(Command::Hangup { token, session, reason: None })
+                }
+                (Ok(Reply::Bridge(bridge)), Undo::Unbridge) => {
+                    Some(Command::DestroyBridge { token: Token::default(), bridge: *bridge })
+                }
+                (Ok(_), Undo::StopPlaying(session)) => Some(Command::StopPlaying { token: Token::default(), session }),
+                _ => None,
+            };
+            let value = match result {
+                Ok(answer) => reply::to_python(slf, answer),
+                Err(error) => Err(errors::engine(py, error)),
+            };
+            if !waiter.settle(py, Some(&running.attached.event_loop), value) {
+                // Cancelled while the engine was at it: what came of it belongs to nobody.
+                if let Some(command) = undone {
+                    slf.get().tell(command);
+                }
+            }
+            Ok(())
+        }
+        Waiting::Decision(call) => match result {
+            // Decided by someone else, or over: what the handler said is ignored.
+            Ok(_)
+            | Err(Error::InvalidState { .. } | Error::SessionNotFound(_) | Error::NotRunning | Error::Ended(_)) => {
+                Ok(())
+            }
+            Err(error) => failed(slf, call.bind(py), errors::engine(py, error)),
+        },
+    }
+}
+
+// ---- handlers
+
+/// A handler raised: `ringback._dispatch.failed` logs, asks `on_error`, and refuses an undecided call.
+fn failed(slf: &Bound<'_, Coordinator>, subject: &Bound<'_, PyAny>, error: PyErr) -> PyResult<()> {
+    let py = slf.py();
+    if !error.is_instance_of::<PyException>(py) {
+        if let Ok(call) = subject.cast::<IncomingCallBase>() {
+            slf.get()._undecided(call);
+        }
+        return Err(error);
+    }
+    names(py)?.failed.bind(py).call1((slf, subject, error.into_value(py)))?;
+    Ok(())
+}
+
+fn incoming(
+    slf: &Bound<'_, Coordinator>,
+    names: &'static Names,
+    running: &Running,
+    call: Box<ringback_engine::api::IncomingCall>,
+) -> PyResult<()> {
+    let py = slf.py();
+    let session = Arc::clone(&call.session);
+    let Some(method) = &running.handlers.incoming else {
+        let decision = Decision::Reject { status: 480, reason: "Temporarily Unavailable".into(), headers: Vec::new() };
+        slf.get().tell(Command::Decide { token: Token::default(), session: session.id, decision });
+        return Ok(());
+    };
+    let subject = seed::incoming(slf, call)?;
+    if method.is_async {
+        let key = slf.get().new_task_key();
+        let coroutine = names.run_incoming.bind(py).call1((slf, key, &subject, &method.call))?;
+        return spawn(slf, running, key, Some(&session), coroutine);
+    }
+    let arguments = (&subject,).into_pyobject(py)?;
+    if wait_for_turn(slf, names, running, &subject, method, &arguments)? {
+        return Ok(());
+    }
+    match method.call.bind(py).call1(arguments) {
+        Ok(result) => incoming_result(slf, names, running, &session, &subject, result),
+        Err(error) => failed(slf, &subject, error),
+    }
+}
+
+/// What a plain `on_incoming_call` returned: a decision, or something that will give one.
+fn incoming_result(
+    slf: &Bound<'_, Coordinator>,
+    names: &'static Names,
+    running: &Running,
+    session: &Session,
+    subject: &Bound<'_, PyAny>,
+    result: Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let py = slf.py();
+    if !result.is_none() && result.hasattr(intern!(py, "__await__"))? {
+        let key = slf.get().new_task_key();
+        let coroutine = names.finish_incoming.bind(py).call1((slf, key, subject, result))?;
+        return spawn(slf, running, key, Some(session), coroutine);
+    }
+    decide(slf, subject, &result)
+}
+
+/// From `_dispatch`, for the result of a task.
+pub(crate) fn decided(
+    slf: &Bound<'_, Coordinator>,
+    call: &Bound<'_, IncomingCallBase>,
+    result: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    decide(slf, call.as_any(), result)
+}
+
+fn decide(slf: &Bound<'_, Coordinator>, subject: &Bound<'_, PyAny>, result: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = slf.py();
+    let coordinator = slf.get();
+    let Some((call, _)) = subject.cast::<IncomingCallBase>()?.get().network() else { return Ok(()) };
+    let session = call.session.id;
+    let (decision, fallible) = match decisions::from_handler(result) {
+        Ok(decision) => decision,
+        Err(error) => return failed(slf, subject, error),
+    };
+    if !coordinator.is_up() {
+        return Ok(());
+    }
+    if fallible {
+        let waiting = Waiting::Decision(subject.clone().unbind());
+        return coordinator.submit(py, waiting, |token| Command::Decide { token, session, decision });
+    }
+    coordinator.tell(Command::Decide { token: Token::default(), session, decision });
+    Ok(())
+}
+
+/// Calls one handler method about `session`.
+fn call<'py>(
+    slf: &Bound<'py, Coordinator>,
+    names: &'static Names,
+    running: &Running,
+    method: &Method,
+    session: &Arc<Session>,
+    arguments: impl FnOnce(Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>>,
+) -> PyResult<()> {
+    let py = slf.py();
+    let subject = seed::session(slf, session)?;
+    let arguments = arguments(subject.clone())?;
+    if method.is_async {
+        let key = slf.get().new_task_key();
+        let coroutine = names.run_event.bind(py).call1((slf, key, &subject, &method.call, arguments))?;
+        return spawn(slf, running, key, None, coroutine);
+    }
+    if wait_for_turn(slf, names, running, &subject, method, &arguments)? {
+        return Ok(());
+    }
+    match method.call.bind(py).call1(arguments) {
+        Ok(result) => event_result(slf, names, running, &subject, result),
+        Err(error) => failed(slf, &subject, error),
+    }
+}
+
+fn event_result(
+    slf: &Bound<'_, Coordinator>,
+    names: &'static Names,
+    running: &Running,
+    subject: &Bound<'_, PyAny>,
+    result: Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let py = slf.py();
+    if result.is_none() {
+        return Ok(());
+    }
+    if !result.hasattr(intern!(py, "__await__"))? {
+        let message = format!("a handler must give None or an awaitable, not {}", result.get_type().name()?);
+        return failed(slf, subject, PyTypeError::new_err(message));
+    }
+    let key = slf.get().new_task_key();
+    let coroutine = names.finish_event.bind(py).call1((slf, key, subject, result))?;
+    spawn(slf, running, key, None, coroutine)
+}
+
+/// True: tasks of earlier events have not started yet, and the plain method was put behind them.
+fn wait_for_turn<'py>(
+    slf: &Bound<'py, Coordinator>,
+    names: &'static Names,
+    running: &Running,
+    subject: &Bound<'py, PyAny>,
+    method: &Method,
+    arguments: &Bound<'py, PyTuple>,
+) -> PyResult<bool> {
+    if !running.attached.unstarted.load(Ordering::Relaxed) {
+        return Ok(false);
+    }
+    let py = slf.py();
+    running.attached.call_soon.bind(py).call1((&names.call_plain, slf, subject, &method.call, arguments))?;
+    Ok(true)
+}
+
+/// From `_dispatch`, when the turn of a plain method has come: it was called, and gave `result`.
+pub(crate) fn plain_result(
+    slf: &Bound<'_, Coordinator>,
+    subject: &Bound<'_, PyAny>,
+    result: Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let Some(running) = slf.get().running() else { return Ok(()) };
+    let names = names(slf.py())?;
+    match subject.cast::<IncomingCallBase>().ok().and_then(|call| call.get().network()) {
+        Some((call, _)) => incoming_result(slf, names, &running, &call.session, subject, result),
+        None => event_result(slf, names, &running, subject, result),
+    }
+}
+
+/// Makes a task, and keeps it until it is done.
+fn spawn(
+    slf: &Bound<'_, Coordinator>,
+    running: &Running,
+    key: u64,
+    incoming: Option<&Session>,
+    coroutine: Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let py = slf.py();
+    let task = running.attached.create_task.bind(py).call1((coroutine,))?;
+    if running.attached.eager {
+        if task.call_method0(intern!(py, "done"))?.is_truthy()? {
+            return Ok(());
+        }
+    } else {
+        running.attached.unstarted.store(true, Ordering::Relaxed);
+    }
+    let task = task.unbind();
+    let mut tasks = slf.get().tasks.lock();
+    if let Some(session) = incoming {
+        tasks.incoming.insert(session.id, (key, task.clone_ref(py)));
+    }
+    tasks.live.insert(key, task);
+    Ok(())
+}
+
+/// The system has stopped and its last event was dispatched: nobody may wait any longer.
+pub(crate) fn resolve_all(slf: &Bound<'_, Coordinator>) {
+    let py = slf.py();
+    let coordinator = slf.get();
+    let running = coordinator.running();
+    let here = running.as_ref().map(|running| &running.attached.event_loop);
+    let waiting = coordinator.pending.lock().take_all();
+    for waiting in waiting {
+        if let Waiting::Future(waiter, _) = waiting {
+            waiter.settle(py, here, Err(errors::not_running(py)));
+        }
+    }
+    let watched = coordinator.pending.lock().watched();
+    for id in watched {
+        let session = coordinator.directory().get(id).filter(|session| session.end().is_some());
+        match (session, &running) {
+            (Some(session), Some(running)) => ended(slf, running, &session),
+            _ => {
+                let waiters = coordinator.pending.lock().ended(id);
+                for (_, waiter) in waiters {
+                    waiter.settle(py, here, Err(errors::not_running(py)));
+                }
+            }
+        }
+    }
+    audio::end_all(slf, here);
+}

@@ -1,0 +1,70 @@
+//! The Python objects that Rust needs by name, looked up once. All of them live in `ringback`'s own modules, which the first call
+//! from there has imported by then, or in the standard library.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+macro_rules! names {
+    ($($field:ident = $module:literal . $($name:ident).+;)*) => {
+        pub(crate) struct Names {
+            $(pub(crate) $field: Py<PyAny>,)*
+            /// Members of `CallState`, in the engine's order.
+            pub(crate) states: [Py<PyAny>; 9],
+        }
+
+        impl Names {
+            fn look_up(py: Python<'_>) -> PyResult<Names> {
+                $(
+                    let $field = py.import($module)?.into_any();
+                    $(let $field = $field.getattr(stringify!($name))?;)+
+                )*
+                let state = py.import("ringback.states")?.getattr("CallState")?;
+                let member = |name: &str| state.getattr(name).map(Bound::unbind);
+                let states = [
+                    member("INITIATING")?,
+                    member("RINGING")?,
+                    member("ACTIVE")?,
+                    member("ON_HOLD")?,
+                    member("TRANSFERRING")?,
+                    member("TERMINATED")?,
+                    member("CANCELLED")?,
+                    member("REJECTED")?,
+                    member("FAILED")?,
+                ];
+                Ok(Names { $($field: $field.unbind(),)* states })
+            }
+        }
+    };
+}
+
+names! {
+    incoming_direction = "ringback.states".CallDirection.INCOMING;
+    outgoing_direction = "ringback.states".CallDirection.OUTGOING;
+    transport_udp = "ringback.states".Transport.UDP;
+    transport_tcp = "ringback.states".Transport.TCP;
+    call_session = "ringback.session".CallSession;
+    incoming_call = "ringback.incoming".IncomingCall;
+    headers = "ringback.headers".Headers;
+    media_info = "ringback.media".MediaInfo;
+    media_statistics = "ringback.media".MediaStatistics;
+    quality_metrics = "ringback.media".QualityMetrics;
+    bridge_info = "ringback.bridges".BridgeInfo;
+    session_stats = "ringback.control".SessionStats;
+    run_incoming = "ringback._dispatch".run_incoming;
+    run_event = "ringback._dispatch".run_event;
+    finish_incoming = "ringback._dispatch".finish_incoming;
+    finish_event = "ringback._dispatch".finish_event;
+    call_plain = "ringback._dispatch".call_plain;
+    failed = "ringback._dispatch".failed;
+    settle = "ringback._dispatch".settle;
+    emit_log = "ringback._logs".emit;
+    get_running_loop = "asyncio".get_running_loop;
+    datetime_from_timestamp = "datetime".datetime.fromtimestamp;
+    utc = "datetime".timezone.utc;
+}
+
+static NAMES: PyOnceLock<Names> = PyOnceLock::new();
+
+pub(crate) fn names(py: Python<'_>) -> PyResult<&'static Names> {
+    NAMES.get_or_try_init(py, || Names::look_up(py))
+}

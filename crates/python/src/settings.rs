@@ -1,0 +1,118 @@
+//! From what the builder collected to a bound system.
+
+use std::net::{IpAddr, SocketAddr};
+
+use parking_lot::Mutex;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use ringback_engine::api::{Config, Interest, Origin};
+use ringback_media_api::Codec;
+use ringback_net::{Listen, Settings, System};
+use ringback_ua::Transport;
+
+use crate::convert;
+use crate::errors;
+
+/// The codecs that work, by the names that SDP knows them by.
+const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
+
+/// A bound system on its way into its coordinator.
+#[pyclass(frozen, module = "ringback._ringback")]
+pub(crate) struct Binding(Mutex<Option<System>>);
+
+impl Binding {
+    pub(crate) fn take(&self) -> Option<System> {
+        self.0.lock().take()
+    }
+}
+
+#[pymethods]
+impl Binding {
+    /// The listening sockets: (transport, host, port), as really bound.
+    fn addresses(&self) -> Vec<(String, String, u16)> {
+        let system = self.0.lock();
+        let addresses = system.iter().flat_map(System::addresses);
+        addresses.map(|(transport, at)| (transport.as_str().to_lowercase(), at.ip().to_string(), at.port())).collect()
+    }
+}
+
+/// Names for `with_codecs`, by preference.
+#[pyfunction]
+fn available_codecs() -> Vec<&'static str> {
+    CODECS.iter().map(|codec| codec.name()).collect()
+}
+
+fn ip(text: &str) -> PyResult<IpAddr> {
+    text.parse().map_err(|_| PyValueError::new_err(format!("not an IP address: {text:?}")))
+}
+
+/// Binds the listening sockets; `BindError`. `listen`: (transport, host, port). `origin`: "none", "ask" or "accept".
+#[pyfunction]
+#[pyo3(signature = (*, listen, media_ports, media_threads, user, public_address, media_address, codecs, max_sessions,
+                    session_timeout, answer_timeout, origin, interest))]
+#[expect(clippy::too_many_arguments, reason = "one for each setting, all by keyword")]
+fn bind(
+    py: Python<'_>,
+    listen: Vec<(String, String, u16)>,
+    media_ports: (u16, u16),
+    media_threads: usize,
+    user: String,
+    public_address: Option<String>,
+    media_address: Option<String>,
+    codecs: Vec<String>,
+    max_sessions: usize,
+    session_timeout: Option<f64>,
+    answer_timeout: Option<f64>,
+    origin: &str,
+    interest: Vec<String>,
+) -> PyResult<Binding> {
+    let listen = listen
+        .iter()
+        .map(|(transport, host, port)| {
+            let transport = match transport.as_str() {
+                "udp" => Transport::Udp,
+                "tcp" => Transport::Tcp,
+                _ => return Err(PyValueError::new_err(format!("no transport {transport:?}"))),
+            };
+            Ok(Listen { transport, address: SocketAddr::new(ip(host)?, *port) })
+        })
+        .collect::<PyResult<Vec<_>>>()?;
+    let wants = |name: &str| interest.iter().any(|wanted| wanted == name);
+    let codec = |name: &String| {
+        let codec = CODECS.into_iter().find(|codec| codec.name() == name);
+        codec.ok_or_else(|| PyValueError::new_err(format!("no codec {name:?}")))
+    };
+    let engine = Config {
+        user,
+        public_address,
+        media_address: media_address.as_deref().map(ip).transpose()?,
+        codecs: codecs.iter().map(codec).collect::<PyResult<_>>()?,
+        max_sessions,
+        session_timeout: session_timeout.map(convert::duration),
+        answer_timeout: answer_timeout.map(convert::duration),
+        origin: match origin {
+            "ask" => Origin::Ask,
+            "accept" => Origin::Accept,
+            _ => Origin::NoHandler,
+        },
+        interest: Interest {
+            progress: wants("on_call_progress"),
+            established: wants("on_call_established"),
+            ended: wants("on_call_ended"),
+            state_changed: wants("on_call_state_changed"),
+            dtmf: wants("on_dtmf"),
+            media_quality: wants("on_media_quality"),
+            media_timeout: wants("on_media_timeout"),
+        },
+        ..Config::default()
+    };
+    let settings = Settings { engine, listen, media_ports, media_threads };
+    let system = py.detach(|| System::bind(settings)).map_err(|error| errors::net(py, &error))?;
+    Ok(Binding(Mutex::new(Some(system))))
+}
+
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Binding>()?;
+    module.add_function(wrap_pyfunction!(available_codecs, module)?)?;
+    module.add_function(wrap_pyfunction!(bind, module)?)
+}

@@ -1,0 +1,88 @@
+"""Telephone systems in Python: SIP, RTP and audio in a native engine, calls decided by asyncio handlers.
+
+    class Hello(CallHandler):
+        async def on_incoming_call(self, call):
+            return CallDecision.Accept()
+
+    async def main():
+        async with await SessionManagerBuilder().with_handler(Hello()).build() as coordinator:
+            print(coordinator.local_address)
+            await asyncio.Event().wait()
+
+A `SessionManagerBuilder` builds a `SessionCoordinator`; a `CallHandler` is told of calls and decides; `SessionControl` and
+`MediaControl` do things with them.
+"""
+
+from ringback._ringback import BridgeId, CallDecision, SessionId, __version__
+from ringback._seconds import Seconds
+from ringback.audio import AudioStream
+from ringback.bridges import BridgeInfo
+from ringback.builder import SessionManagerBuilder
+from ringback.control import SessionControl, SessionStats
+from ringback.coordinator import SessionCoordinator
+from ringback.errors import (
+    AnswerTimeout,
+    BindError,
+    BridgeNotFound,
+    CallCancelled,
+    CallFailed,
+    CallRejected,
+    InvalidHeader,
+    InvalidState,
+    InvalidUri,
+    MediaError,
+    NotRunningError,
+    ResourceExhausted,
+    SdpError,
+    SessionError,
+    SessionNotFound,
+)
+from ringback.handlers import AutoAnswerHandler, CallHandler, CompositeHandler, QueueHandler, RoutingHandler
+from ringback.incoming import IncomingCall
+from ringback.media import MediaControl, MediaInfo, MediaStatistics, QualityMetrics
+from ringback.session import CallSession
+from ringback.states import CallDirection, CallState, DtmfMethod, Transport
+
+__all__ = [
+    "AnswerTimeout",
+    "AudioStream",
+    "AutoAnswerHandler",
+    "BindError",
+    "BridgeId",
+    "BridgeInfo",
+    "BridgeNotFound",
+    "CallCancelled",
+    "CallDecision",
+    "CallDirection",
+    "CallFailed",
+    "CallHandler",
+    "CallRejected",
+    "CallSession",
+    "CallState",
+    "CompositeHandler",
+    "DtmfMethod",
+    "IncomingCall",
+    "InvalidHeader",
+    "InvalidState",
+    "InvalidUri",
+    "MediaControl",
+    "MediaError",
+    "MediaInfo",
+    "MediaStatistics",
+    "NotRunningError",
+    "QualityMetrics",
+    "QueueHandler",
+    "ResourceExhausted",
+    "RoutingHandler",
+    "SdpError",
+    "Seconds",
+    "SessionControl",
+    "SessionCoordinator",
+    "SessionError",
+    "SessionId",
+    "SessionManagerBuilder",
+    "SessionNotFound",
+    "SessionStats",
+    "Transport",
+    "__version__",
+]

@@ -1,0 +1,140 @@
+"""The Python half of the event dispatch: what `crates/python/src/dispatch.rs` runs as tasks, and what happens when a handler fails.
+
+A coroutine here wraps one handler method, so that its result and its failure need no callback of their own. `key` is the task's
+entry in the coordinator's table of strong references.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ringback._ringback import CallSessionBase, CoordinatorBase, IncomingCallBase, plain_result
+
+logger = logging.getLogger("ringback.handler")
+
+_error_tasks: set[asyncio.Task[None]] = set()
+
+
+async def run_incoming(
+    coordinator: CoordinatorBase, key: int, call: IncomingCallBase, method: Callable[[IncomingCallBase], Awaitable[object]]
+) -> None:
+    """Runs an `async def on_incoming_call`."""
+    try:
+        result = await method(call)
+    except Exception as error:
+        failed(coordinator, call, error)
+    except BaseException:
+        # Cancelled: by the INVITE's end, and then this does nothing, or by someone who leaves the call to nobody.
+        coordinator._undecided(call)
+        raise
+    else:
+        coordinator._decided(call, result)
+    finally:
+        coordinator._incoming_done(key, call)
+
+
+async def finish_incoming(
+    coordinator: CoordinatorBase, key: int, call: IncomingCallBase, awaitable: Awaitable[object]
+) -> None:
+    """Awaits what a plain `on_incoming_call` returned."""
+    try:
+        result = await awaitable
+    except Exception as error:
+        failed(coordinator, call, error)
+    except BaseException:
+        coordinator._undecided(call)
+        raise
+    else:
+        coordinator._decided(call, result)
+    finally:
+        coordinator._incoming_done(key, call)
+
+
+async def run_event(
+    coordinator: CoordinatorBase,
+    key: int,
+    call: CallSessionBase,
+    method: Callable[..., Awaitable[object]],
+    arguments: tuple[Any, ...],
+) -> None:
+    """Runs any other `async def` method."""
+    try:
+        await method(*arguments)
+    except Exception as error:
+        failed(coordinator, call, error)
+    finally:
+        coordinator._task_done(key)
+
+
+async def finish_event(
+    coordinator: CoordinatorBase, key: int, call: CallSessionBase, awaitable: Awaitable[object]
+) -> None:
+    """Awaits what any other plain method returned."""
+    try:
+        await awaitable
+    except Exception as error:
+        failed(coordinator, call, error)
+    finally:
+        coordinator._task_done(key)
+
+
+def call_plain(
+    coordinator: CoordinatorBase,
+    subject: IncomingCallBase | CallSessionBase,
+    method: Callable[..., object],
+    arguments: tuple[Any, ...],
+) -> None:
+    """Calls a plain method whose turn has come."""
+    try:
+        result = method(*arguments)
+    except Exception as error:
+        failed(coordinator, subject, error)
+    except BaseException:
+        if isinstance(subject, IncomingCallBase):
+            coordinator._undecided(subject)
+        raise
+    else:
+        plain_result(coordinator, subject, result)
+
+
+def failed(coordinator: CoordinatorBase, subject: IncomingCallBase | CallSessionBase, error: Exception) -> None:
+    """A handler raised: an undecided call gets 500, the log and `on_error` are told."""
+    if isinstance(subject, IncomingCallBase):
+        coordinator._undecided(subject)
+        call = subject._session
+    else:
+        call = subject
+    call_id = None if call is None else call.call_id
+    on_error = coordinator._on_error
+    # The default `on_error` logs; whoever overrides it gets the log beside.
+    if on_error is None or getattr(on_error, "__module__", "") != "ringback.handlers.base":
+        logger.error("a handler failed (call %s)", call_id, exc_info=error, extra={"call_id": call_id})
+    if on_error is None:
+        return
+    try:
+        result = on_error(call, error)
+    except Exception:
+        logger.exception("on_error failed (call %s)", call_id, extra={"call_id": call_id})
+        return
+    if result is not None:
+        task = asyncio.get_running_loop().create_task(_finish_on_error(result, call_id))
+        _error_tasks.add(task)
+        task.add_done_callback(_error_tasks.discard)
+
+
+async def _finish_on_error(result: Awaitable[object], call_id: str | None) -> None:
+    try:
+        await result
+    except Exception:
+        logger.exception("on_error failed (call %s)", call_id, extra={"call_id": call_id})
+
+
+def settle(future: "asyncio.Future[Any]", value: object, error: BaseException | None) -> None:
+    """Settles a future on its own loop, unless it was cancelled."""
+    if future.done():
+        return
+    if error is None:
+        future.set_result(value)
+    else:
+        future.set_exception(error)

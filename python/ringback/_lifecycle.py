@@ -1,0 +1,58 @@
+"""Ends that nobody asked for: the interpreter's, a forked child's; and work that must not hold the loop."""
+
+import asyncio
+import atexit
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import Callable
+
+from ringback._ringback import CoordinatorBase, shutdown_all
+
+_all: "weakref.WeakSet[CoordinatorBase]" = weakref.WeakSet()
+
+
+def remember(coordinator: CoordinatorBase) -> None:
+    """Takes part in `atexit` and `fork` from now on."""
+    _all.add(coordinator)
+
+
+def _at_exit() -> None:
+    """BYE to every call that is still up, all systems at once, and the end of their threads: about half a second."""
+    shutdown_all([coordinator for coordinator in _all if coordinator.is_running()])
+
+
+def _in_child() -> None:
+    """The sockets, threads and calls are the parent's."""
+    for coordinator in list(_all):
+        coordinator._forked()
+
+
+atexit.register(_at_exit)
+os.register_at_fork(after_in_child=_in_child)
+
+
+async def in_thread(work: Callable[[], None]) -> None:
+    """Runs `work` in a thread of its own: the loop's executor may be full, or gone. Not cancellable; `work` goes on."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: BaseException | None) -> None:
+        if not done.done():
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            work()
+        except BaseException as caught:
+            error = caught
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(settle, error)
+
+    threading.Thread(target=run, name="ringback-stop", daemon=True).start()
+    await done

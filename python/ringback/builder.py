@@ -1,0 +1,247 @@
+"""`SessionManagerBuilder`: collects settings and builds a system."""
+
+import asyncio
+import inspect
+import ipaddress
+import os
+import socket
+from collections.abc import Callable
+from typing import Self
+
+from ringback import _ringback
+from ringback._seconds import Seconds, seconds
+from ringback.coordinator import SessionCoordinator
+from ringback.errors import BindError
+from ringback.handlers.auto_answer import AutoAnswerHandler
+from ringback.handlers.base import METHODS, CallHandler
+from ringback.states import Transport
+
+DEFAULT_PORT = 5060
+DEFAULT_USER = "ringback"
+DEFAULT_MEDIA_PORTS = (10_000, 20_000)
+
+
+class SessionManagerBuilder:
+    """Collects settings; each `with_*` checks its own and returns the builder. `build()` checks all of them together.
+
+    A builder may build several systems, one after the other.
+    """
+
+    def __init__(self) -> None:
+        self._port: int | None = None
+        self._media_ports = DEFAULT_MEDIA_PORTS
+        self._user = DEFAULT_USER
+        self._host: str | None = None
+        self._address_port: int | None = None
+        self._handler: CallHandler | None = None
+        self._max_sessions = 1000
+        self._session_timeout: float | None = None
+        self._answer_timeout: float | None = 180.0
+        self._transports: list[tuple[Transport, str | None, int | None]] = []
+        self._codecs = _ringback.available_codecs()
+        self._public_address: str | None = None
+
+    def with_sip_port(self, port: int) -> Self:
+        """Port to listen on, default 5060; 0: any free port. Overrides the one of `with_local_address`."""
+        self._port = _port(port, "port", 0)
+        return self
+
+    def with_media_ports(self, low: int, high: int) -> Self:
+        """Ports for RTP (even) and RTCP (the odd above), both ends included; default 10000 to 20000.
+
+        When none is left, calls going out raise `ResourceExhausted`, and calls coming in get 503.
+        """
+        low, high = _port(low, "low", 1), _port(high, "high", 1)
+        if low > high:
+            raise ValueError(f"low must not be above high: {low} > {high}")
+        self._media_ports = (low, high)
+        return self
+
+    def with_local_address(self, uri: str) -> Self:
+        """ "sip:pbx@192.168.1.100:5060": the host to bind, and the user of Contact and From. `InvalidUri`.
+
+        Without it: all IPv4 interfaces, and for each call the address that packets to its peer leave by.
+        """
+        _text(uri, "uri")
+        user, host, port = _ringback.sip_uri_parts(uri)
+        self._user = user or DEFAULT_USER
+        self._host, self._address_port = host, port
+        return self
+
+    def with_handler(self, handler: CallHandler) -> Self:
+        """What decides about calls; without one every call gets 480."""
+        if not isinstance(handler, CallHandler):
+            raise TypeError(f"handler must be a CallHandler, not {type(handler).__name__}")
+        self._handler = handler
+        return self
+
+    def with_max_sessions(self, count: int) -> Self:
+        """Most calls at once, default 1,000. One more is 503 with Retry-After coming in, `ResourceExhausted` going out."""
+        self._max_sessions = _integer(count, "count", 1, 10_000_000)
+        return self
+
+    def with_session_timeout(self, duration: Seconds) -> Self:
+        """Longest life of an answered call, then BYE, reason "timeout". Default: none."""
+        self._session_timeout = seconds(duration, "duration", zero=False)
+        return self
+
+    def with_answer_timeout(self, duration: Seconds | None) -> Self:
+        """A call coming in that is undecided or deferred so long gets 480. Default 180 s; None: it may wait for ever."""
+        self._answer_timeout = None if duration is None else seconds(duration, "duration", zero=False)
+        return self
+
+    def with_transport(self, kind: Transport, *, port: int | None = None, host: str | None = None) -> Self:
+        """Listens by this transport; repeatable. The first call replaces the default, UDP and TCP.
+
+        `port` and `host` default to those of `with_sip_port` and `with_local_address`.
+        """
+        try:
+            kind = Transport(kind)
+        except ValueError:
+            raise ValueError(f"no transport {kind!r}; there are {', '.join(Transport)}") from None
+        if port is not None:
+            _port(port, "port", 0)
+        if host is not None:
+            _host(host, "host")
+        self._transports.append((kind, host, port))
+        return self
+
+    def with_codecs(self, *names: str) -> Self:
+        """Codecs by preference, default "PCMU", "PCMA"; telephone-event is always offered. Names have no case."""
+        available = {name.lower(): name for name in _ringback.available_codecs()}
+        chosen: list[str] = []
+        for name in names:
+            known = available.get(_text(name, "a codec name").lower())
+            if known is None:
+                raise ValueError(f"no codec {name!r}; there are {', '.join(available.values())}")
+            if known in chosen:
+                raise ValueError(f"codec {known} is named twice")
+            chosen.append(known)
+        if not chosen:
+            raise ValueError(f"no codec is named; there are {', '.join(available.values())}")
+        self._codecs = chosen
+        return self
+
+    def with_public_address(self, host: str) -> Self:
+        """What SDP and Contact say instead of the local address: behind static NAT."""
+        _host(host, "host")
+        self._public_address = host.strip("[]")
+        return self
+
+    async def build(self) -> SessionCoordinator:
+        """Checks all settings together, binds the ports, and gives a coordinator that does not run yet.
+
+        Raises `BindError` ("Failed to bind SIP port 5060: ..."), `ValueError`.
+        """
+        low, high = self._media_ports
+        if low + low % 2 + 1 > high:
+            raise ValueError(f"media ports {low} to {high} hold no even port with the odd one above it")
+        listen = await self._listen()
+        handler = self._handler
+        methods = {} if handler is None else _methods(handler)
+        binding = _ringback.bind(
+            listen=[(kind.value, host, port) for kind, host, port in listen],
+            media_ports=self._media_ports,
+            media_threads=max(1, min((os.cpu_count() or 1) // 2, 32)),
+            user=self._user,
+            public_address=self._public_address,
+            media_address=listen[0][1] if self._host is not None else None,
+            codecs=self._codecs,
+            max_sessions=self._max_sessions,
+            session_timeout=self._session_timeout,
+            answer_timeout=self._answer_timeout,
+            origin=_origin(handler, methods),
+            interest=[name for name in methods if name not in ("on_incoming_call", "on_error")],
+        )
+        return SessionCoordinator(binding, methods, self._dial_uri(binding))
+
+    async def _listen(self) -> list[tuple[Transport, str, int]]:
+        """The sockets to bind, with host names looked up."""
+        default = self._port if self._port is not None else self._address_port
+        wanted = self._transports or [(Transport.UDP, None, None), (Transport.TCP, None, None)]
+        listen: list[tuple[Transport, str, int]] = []
+        for kind, own_host, own_port in wanted:
+            port = own_port if own_port is not None else DEFAULT_PORT if default is None else default
+            host = await _resolve(own_host or self._host or "0.0.0.0", port)
+            if port != 0 and (kind, host, port) in listen:
+                raise ValueError(f"{kind.name} {host}:{port} is named twice")
+            listen.append((kind, host, port))
+        return listen
+
+    def _dial_uri(self, binding: _ringback.Binding) -> str:
+        transport, host, port = binding.addresses()[0]
+        if any(kind == Transport.UDP for kind, _, _ in binding.addresses()):
+            transport, host, port = next(address for address in binding.addresses() if address[0] == Transport.UDP)
+        if ipaddress.ip_address(host).is_unspecified:
+            host = _own_address(ipaddress.ip_address(host).version)
+        return _ringback.sip_uri(self._user, host, port, transport == Transport.TCP)
+
+
+def _methods(handler: CallHandler) -> dict[str, tuple[Callable[..., object], bool]]:
+    """The methods of `handler` that do anything, bound, and whether each is `async def`."""
+    methods: dict[str, tuple[Callable[..., object], bool]] = {}
+    for name in METHODS:
+        if name == "on_error" or handler._listens(name):
+            method: Callable[..., object] = getattr(handler, name)
+            methods[name] = (method, inspect.iscoroutinefunction(method))
+    return methods
+
+
+def _origin(handler: CallHandler | None, methods: dict[str, tuple[Callable[..., object], bool]]) -> str:
+    if handler is None or "on_incoming_call" not in methods:
+        return "none"
+    method = methods["on_incoming_call"][0]
+    answers = getattr(method, "__func__", method) is AutoAnswerHandler.on_incoming_call
+    return "accept" if answers else "ask"
+
+
+async def _resolve(host: str, port: int) -> str:
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except OSError as error:
+        raise BindError(f"Failed to bind SIP port {port}: no address for {host!r}: {error}", errno=error.errno) from error
+    # IPv4 first: what most peers can reach.
+    found.sort(key=lambda info: info[0] != socket.AF_INET)
+    return str(found[0][4][0])
+
+
+def _own_address(version: int) -> str:
+    """The address that packets to the rest of the world leave by, or loopback where there is no such way. Sends nothing."""
+    family, far, loopback = (
+        (socket.AF_INET, "192.0.2.1", "127.0.0.1") if version == 4 else (socket.AF_INET6, "2001:db8::1", "::1")
+    )
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((far, 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return loopback
+
+
+def _integer(value: int, name: str, least: int, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+    if not least <= value <= most:
+        raise ValueError(f"{name} must be {least} to {most}, not {value}")
+    return value
+
+
+def _port(value: int, name: str, least: int) -> int:
+    return _integer(value, name, least, 65_535)
+
+
+def _text(value: str, name: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    return value
+
+
+def _host(value: str, name: str) -> str:
+    """A host as a URI has it; `InvalidUri` (a `ValueError`) for anything else."""
+    text = _text(value, name).strip("[]")
+    _ringback.sip_uri_parts(f"sip:[{text}]" if ":" in text else f"sip:{text}")
+    return text

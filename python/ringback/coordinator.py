@@ -1,0 +1,227 @@
+"""`SessionCoordinator`: the hub of one system."""
+
+import asyncio
+import contextlib
+import functools
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Coroutine, Mapping
+from types import TracebackType
+from typing import Any, Self, cast
+
+from ringback import _lifecycle, _ringback
+from ringback._logs import Levels
+from ringback._ringback import BridgeId, CoordinatorBase, SessionId
+from ringback._waker import Waker
+from ringback.bridges import BridgeInfo
+
+# `stop` returns within 2 s of its drain time, whatever peers and handlers do. Of these:
+_CALLS_END = 1.0  # the engine's answer that all calls are final, which takes a millisecond
+_ALL_ENDS = 1.8  # handlers that still run then are cancelled
+_CANCEL = 0.1  # and get so long for their `finally`
+
+
+class SessionCoordinator(CoordinatorBase):
+    """The hub of one system; made by `SessionManagerBuilder.build`. `async with coordinator:` starts it and stops it.
+
+    It belongs to the loop that it was started on: handlers run there. Its operations may be awaited on other loops too. A program keeps
+    a reference to it while it is to run; one that is dropped ends its calls with a `ResourceWarning`.
+    """
+
+    def __init__(self, binding: _ringback.Binding, methods: Mapping[str, tuple[Callable[..., object], bool]], address: str) -> None:
+        self._address = address
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._levels: Levels | None = None
+        self._waker: Waker | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        # Tasks that await `stop`: it must not wait for them.
+        self._stoppers: set[asyncio.Task[Any]] = set()
+        _lifecycle.remember(self)
+
+    def __new__(
+        cls, binding: _ringback.Binding, methods: Mapping[str, tuple[Callable[..., object], bool]], address: str
+    ) -> Self:
+        return super().__new__(cls, binding, methods)
+
+    def __repr__(self) -> str:
+        state = "running" if self.is_running() else "not running"
+        return f"<SessionCoordinator {self._address} {state}>"
+
+    async def __aenter__(self) -> Self:
+        await self._startup()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._halt(0.0)
+
+    @property
+    def local_address(self) -> str:
+        """The URI to dial, "sip:user@host:port", with the port that was really bound."""
+        return self._address
+
+    async def bridge_sessions(self, first: SessionId, second: SessionId) -> BridgeId:
+        """Connects two answered calls: each hears the other. A call that is in a bridge already leaves it.
+
+        Raises `InvalidState`, `SessionNotFound`, `MediaError` (external media), `NotRunningError`.
+        """
+        return cast(BridgeId, await _ringback.bridge(self, first, second))
+
+    async def destroy_bridge(self, bridge: BridgeId) -> None:
+        """Ends a bridge; the calls stay up, unbridged. Raises `BridgeNotFound`, `NotRunningError`."""
+        await _ringback.destroy_bridge(self, bridge)
+
+    async def get_bridge(self, bridge: BridgeId) -> BridgeInfo | None:
+        """A bridge as it is now; None where there is none. Raises `NotRunningError`."""
+        return cast("BridgeInfo | None", await _ringback.get_bridge(self, bridge))
+
+    async def list_bridges(self) -> list[BridgeInfo]:
+        """All bridges, those of forwarded calls too. Raises `NotRunningError`."""
+        return cast("list[BridgeInfo]", await _ringback.list_bridges(self))
+
+    async def get_session_bridge(self, session: SessionId) -> BridgeId | None:
+        """The bridge that a call is in. Raises `SessionNotFound`, `NotRunningError`."""
+        return cast("BridgeId | None", await _ringback.session_bridge(self, session))
+
+    # ---- start and stop, for SessionControl
+
+    async def _startup(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._stopping is not None and not self._stopping.done() and self._loop is loop:
+            await asyncio.shield(self._stopping)
+        self._adopt(loop)
+        if self.is_running():
+            return
+        try:
+            self._start()
+        except BaseException:
+            self._release()
+            raise
+
+    def _adopt(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Makes `loop` the one that drains, if there is none or it was closed."""
+        if self._loop is loop:
+            return
+        if self._loop is not None and not self._loop.is_closed():
+            raise RuntimeError(f"{self!r} belongs to another event loop")
+        self._release()
+        create_task, eager = _task_maker(loop)
+        levels = Levels(self, loop)
+        self._attach(loop, create_task, loop.call_soon, eager, levels.sync)
+        drain = _ringback.Drain(self)
+        try:
+            loop.add_reader(self._fd(), drain)
+        except NotImplementedError:
+            self._waker = Waker(loop, self._fd(), drain)
+        self._loop, self._levels = loop, levels
+
+    def _release(self) -> None:
+        """Lets go of the loop."""
+        loop, self._loop = self._loop, None
+        if self._levels is not None:
+            self._levels.close()
+            self._levels = None
+        if self._waker is not None:
+            self._waker.close()
+            self._waker = None
+        elif loop is not None and not loop.is_closed():
+            loop.remove_reader(self._fd())
+        self._detach()
+
+    async def _halt(self, drain: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._stopping is None or self._stopping.done():
+            if not self.is_running():
+                return
+            self._adopt(loop)
+            self._stopping = loop.create_task(self._stop_all(drain), name="ringback stop")
+        elif drain == 0 and self.is_running():
+            # Someone drains, and is overruled.
+            self._stop(0.0)
+        task = asyncio.current_task()
+        if task is not None:
+            self._stoppers.add(task)
+        try:
+            await asyncio.shield(self._stopping)
+        finally:
+            if task is not None:
+                self._stoppers.discard(task)
+
+    async def _stop_all(self, drain: float) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            ended = self._stop(drain)
+            await asyncio.wait((ended,), timeout=drain + _CALLS_END)
+            deadline = loop.time() + _ALL_ENDS
+            # The calls' last events came before that answer: their handlers have started.
+            self._drain_all()
+            self._close()
+            await _lifecycle.in_thread(self._shutdown)
+        except BaseException:
+            # The loop is being torn down. The calls still end, without us.
+            self._abandon()
+            threading.Thread(target=self._shutdown, name="ringback-stop", daemon=True).start()
+            raise
+        finally:
+            self._drain_all()
+            self._resolve_all()
+            self._stopping = None
+        await self._end_handlers(deadline)
+        self._release()
+
+    def _drain_all(self) -> None:
+        """Dispatches all that has come, without the bounds of one wake."""
+        self._drain()
+        while self._has_backlog():
+            self._drain()
+
+    async def _end_handlers(self, deadline: float) -> None:
+        """Lets the handlers that still run (`on_call_ended` writing its record) finish; cancels those that don't."""
+        running = [task for task in self._tasks() if task not in self._stoppers]
+        if not running:
+            return
+        remaining = max(deadline - asyncio.get_running_loop().time(), 0.0)
+        _, late = await asyncio.wait(running, timeout=remaining)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=_CANCEL)
+
+    def __del__(self) -> None:
+        if not self.is_running():
+            return
+        warnings.warn(f"{self!r} was never stopped", ResourceWarning, source=self, stacklevel=1)
+        self._abandon()
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            return
+        # The garbage collector may run in any thread.
+        with contextlib.suppress(RuntimeError):
+            if self._waker is not None:
+                self._waker.close()
+            elif _running_loop() is loop:
+                loop.remove_reader(self._fd())
+            else:
+                loop.call_soon_threadsafe(loop.remove_reader, self._fd())
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _task_maker(
+    loop: asyncio.AbstractEventLoop,
+) -> tuple[Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"], bool]:
+    """How tasks are made on `loop`, and whether they run up to their first wait at once."""
+    factory = loop.get_task_factory()
+    if sys.version_info >= (3, 12):
+        if factory is None:
+            return functools.partial(asyncio.Task, loop=loop, eager_start=True), True
+        if factory is asyncio.eager_task_factory:
+            return loop.create_task, True
+    return loop.create_task, False

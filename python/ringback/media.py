@@ -1,0 +1,156 @@
+"""`MediaControl`: operations on the media of calls."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from ringback import _ringback
+from ringback._ringback import SessionId
+from ringback._seconds import Seconds, seconds
+
+if TYPE_CHECKING:
+    from ringback.audio import AudioStream
+    from ringback.coordinator import SessionCoordinator
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaInfo:
+    """What offer and answer settled."""
+
+    local_sdp: str | None
+    remote_sdp: str | None
+    local_address: str | None
+    """ "ip:port" of RTP."""
+    remote_address: str | None
+    codec: str | None
+    """Encoding name, "PCMU"."""
+    sample_rate: int | None
+    """Hz, of the decoded audio."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityMetrics:
+    """What was measured of the received stream. What was not is None."""
+
+    mos_score: float | None
+    """MOS-CQ, 1 to 4.5, ITU-T G.107."""
+    r_factor: float | None
+    """0 to 100, ITU-T G.107."""
+    packet_loss_percent: float
+    jitter_ms: float
+    """Interarrival jitter, RFC 3550 §6.4.1."""
+    round_trip_ms: float | None
+    """From RTCP; None before the first report came back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaStatistics:
+    """Counts of one leg since its media began. Bytes are RTP payload."""
+
+    codec: str | None
+    packets_sent: int
+    packets_received: int
+    bytes_sent: int
+    bytes_received: int
+    packets_lost: int
+    packets_discarded: int
+    """By the jitter buffer, too late."""
+    quality_metrics: QualityMetrics | None
+    """None until something was measured."""
+
+
+class MediaControl:
+    """Media operations, as static methods whose first argument is the coordinator.
+
+    All raise `NotRunningError`, `SessionNotFound`, and `InvalidState` where the operation does not fit the call's state;
+    `MediaError` where the call's media is not ringback's (external SDP).
+    """
+
+    @staticmethod
+    async def generate_sdp_offer(coordinator: "SessionCoordinator", session_id: SessionId) -> str:
+        """An offer for a prepared call, a deferred call without an offer, or an answered call (re-offer); else `InvalidState`."""
+        return cast(str, await _ringback.generate_offer(coordinator, session_id))
+
+    @staticmethod
+    async def generate_sdp_answer(coordinator: "SessionCoordinator", session_id: SessionId, offer: str) -> str:
+        """The answer to `offer`; `SdpError` where nothing in common is left."""
+        return cast(str, await _ringback.generate_answer(coordinator, session_id, offer))
+
+    @staticmethod
+    async def establish_media_flow(coordinator: "SessionCoordinator", session_id: SessionId, remote: str) -> None:
+        """Replaces the destination of RTP, and the only source it is accepted from, by "ip:port" or "[v6]:port", until the next SDP
+        changes the remote address. `ValueError` for what is no such address."""
+        await _ringback.establish_media_flow(coordinator, session_id, remote)
+
+    @staticmethod
+    async def start_audio_transmission(coordinator: "SessionCoordinator", session_id: SessionId) -> None:
+        """Sends again after `stop_audio_transmission`."""
+        await _ringback.set_transmitting(coordinator, session_id, True)
+
+    @staticmethod
+    async def stop_audio_transmission(coordinator: "SessionCoordinator", session_id: SessionId) -> None:
+        """Sends no RTP, not even silence; RTCP goes on."""
+        await _ringback.set_transmitting(coordinator, session_id, False)
+
+    @staticmethod
+    async def get_media_statistics(coordinator: "SessionCoordinator", session_id: SessionId) -> MediaStatistics | None:
+        """Counts and quality so far; None where the call has no media of ours (yet)."""
+        return cast("MediaStatistics | None", await _ringback.media_statistics(coordinator, session_id))
+
+    @staticmethod
+    async def start_statistics_monitoring(
+        coordinator: "SessionCoordinator", session_id: SessionId, interval: Seconds
+    ) -> None:
+        """Calls the handler's `on_media_quality` each `interval`."""
+        await _ringback.monitor_statistics(coordinator, session_id, seconds(interval, "interval", zero=False))
+
+    @staticmethod
+    async def stop_statistics_monitoring(coordinator: "SessionCoordinator", session_id: SessionId) -> None:
+        """Ends `start_statistics_monitoring`."""
+        await _ringback.monitor_statistics(coordinator, session_id, None)
+
+    @staticmethod
+    async def play_tone(
+        coordinator: "SessionCoordinator",
+        session_id: SessionId,
+        frequencies: Sequence[float],
+        *,
+        duration: Seconds,
+        level_dbm0: float = -10.0,
+    ) -> None:
+        """Plays the sum of `frequencies` (Hz) at `level_dbm0` (dBm0, of the sum); returns when played, replaced, or stopped.
+
+        Cancelling the wait stops the tone.
+        """
+        length = seconds(duration, "duration", zero=False)
+        await _ringback.play_tone(coordinator, session_id, list(frequencies), length, level_dbm0)
+
+    @staticmethod
+    async def echo(coordinator: "SessionCoordinator", session_id: SessionId, enabled: bool = True) -> None:
+        """Sends back what comes, or ends that."""
+        await _ringback.echo(coordinator, session_id, enabled)
+
+    @staticmethod
+    async def stop_playing(coordinator: "SessionCoordinator", session_id: SessionId) -> None:
+        """Ends what is being played. No-op where nothing is."""
+        await _ringback.stop_playing(coordinator, session_id)
+
+    @staticmethod
+    async def get_media_info(coordinator: "SessionCoordinator", session_id: SessionId) -> MediaInfo | None:
+        """What was negotiated; None where there is no media (yet)."""
+        return cast("MediaInfo | None", await _ringback.media_info(coordinator, session_id))
+
+    @staticmethod
+    async def open_audio(
+        coordinator: "SessionCoordinator", session_id: SessionId, *, sample_rate: int = 16000, frame_ms: int = 20
+    ) -> "AudioStream":
+        """Opens both directions of an answered call's audio to the program.
+
+        `sample_rate` is 8000, 16000, 24000 or 48000 Hz, `frame_ms` 10 to 60; else `ValueError`. A call has one stream: opening
+        another ends the one before. `MediaError` where the call has no media of ours.
+        """
+        from ringback.audio import AudioStream
+
+        stream = AudioStream(coordinator, session_id, sample_rate, frame_ms)
+        await _ringback.open_audio(stream)
+        return stream
