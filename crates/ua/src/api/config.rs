@@ -1,0 +1,43 @@
+use std::time::Duration;
+
+/// What one `Ua` is told at the start. `Default` has the standard's timers.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// User part of Contact.
+    pub user: String,
+    /// Host for Via and Contact instead of the local address: behind static NAT.
+    pub public_address: Option<String>,
+    /// User-Agent and Server.
+    pub user_agent: String,
+    /// Round-trip estimate, RFC 3261 §17.1.1.1.
+    pub t1: Duration,
+    /// Longest interval between retransmissions of non-INVITE requests and of INVITE responses.
+    pub t2: Duration,
+    /// Longest time a message stays in the network.
+    pub t4: Duration,
+    /// An INVITE not answered so long gets 100 (§17.2.1).
+    pub trying_after: Duration,
+    /// Messages longer than this are refused with 513.
+    pub message_bytes: usize,
+    /// INVITEs that wait for our final response or for its ACK; one more is answered 503 without keeping anything of it.
+    pub half_open_invites: usize,
+    /// What that 503's Retry-After says, seconds.
+    pub retry_after: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            user: "ringback".into(),
+            public_address: None,
+            user_agent: concat!("ringback/", env!("CARGO_PKG_VERSION")).into(),
+            t1: Duration::from_millis(500),
+            t2: Duration::from_secs(4),
+            t4: Duration::from_secs(5),
+            trying_after: Duration::from_millis(200),
+            message_bytes: 65_535,
+            half_open_invites: 10_000,
+            retry_after: 5,
+        }
+    }
+}

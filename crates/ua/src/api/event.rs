@@ -1,0 +1,96 @@
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use ringback_sip::Message;
+
+use crate::api::{Body, CallKey, ConnectionId, FailCause, Flow, RequestKey, ResolveId, Transport};
+
+/// One message to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    pub transport: Transport,
+    /// The address to send from; `None`: as the route says.
+    pub local: Option<SocketAddr>,
+    pub remote: SocketAddr,
+    /// The stream to use. `None` with a stream transport: whoever owns the sockets opens or reuses one to `remote`, and says
+    /// `handle_connected` or `handle_connect_failed`.
+    pub connection: Option<ConnectionId>,
+    pub bytes: Bytes,
+}
+
+/// What `poll_output` gives, in the order in which it came about.
+#[derive(Clone, Debug)]
+pub enum Output {
+    Transmit(Transmit),
+    /// A and AAAA records of `host` are wanted; answered by `handle_resolved`.
+    Resolve {
+        id: ResolveId,
+        host: String,
+        port: u16,
+    },
+    Event(Event),
+}
+
+/// What became of a call. The last one of a call is `Released`; until then its key is valid.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A new call. Already checked (what RFC 3261 §8.2 refuses has been refused); 100 goes out by itself after 200 ms.
+    Invite { call: CallKey, request: Message, flow: Flow },
+    /// The caller gave up: its CANCEL and its INVITE (487) have been answered. `Released` follows.
+    Cancelled { call: CallKey },
+    /// 101-199 to our INVITE, once for each distinct response.
+    Provisional { call: CallKey, response: Message },
+    /// The first 2xx to our INVITE; `Ua::ack` is due. Other forks are ACKed and BYEd by themselves.
+    Answered { call: CallKey, response: Message },
+    /// 3xx-6xx to our INVITE, ACKed. `Released` follows.
+    Rejected { call: CallKey, response: Message },
+    /// Our INVITE got no answer, or we cancelled it (`FailCause::Cancelled`, 487). `Released` follows.
+    Failed { call: CallKey, status: Option<u16>, cause: FailCause },
+    /// The ACK to our 2xx to the first INVITE; the answer of a late offer is inside.
+    Acked { call: CallKey, body: Option<Body> },
+    /// A re-INVITE of the peer, to be answered by `Ua::answer_reinvite`.
+    Reinvite { call: CallKey, request: Message },
+    /// The peer cancelled its re-INVITE; it has been answered 487, the call goes on as it was.
+    ReinviteCancelled { call: CallKey },
+    /// The ACK to our 2xx to a re-INVITE.
+    ReinviteAcked { call: CallKey, body: Option<Body> },
+    /// 2xx to our re-INVITE: already ACKed when it carried an offer; after one without (late offer), `Ua::ack` is due.
+    ReinviteAnswered { call: CallKey, response: Message },
+    /// Our re-INVITE was refused for good (491 has been retried); the session goes on as it was, unless `Gone` follows.
+    ReinviteFailed { call: CallKey, status: u16, reason: String },
+    /// The peer's BYE, answered 200. `Released` follows.
+    Bye { call: CallKey, request: Message },
+    /// The dialog died by itself: 481 or 408 within it, or no ACK to our 2xx (408; a BYE goes out). `Released` follows.
+    Gone { call: CallKey, status: u16 },
+    /// A request of the peer within the dialog (INFO), to be answered by `Ua::answer_request`.
+    Request { call: CallKey, key: RequestKey, request: Message },
+    /// The final response to a request of ours within the dialog.
+    Response { call: CallKey, key: RequestKey, response: Result<Message, FailCause> },
+    /// Nothing of the call is left but what answers retransmissions. The key is invalid from here on.
+    Released { call: CallKey },
+}
+
+impl Event {
+    pub fn call(&self) -> CallKey {
+        match self {
+            Event::Invite { call, .. }
+            | Event::Cancelled { call }
+            | Event::Provisional { call, .. }
+            | Event::Answered { call, .. }
+            | Event::Rejected { call, .. }
+            | Event::Failed { call, .. }
+            | Event::Acked { call, .. }
+            | Event::Reinvite { call, .. }
+            | Event::ReinviteCancelled { call }
+            | Event::ReinviteAcked { call, .. }
+            | Event::ReinviteAnswered { call, .. }
+            | Event::ReinviteFailed { call, .. }
+            | Event::Bye { call, .. }
+            | Event::Gone { call, .. }
+            | Event::Request { call, .. }
+            | Event::Response { call, .. }
+            | Event::Released { call } => *call,
+        }
+    }
+}

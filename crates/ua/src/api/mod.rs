@@ -1,0 +1,17 @@
+//! What the rooms above see: identities, what goes in, what comes out.
+
+mod config;
+mod error;
+mod event;
+mod flow;
+mod id;
+mod request;
+mod stats;
+
+pub use config::Config;
+pub use error::{FailCause, UaError};
+pub use event::{Event, Output, Transmit};
+pub use flow::{ConnectionId, Flow, Routes, Transport};
+pub use id::{CallKey, RequestKey, ResolveId};
+pub use request::{Body, CancelReason, Invite, Reply};
+pub use stats::{Live, Stats};

@@ -1,0 +1,56 @@
+use bytes::Bytes;
+use ringback_sip::{NameAddr, StatusCode, Uri};
+
+/// A message body with its Content-Type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body {
+    pub content_type: String,
+    pub bytes: Bytes,
+}
+
+impl Body {
+    pub fn sdp(text: impl Into<Bytes>) -> Body {
+        Body { content_type: "application/sdp".into(), bytes: text.into() }
+    }
+}
+
+/// A call to place. Via, tags, CSeq, Contact, Allow and User-Agent are the crate's.
+#[derive(Clone, Debug)]
+pub struct Invite {
+    /// A tag in it is replaced.
+    pub from: NameAddr,
+    pub to: NameAddr,
+    pub request_uri: Uri,
+    /// From `Ua::new_call_id`, or the program's own.
+    pub call_id: String,
+    /// Extra headers. `Route` is the preloaded route set (RFC 3261 §8.1.1.1) and decides where the request goes.
+    pub headers: Vec<(String, String)>,
+    /// `None`: late offer.
+    pub body: Option<Body>,
+    pub max_forwards: u8,
+}
+
+/// A response to a request of the peer. Tags, Contact, Record-Route, Allow and Server are the crate's; `Contact` may be given with 3xx
+/// and 485, where it names other places to try.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    /// `None`: the standard's phrase.
+    pub reason: Option<String>,
+    pub headers: Vec<(String, String)>,
+    pub body: Option<Body>,
+}
+
+impl Reply {
+    pub fn new(status: StatusCode) -> Reply {
+        Reply { status, reason: None, headers: Vec::new(), body: None }
+    }
+
+    pub fn with_body(status: StatusCode, body: Body) -> Reply {
+        Reply { body: Some(body), ..Reply::new(status) }
+    }
+}
+
+/// What a CANCEL's Reason header says (RFC 3326), whole: `SIP;cause=200;text="Call completed elsewhere"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CancelReason(pub String);

@@ -1,0 +1,41 @@
+/// What exists now. All of it is zero again once every call has ended and 64*T1 have passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    /// INVITE usages, from the INVITE to `Event::Released`.
+    pub calls: usize,
+    /// Dialogs, early ones included.
+    pub dialogs: usize,
+    /// Server transactions that wait for a final response or for the ACK to one.
+    pub server_transactions: usize,
+    /// INVITEs of peers not yet answered, or refused and not yet ACKed: what `Config::half_open_invites` bounds.
+    pub half_open: usize,
+    /// Client transactions of ours without a final response, and INVITEs that still have to ACK retransmitted refusals.
+    pub client_transactions: usize,
+    /// Finished transactions of which only a key and a deadline are left.
+    pub lingering: usize,
+    pub resolutions: usize,
+    pub timers: usize,
+}
+
+/// Counters since the start, and what is there now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    pub live: Live,
+    pub requests_received: u64,
+    pub responses_received: u64,
+    pub messages_sent: u64,
+    /// Messages that could not be read, answered or not.
+    pub parse_errors: u64,
+    /// Messages that fit nothing and were dropped: stray ACKs and responses, malformed responses.
+    pub dropped: u64,
+    /// Requests refused before anybody above saw them (400, 405, 415, 420, 481, 482, 500, 501, ...).
+    pub refused: u64,
+    /// INVITEs answered 503 because too many were half open.
+    pub overload: u64,
+    /// Sent again by a timer or because the peer sent again.
+    pub retransmissions_sent: u64,
+    /// Requests of peers that had been received before.
+    pub retransmissions_received: u64,
+    /// Bytes held for finished transactions, tables and queues included.
+    pub lingering_bytes: usize,
+}

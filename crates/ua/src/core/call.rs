@@ -1,0 +1,145 @@
+//! One call: an INVITE usage with its dialog or, while it is placed, its early dialogs.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ringback_time::Mono;
+use smallvec::SmallVec;
+
+use crate::api::{Body, CancelReason};
+use crate::arena::Index;
+use crate::core::server::Path;
+use crate::dialog::Dialog;
+use crate::timer::TimerId;
+use crate::transaction::key::Branch;
+
+/// Early dialogs of one INVITE beyond this are not kept: forks that many do not happen, forgeries do.
+pub(super) const MAX_EARLY: usize = 16;
+/// Requests of the peer within one call that wait for the program, and of the program that wait for the peer.
+pub(super) const MAX_PENDING: usize = 16;
+
+/// Whether an INVITE of ours is being given up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Cancelling {
+    No,
+    /// RFC 3261 §9.1: CANCEL waits for a provisional response.
+    Wanted(Option<CancelReason>),
+    Sent,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// Our INVITE has no final response.
+    Calling {
+        client: Index,
+        cancelling: Cancelling,
+    },
+    /// The peer's INVITE has no final response.
+    Incoming {
+        server: Index,
+    },
+    Confirmed,
+    /// RFC 3261 §15: BYE is wanted and waits for the ACK to our 2xx.
+    Leaving {
+        reason: Option<String>,
+    },
+    /// Our BYE is out; the session is over.
+    Ending,
+}
+
+/// Our 2xx that has no ACK yet: RFC 3261 §13.3.1.4.
+pub(super) struct Accepted {
+    pub(super) bytes: Bytes,
+    pub(super) path: Path,
+    pub(super) cseq: u32,
+    pub(super) interval: Duration,
+    pub(super) deadline: Mono,
+    pub(super) timer: Option<TimerId>,
+    /// The call's first INVITE, not a re-INVITE.
+    pub(super) first: bool,
+    /// It carries an offer: the ACK must bring the answer.
+    pub(super) offers: bool,
+}
+
+/// The ACK to the peer's last 2xx.
+#[derive(Clone)]
+pub(super) enum Acknowledged {
+    /// No 2xx has come yet.
+    Nothing,
+    /// The program has to say what is in it.
+    Due {
+        cseq: u32,
+    },
+    Sent {
+        cseq: u32,
+        branch: Branch,
+        body: Option<Body>,
+    },
+}
+
+/// A re-INVITE of ours.
+pub(super) struct OwnInvite {
+    /// `None`: waits to be tried again.
+    pub(super) client: Option<Index>,
+    pub(super) body: Option<Body>,
+    /// How often 491 has come.
+    pub(super) refused: u8,
+    pub(super) retry: Option<TimerId>,
+}
+
+pub(super) struct Call {
+    pub(super) stage: Stage,
+    /// Whether the Call-ID is ours: RFC 3261 §14.1.
+    pub(super) caller: bool,
+    pub(super) tag: u64,
+    /// The called side's from the INVITE on, the calling side's from the 2xx on.
+    pub(super) dialog: Option<Dialog>,
+    /// Of the calling side, by To tag.
+    pub(super) early: Vec<Dialog>,
+    pub(super) merged: Option<u64>,
+    pub(super) accepted: Option<Accepted>,
+    pub(super) acknowledged: Acknowledged,
+    pub(super) own_invite: Option<OwnInvite>,
+    /// The peer's re-INVITE that the program has to answer.
+    pub(super) peer_invite: Option<Index>,
+    /// The peer's requests that the program has to answer.
+    pub(super) pending: SmallVec<[Index; 1]>,
+    /// Our requests without a final response.
+    pub(super) requests: SmallVec<[Index; 1]>,
+    pub(super) cancel_end: Option<TimerId>,
+    /// Nobody above wants to hear more than `Released`.
+    pub(super) quiet: bool,
+}
+
+impl Call {
+    pub(super) fn new(stage: Stage, caller: bool, tag: u64) -> Call {
+        Call {
+            stage,
+            caller,
+            tag,
+            dialog: None,
+            early: Vec::new(),
+            merged: None,
+            accepted: None,
+            acknowledged: Acknowledged::Nothing,
+            own_invite: None,
+            peer_invite: None,
+            pending: SmallVec::new(),
+            requests: SmallVec::new(),
+            cancel_end: None,
+            quiet: false,
+        }
+    }
+
+    pub(super) fn dialogs(&self) -> usize {
+        self.early.len() + usize::from(self.dialog.is_some())
+    }
+
+    /// RFC 3261 §12.2.2: the dialog of a request with these identifiers.
+    pub(super) fn dialog_mut(&mut self, call_id: &str, remote_tag: &str) -> Option<&mut Dialog> {
+        self.dialog
+            .iter_mut()
+            .chain(self.early.iter_mut())
+            .find(|dialog| dialog.remote_tag() == remote_tag && dialog.call_id() == call_id)
+    }
+}

@@ -1,0 +1,164 @@
+//! The user agent itself: it owns every transaction, dialog and call, takes inputs and commands, and queues outputs.
+//!
+//! How a request passes: [`receive`] parses and logs it, [`requests`] finds its transaction or decides what it is and refuses what
+//! RFC 3261 §8.2 refuses, [`server`] runs server transactions; what is for the user goes on to [`uas`] (new calls), [`within`]
+//! (requests in a dialog) and out as an event. A response goes from [`receive`] to [`client`] (client transactions) and on to
+//! [`uac`] or [`within`]. Commands enter at [`uac`], [`uas`] and [`within`] and end in [`client`] or [`server`].
+//!
+//! Invariant: after each input or command everything that follows from it is in `output`; nothing is pending but timers, name
+//! look-ups and peers.
+
+mod call;
+mod client;
+mod compose;
+mod deadlines;
+mod fork;
+mod log;
+mod receive;
+mod reinvite;
+mod release;
+mod requests;
+mod server;
+mod uac;
+mod uas;
+mod within;
+
+use std::collections::VecDeque;
+
+use rand_chacha::ChaCha12Rng;
+use rand_core::RngCore;
+use ringback_time::{Mono, Now};
+
+use crate::api::{Config, Event, Live, Output, Routes, Stats};
+use crate::arena::{Arena, Index};
+use crate::core::call::Call;
+use crate::core::client::{Client, Resolution};
+use crate::core::compose::Texts;
+use crate::core::server::Server;
+use crate::timer::Timers;
+use crate::transaction::key::{IdentityMap, Key, Keys};
+use crate::transaction::linger::Linger;
+
+/// A transaction that is more than a row of `Linger`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Transaction {
+    Client(Index),
+    Server(Index),
+}
+
+/// One SIP user agent: both roles, any number of calls, no I/O.
+///
+/// After every input or command drain [`Ua::poll_output`] until `None`, and ask [`Ua::poll_timeout`] when to call
+/// [`Ua::handle_timeout`].
+pub struct Ua {
+    config: Config,
+    routes: Box<dyn Routes>,
+    rng: ChaCha12Rng,
+    keys: Keys,
+    texts: Texts,
+    timers: Timers,
+    linger: Linger,
+    transactions: IdentityMap<Key, Transaction>,
+    servers: Arena<Server>,
+    clients: Arena<Client>,
+    calls: Arena<Call>,
+    /// Calls by our tag.
+    tags: IdentityMap<u64, Index>,
+    /// RFC 3261 §8.2.2.2: what the first requests of calls are recognised by when they come by another path.
+    merged: IdentityMap<u64, Index>,
+    resolutions: Arena<Resolution>,
+    output: VecDeque<Output>,
+    counters: Stats,
+    /// Server transactions of INVITEs.
+    half_open: usize,
+    /// Client transactions over streams.
+    streams: usize,
+    /// BYEs to forks nobody waits for.
+    fork_byes: usize,
+}
+
+impl Ua {
+    /// `rng` makes tags, branches, Call-IDs and hash seeds: peers must not be able to guess them.
+    pub fn new(config: Config, routes: Box<dyn Routes>, mut rng: ChaCha12Rng) -> Ua {
+        let (t1, t2, t4) = (config.t1, config.t2, config.t4);
+        let doubled = (0..=6).map(|power| t1 * (1 << power));
+        let lengths = doubled.chain([t2, t4, config.trying_after]);
+        Ua {
+            keys: Keys::new(&mut rng),
+            texts: Texts::new(&config),
+            timers: Timers::new(lengths),
+            linger: Linger::new(t4, t1 * 64),
+            config,
+            routes,
+            rng,
+            transactions: IdentityMap::default(),
+            servers: Arena::default(),
+            clients: Arena::default(),
+            calls: Arena::default(),
+            tags: IdentityMap::default(),
+            merged: IdentityMap::default(),
+            resolutions: Arena::default(),
+            output: VecDeque::new(),
+            counters: Stats::default(),
+            half_open: 0,
+            streams: 0,
+            fork_byes: 0,
+        }
+    }
+
+    /// The next thing to do, in order; `None`: wait for the next input.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.output.pop_front()
+    }
+
+    /// When `handle_timeout` is due next.
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        match (self.timers.next(), self.linger.next()) {
+            (Some(timer), Some(row)) => Some(timer.min(row)),
+            (timer, row) => timer.or(row),
+        }
+    }
+
+    /// A Call-ID that nobody can guess: 128 random bits.
+    pub fn new_call_id(&mut self) -> String {
+        format!("{:016x}{:016x}", self.rng.next_u64(), self.rng.next_u64())
+    }
+
+    pub fn stats(&self) -> Stats {
+        Stats {
+            live: Live {
+                calls: self.calls.len(),
+                dialogs: self.calls.iter().map(|(_, call)| call.dialogs()).sum(),
+                server_transactions: self.servers.len(),
+                half_open: self.half_open,
+                client_transactions: self.clients.len(),
+                lingering: self.linger.len(),
+                resolutions: self.resolutions.len(),
+                timers: self.timers.len(),
+            },
+            lingering_bytes: self.linger.bytes(),
+            ..self.counters
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        self.output.push_back(Output::Event(event));
+    }
+
+    /// Keeps the row of a transaction that has just finished.
+    fn retire(
+        &mut self,
+        now: Now,
+        key: Key,
+        length: crate::transaction::linger::Length,
+        past: crate::transaction::linger::Past,
+    ) {
+        self.transactions.remove(&key);
+        self.linger.insert(now.mono, length, key, past);
+    }
+
+    /// A number below `bound`, for delays.
+    fn random_below(&mut self, bound: u32) -> u32 {
+        ((u64::from(self.rng.next_u32()) * u64::from(bound)) >> 32) as u32
+    }
+}

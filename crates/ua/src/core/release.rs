@@ -1,0 +1,107 @@
+//! The ends of calls.
+
+use ringback_sip::StatusCode;
+use ringback_time::Now;
+use tracing::debug;
+
+use crate::api::{CallKey, Event, FailCause, Reply, RequestKey};
+use crate::arena::Index;
+use crate::core::Ua;
+use crate::core::call::Stage;
+use crate::core::client::Owner;
+use crate::transaction::{server_invite, server_request};
+
+impl Ua {
+    /// An event of a call, unless nobody wants it any more.
+    pub(super) fn call_event(&mut self, index: Index, event: Event) {
+        if self.calls.get(index).is_some_and(|call| !call.quiet) {
+            self.event(event);
+        }
+    }
+
+    /// The dialog died: tells so, and with `bye` lets the peer know, who may see it otherwise.
+    pub(super) fn gone(&mut self, now: Now, index: Index, status: u16, bye: bool) {
+        let Some(call) = self.calls.get(index) else { return };
+        if call.stage == Stage::Ending {
+            return;
+        }
+        self.call_event(index, Event::Gone { call: CallKey::new(index), status });
+        if let Some(call) = self.calls.get_mut(index) {
+            call.quiet = true;
+        }
+        if bye {
+            self.send_bye(now, index, None);
+        } else {
+            self.release(now, index);
+        }
+    }
+
+    /// Forgets a call. What is still under way for it ends by itself: transactions answer for themselves, the peer's unanswered requests
+    /// get 487 (RFC 3261 §15.1.2).
+    pub(super) fn release(&mut self, now: Now, index: Index) {
+        self.end_pending(now, index);
+        let Some(mut call) = self.calls.remove(index) else { return };
+        self.tags.remove(&call.tag);
+        if let Some(merged) = call.merged {
+            self.merged.remove(&merged);
+        }
+        if let Some(accepted) = &mut call.accepted {
+            self.timers.stop(&mut accepted.timer);
+        }
+        if let Some(own) = &mut call.own_invite {
+            self.timers.stop(&mut own.retry);
+        }
+        self.timers.stop(&mut call.cancel_end);
+        let key = CallKey::new(index);
+        if !call.quiet {
+            for request in call.requests {
+                let key = RequestKey::of_client(request);
+                self.event(Event::Response { call: CallKey::new(index), key, response: Err(FailCause::Ended) });
+            }
+        }
+        debug!(target: "ringback.dialog", "call {key:?}: over");
+        self.event(Event::Released { call: key });
+    }
+
+    /// Answers what the peer still waits for within a call that ends.
+    pub(super) fn end_pending(&mut self, now: Now, index: Index) {
+        let Some(call) = self.calls.get_mut(index) else { return };
+        let invite = call.peer_invite.take();
+        let pending = std::mem::take(&mut call.pending);
+        let terminated = Reply::new(StatusCode::REQUEST_TERMINATED);
+        let incoming = match call.stage {
+            Stage::Incoming { server } => Some(server),
+            _ => None,
+        };
+        for server in invite.into_iter().chain(incoming) {
+            let Some(echo) = self.servers.get(server).and_then(|server| server.echo.as_ref()) else { continue };
+            let bytes = self.compose_response(echo, &terminated);
+            self.drive_server_invite(now, server, server_invite::Input::Refusal, Some(bytes));
+        }
+        for server in pending {
+            let Some(echo) = self.servers.get(server).and_then(|server| server.echo.as_ref()) else { continue };
+            let bytes = self.compose_response(echo, &terminated);
+            let status = Some(terminated.status.as_u16());
+            self.drive_server_request(now, server, server_request::Input::Final, Some((bytes, status)));
+        }
+    }
+
+    /// The program has no more interest in a call, whatever its state: it ends as decently as it can. Only `Released` follows.
+    pub fn drop_call(&mut self, now: Now, call: CallKey) {
+        if let Some(entry) = self.calls.get_mut(call.index()) {
+            entry.quiet = true;
+            self.bye(now, call, None);
+        }
+    }
+
+    /// A client transaction ended without a response.
+    pub(super) fn client_failed(&mut self, now: Now, client: Index, owner: Owner, cause: FailCause) {
+        match owner {
+            Owner::Invite(index) => self.invite_failed(now, index, cause),
+            Owner::Reinvite(index) => self.reinvite_failed(now, index, cause),
+            Owner::Bye(index) => self.release(now, index),
+            Owner::Request(index) => self.request_failed(now, index, client, cause),
+            Owner::Nobody | Owner::Fork => {}
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Requests: retransmissions find their transaction, the rest is inspected in the order of RFC 3261 §8.2, and goes to the call it
+//! belongs to or becomes one.
+
+use ringback_sip::{Message, Method, StatusCode};
+use ringback_time::Now;
+
+use crate::api::Flow;
+use crate::arena::Index;
+use crate::core::client::class_of;
+use crate::core::compose::{Automatic, unsupported};
+use crate::core::server::{Machine, NewServer, Path};
+use crate::core::{Transaction, Ua};
+use crate::transaction::key::{Key, parse_hex};
+use crate::transaction::linger::Past;
+use crate::transaction::{server_invite, server_request};
+use crate::wire::body::{self, BodyFault};
+use crate::wire::echo::{Echo, Tag};
+use crate::wire::via::TopVia;
+
+/// A request on its way through the checks.
+pub(super) struct Incoming<'a> {
+    pub(super) request: &'a Message,
+    pub(super) method: &'a Method,
+    pub(super) via: &'a TopVia<'a>,
+    pub(super) flow: &'a Flow,
+    pub(super) key: Key,
+    pub(super) cseq: u32,
+}
+
+impl Ua {
+    pub(super) fn request_received(&mut self, now: Now, flow: &Flow, request: &Message, via: &TopVia<'_>) {
+        let (Some(method), Ok(cseq)) = (request.method(), request.cseq().map(|cseq| cseq.number)) else { return };
+        let class = class_of(method);
+        let key = self.server_key(request, via, class);
+        let incoming = Incoming { request, method, via, flow, key, cseq };
+        match method {
+            Method::Ack => self.ack_received(now, &incoming),
+            Method::Cancel => self.cancel_received(now, &incoming),
+            _ if self.is_retransmission(now, &incoming) => self.counters.retransmissions_received += 1,
+            _ => self.new_request(now, &incoming),
+        }
+    }
+
+    /// §17.2: what came before gets what it got before.
+    fn is_retransmission(&mut self, now: Now, incoming: &Incoming<'_>) -> bool {
+        match self.transactions.get(&incoming.key).copied() {
+            Some(Transaction::Server(index)) => {
+                match self.servers.get(index).map(|server| server.machine) {
+                    Some(Machine::Invite(_)) => {
+                        self.drive_server_invite(now, index, server_invite::Input::Invite, None);
+                    }
+                    Some(Machine::Request(_)) => {
+                        self.drive_server_request(now, index, server_request::Input::Request, None);
+                    }
+                    None => {}
+                }
+                return true;
+            }
+            Some(Transaction::Client(_)) => return false,
+            None => {}
+        }
+        match self.linger.get(incoming.key) {
+            // Completed: the response is written again from the request.
+            Some(Past::ServerCompleted(status)) => {
+                if let Some(status) = StatusCode::new(status) {
+                    self.counters.retransmissions_sent += 1;
+                    let Incoming { request, via, flow, key, .. } = *incoming;
+                    let tag = Tag::Add(self.keys.stateless_tag(key));
+                    self.answer_automatically(request, via, flow, tag, status, None);
+                }
+                true
+            }
+            // Accepted, Confirmed: absorbed.
+            Some(Past::ServerAccepted | Past::ServerConfirmed) => true,
+            _ => false,
+        }
+    }
+
+    /// §17.2.1 for the ACK to a refusal, §13.3.1.4 for the ACK to a 2xx. Never answered.
+    fn ack_received(&mut self, now: Now, incoming: &Incoming<'_>) {
+        if let Some(Transaction::Server(index)) = self.transactions.get(&incoming.key).copied() {
+            self.drive_server_invite(now, index, server_invite::Input::Ack, None);
+            return;
+        }
+        if self.linger.get(incoming.key) == Some(Past::ServerConfirmed) {
+            return;
+        }
+        match self.find_call(incoming.request) {
+            Some(index) => self.acknowledged(now, index, incoming),
+            None => self.counters.dropped += 1,
+        }
+    }
+
+    /// The call whose dialog a request names (§12.2.2): our tag finds it, Call-ID and the peer's tag must agree.
+    pub(super) fn find_call(&mut self, request: &Message) -> Option<Index> {
+        let index = *self.tags.get(&parse_hex(request.to_tag()?)?)?;
+        let call = self.calls.get_mut(index)?;
+        call.dialog_mut(request.call_id()?, request.from_tag().unwrap_or_default()).map(|_| index)
+    }
+
+    fn new_request(&mut self, now: Now, incoming: &Incoming<'_>) {
+        let Incoming { request, method, via, flow, .. } = *incoming;
+        let in_dialog = request.to_tag().is_some();
+        // §12.2.2 before all: in a dialog, each request takes its sequence number, refused or not.
+        if in_dialog && let Some(index) = self.find_call(request) {
+            return self.request_within(now, index, incoming);
+        }
+        // §8.2.1.
+        if let Err(status) = check_method(method) {
+            return self.refuse(request, via, flow, status, None);
+        }
+        // §12.2.2; also what cannot be but in a dialog.
+        if in_dialog || matches!(method, Method::Bye | Method::Info) {
+            return self.refuse(request, via, flow, StatusCode::CALL_DOES_NOT_EXIST, None);
+        }
+        match method {
+            Method::Invite => self.invite_received(now, incoming),
+            _ => {
+                let status = match inspect(incoming) {
+                    Ok(()) => StatusCode::OK,
+                    Err(status) => status,
+                };
+                if status == StatusCode::OK {
+                    // §8.2.7: OPTIONS outside of a dialog needs no transaction.
+                    let tag = Tag::Add(self.keys.stateless_tag(incoming.key));
+                    return self.answer_automatically(request, via, flow, tag, status, None);
+                }
+                self.refuse(request, via, flow, status, None);
+            }
+        }
+    }
+
+    /// Refuses an INVITE with a transaction of its own: where the same INVITE must not be judged anew when it comes again.
+    pub(super) fn refuse_invite(
+        &mut self,
+        now: Now,
+        incoming: &Incoming<'_>,
+        status: StatusCode,
+        retry_after: Option<u32>,
+    ) {
+        self.counters.refused += 1;
+        let Incoming { request, via, flow, key, cseq, .. } = *incoming;
+        let tag = self.keys.stateless_tag(key);
+        let echo = Echo::of(request, via, flow, Tag::Add(tag), "");
+        let refusal = Automatic { status, reason: None, retry_after };
+        let bytes = self.compose_automatic(request, &echo, refusal);
+        let new = NewServer {
+            key,
+            machine: Machine::Invite(server_invite::State::Proceeding),
+            path: Path::of(via, flow),
+            echo,
+            owner: None,
+            tag,
+            cseq,
+            late_offer: false,
+        };
+        let index = self.open_server(now, new);
+        self.drive_server_invite(now, index, server_invite::Input::Refusal, Some(bytes));
+    }
+}
+
+/// §8.2.1: methods that are known and not for us get 405, others 501.
+pub(super) fn check_method(method: &Method) -> Result<(), StatusCode> {
+    match method {
+        Method::Invite | Method::Ack | Method::Cancel | Method::Bye | Method::Options | Method::Info => Ok(()),
+        Method::Other(_) => Err(StatusCode::NOT_IMPLEMENTED),
+        _ => Err(StatusCode::METHOD_NOT_ALLOWED),
+    }
+}
+
+/// §8.2.2.3 and §8.2.3: extensions and bodies.
+pub(super) fn inspect(incoming: &Incoming<'_>) -> Result<(), StatusCode> {
+    let Incoming { request, method, .. } = *incoming;
+    if unsupported(request).next().is_some() {
+        return Err(StatusCode::BAD_EXTENSION);
+    }
+    let fault = match method {
+        Method::Invite => body::check_invite(request),
+        _ => body::check_encoding(request),
+    };
+    match fault {
+        Ok(()) => Ok(()),
+        Err(BodyFault::Undecipherable) => Err(StatusCode::UNDECIPHERABLE),
+        Err(BodyFault::Type | BodyFault::Encoding) => Err(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    }
+}

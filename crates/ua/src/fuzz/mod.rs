@@ -1,0 +1,3 @@
+//! What fuzz targets and tests drive: not part of the interface.
+
+pub mod pair;

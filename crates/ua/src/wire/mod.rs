@@ -1,0 +1,7 @@
+//! Text in and out: reading of the few parts a user agent needs on each message, and composing of messages straight into one buffer.
+
+pub(crate) mod body;
+pub(crate) mod echo;
+pub(crate) mod request;
+pub(crate) mod via;
+pub(crate) mod writer;

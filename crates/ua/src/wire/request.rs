@@ -1,0 +1,107 @@
+//! Requests of ours. The text is composed before it is known by which way it goes; Via, and Contact where there is one, are put in
+//! when an address is tried, and exchanged when the next one is.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use ringback_sip::{HeaderName, Message, Method};
+
+use crate::api::Transport;
+use crate::transaction::key::Branch;
+use crate::wire::writer::Writer;
+
+/// A request without, and then with, Via and Contact.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    pub(crate) bytes: Bytes,
+    /// Where the request line ends and Via begins.
+    split: u32,
+    /// How long Via and Contact are; 0: not there yet.
+    inserted: u32,
+    /// Whether it has a Contact: requests that make or refresh a dialog.
+    contact: bool,
+}
+
+/// What Via and Contact say.
+pub(crate) struct Sender<'a> {
+    pub(crate) transport: Transport,
+    pub(crate) local: SocketAddr,
+    /// Host instead of the local one.
+    pub(crate) public_address: Option<&'a str>,
+    pub(crate) user: &'a str,
+}
+
+impl Sender<'_> {
+    /// `<sip:user@host:port;transport=tcp>`
+    pub(crate) fn write_contact(&self, out: &mut Writer) {
+        out.text("Contact: <sip:");
+        if !self.user.is_empty() {
+            out.text(self.user).text("@");
+        }
+        out.host_port(self.public_address, self.local);
+        // RFC 3263 §4.1: UDP is what is used without the parameter.
+        if self.transport != Transport::Udp {
+            out.text(";transport=").text(self.transport.as_param());
+        }
+        out.text(">\r\n");
+    }
+}
+
+/// Longest Via and Contact without the names in them.
+const INSERTED: usize = 256;
+
+impl Draft {
+    /// `split`: where the request line ends.
+    pub(crate) fn new(bytes: Bytes, split: usize, contact: bool) -> Draft {
+        Draft { bytes, split: split as u32, inserted: 0, contact }
+    }
+
+    /// RFC 3261 §8.1.1.7, RFC 3581 §3: the Via of one attempt.
+    pub(crate) fn address(&mut self, sender: &Sender<'_>, branch: Branch) {
+        let split = self.split as usize;
+        let mut out = Writer::with_capacity(self.bytes.len() + INSERTED);
+        out.raw(self.bytes.get(..split).unwrap_or_default());
+        out.text("Via: SIP/2.0/").text(sender.transport.as_str()).text(" ");
+        out.host_port(sender.public_address, sender.local).text(";branch=").branch(branch);
+        out.text(if sender.transport == Transport::Udp { ";rport\r\n" } else { "\r\n" });
+        if self.contact {
+            sender.write_contact(&mut out);
+        }
+        let inserted = (out.len() - split) as u32;
+        out.raw(self.bytes.get(split + self.inserted as usize..).unwrap_or_default());
+        self.inserted = inserted;
+        self.bytes = out.finish();
+    }
+
+    /// The request once addressed: RFC 3261 §9.1 and §17.1.1.3 make CANCEL and ACK of it.
+    fn parsed(&self) -> Option<Message> {
+        Message::parse(self.bytes.clone()).ok()
+    }
+
+    /// §9.1: CANCEL has the INVITE's Request-URI, top Via, From, To, Call-ID, CSeq number and Route.
+    pub(crate) fn cancel(&self, extra: &[u8]) -> Option<Bytes> {
+        derived(&self.parsed()?, &Method::Cancel, None, extra)
+    }
+
+    /// §17.1.1.3: the ACK to a refusal has the To of the response.
+    pub(crate) fn ack(&self, response: &Message) -> Option<Bytes> {
+        derived(&self.parsed()?, &Method::Ack, response.headers().get(&HeaderName::To), &[])
+    }
+}
+
+fn derived(invite: &Message, method: &Method, to: Option<&str>, extra: &[u8]) -> Option<Bytes> {
+    let headers = invite.headers();
+    let mut out = Writer::with_capacity(invite.raw().len().saturating_sub(invite.body().len()) + extra.len());
+    out.text(method.as_str()).text(" ").text(invite.request_uri()?.as_str()).text(" SIP/2.0\r\n");
+    out.header("Via", headers.get(&HeaderName::Via)?);
+    for route in headers.get_all(&HeaderName::Route) {
+        out.header("Route", route);
+    }
+    out.text("Max-Forwards: 70\r\n");
+    out.header("From", headers.get(&HeaderName::From)?);
+    out.header("To", to.or_else(|| headers.get(&HeaderName::To))?);
+    out.header("Call-ID", headers.get(&HeaderName::CallId)?);
+    let number = invite.cseq().ok()?.number;
+    out.text("CSeq: ").number(number.into()).text(" ").text(method.as_str()).text("\r\n").raw(extra);
+    Some(out.body(None))
+}

@@ -1,0 +1,5 @@
+//! Two user agents, or one and a test that plays the peer, under a virtual clock.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod calls;
+mod common;
