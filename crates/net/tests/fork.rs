@@ -32,7 +32,7 @@ fn a_child_can_neither_use_nor_hurt_its_parents_system() {
     assert_eq!(status, 0, "the child said so");
     system.command(command(2)).expect("the parent goes on");
     wait_for_event(&system, |event| match event {
-        Event::Completed { token, .. } if token == Token(2) => Some(()),
+        Event::Completed { token: Token(2), .. } => Some(()),
         _ => None,
     });
 }

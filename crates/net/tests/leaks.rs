@@ -1,5 +1,6 @@
 //! Alone in its process, because it counts what the process has.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "real sockets are what is tested")]
+#![allow(clippy::expect_used, reason = "a test")]
 
 mod common;
 

@@ -98,6 +98,8 @@ pub struct Phone {
     call_id: String,
     to: String,
     cseq: u32,
+    /// Where the last datagram came from.
+    from: Option<SocketAddr>,
 }
 
 #[derive(Clone, Debug)]
@@ -144,7 +146,7 @@ impl Phone {
         };
         let call_id = format!("{:x}@test", ringback_net::random_u128());
         let to = format!("<sip:anyone@{remote}>");
-        Phone { line, local, remote, rtp: socket(), rtcp: socket(), call_id, to, cseq: 0 }
+        Phone { line, local, remote, rtp: socket(), rtcp: socket(), call_id, to, cseq: 0, from: None }
     }
 
     fn transport(&self) -> &'static str {
@@ -165,7 +167,8 @@ impl Phone {
         match &mut self.line {
             Line::Udp(socket, _) => {
                 let mut buffer = vec![0; 65_536];
-                let count = socket.recv(&mut buffer).expect("a datagram");
+                let (count, from) = socket.recv_from(&mut buffer).expect("a datagram");
+                self.from = Some(from);
                 String::from_utf8(buffer[..count].to_vec()).expect("text")
             }
             Line::Tcp(stream, buffer) => loop {
@@ -198,6 +201,24 @@ impl Phone {
             body.len(),
         );
         self.write(&text);
+    }
+
+    pub fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
+    pub fn answered_from(&self) -> Option<SocketAddr> {
+        self.from
+    }
+
+    /// The next request of the system.
+    pub fn read_request(&mut self) -> String {
+        loop {
+            let text = self.read();
+            if !text.starts_with("SIP/2.0 ") {
+                return text;
+            }
+        }
     }
 
     /// The next final response.
