@@ -10,8 +10,9 @@ use ringback_media_api::Command as MediaCommand;
 use ringback_time::{Now, Wall};
 
 use crate::api::{BridgeId, BridgeInfo, Error, SessionId};
-use crate::call::{Call, Key};
+use crate::call::Call;
 use crate::engine::{Engine, Output};
+use crate::table::Key;
 
 #[derive(Debug)]
 struct Room {
@@ -34,7 +35,7 @@ impl Engine {
             return Err(Error::BadValue("a call is not bridged with itself".into()));
         }
         for key in [a, b] {
-            let Some(call) = self.calls.get(key.index()) else { continue };
+            let Some(call) = self.calls.get(key) else { continue };
             if call.media.external {
                 return Err(Error::Media("bridging: the call's media is external".into()));
             }
@@ -55,7 +56,7 @@ impl Engine {
     }
 
     fn leg_of(&self, key: Key) -> Option<ringback_media_api::LegId> {
-        self.calls.get(key.index())?.media.leg()
+        self.calls.get(key)?.media.leg()
     }
 
     /// Puts two legs with media into a room of their own. `None` where one has no media, or they cannot reach each other.
@@ -71,7 +72,7 @@ impl Engine {
         let random = (u128::from(self.rng.next_u64()) << 64) | u128::from(self.rng.next_u64());
         let id = BridgeId::from_u128(random);
         for key in [a, b] {
-            if let Some(call) = self.calls.get_mut(key.index()) {
+            if let Some(call) = self.calls.get_mut(key) {
                 call.bridge = Some(id);
             }
         }
@@ -82,7 +83,7 @@ impl Engine {
 
     /// Ends the bridge that a live call is in, if it is in one.
     pub(crate) fn unbridge(&mut self, key: Key) {
-        if let Some(id) = self.calls.get(key.index()).and_then(|call| call.bridge) {
+        if let Some(id) = self.calls.get(key).and_then(|call| call.bridge) {
             // It is there as long as a call names it.
             let _ = self.destroy_bridge(id);
         }
@@ -93,7 +94,7 @@ impl Engine {
         let room = self.bridges.rooms.remove(&id).ok_or(Error::BridgeNotFound)?;
         let mut told = false;
         for key in room.members {
-            let Some(call) = self.calls.get_mut(key.index()) else { continue };
+            let Some(call) = self.calls.get_mut(key) else { continue };
             call.bridge = None;
             if let Some(leg) = call.media.leg().filter(|_| !told) {
                 told = true;
@@ -110,7 +111,7 @@ impl Engine {
             self.output.push_back(Output::Media(MediaCommand::Unbridge { leg }));
         }
         for other in room.members.into_iter().filter(|other| *other != key) {
-            if let Some(call) = self.calls.get_mut(other.index()) {
+            if let Some(call) = self.calls.get_mut(other) {
                 call.bridge = None;
             }
         }
@@ -118,7 +119,7 @@ impl Engine {
 
     pub(crate) fn bridge_info(&self, id: BridgeId) -> Option<BridgeInfo> {
         let room = self.bridges.rooms.get(&id)?;
-        let session = |key: &Key| self.calls.get(key.index()).map(|call| call.session.id);
+        let session = |key: &Key| self.calls.get(*key).map(|call| call.session.id);
         Some(BridgeInfo {
             id,
             name: None,
@@ -135,5 +136,9 @@ impl Engine {
         let mut list: Vec<BridgeInfo> = self.bridges.rooms.keys().filter_map(|id| self.bridge_info(*id)).collect();
         list.sort_by_key(|bridge| (bridge.created_at, bridge.id));
         list
+    }
+
+    pub(crate) fn bridge_count(&self) -> usize {
+        self.bridges.rooms.len()
     }
 }

@@ -15,22 +15,8 @@ use crate::limits::Bucket;
 use crate::media_flow::Media;
 use crate::outgoing::Outgoing;
 use crate::reinvite::Reinvite;
+use crate::table::Key;
 use crate::timers::Timers;
-
-/// A call's place in the table. Valid while the call is there: whoever keeps one is told when the call ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Key(u32);
-
-impl Key {
-    pub(crate) const fn new(index: usize) -> Self {
-        // The table is bounded by `Config::max_sessions`, far below.
-        Key(index as u32)
-    }
-
-    pub(crate) const fn index(self) -> usize {
-        self.0 as usize
-    }
-}
 
 /// Where a call is, finer than its public state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,11 +6,12 @@ use ringback_media_api::{Command as MediaCommand, LegId, Token, Tone};
 use ringback_time::Now;
 
 use crate::api::{Command, Error, Reply, SessionId, State};
-use crate::call::{Key, MediaReply, Stage};
+use crate::call::{MediaReply, Stage};
 use crate::engine::{Engine, Output};
 use crate::headers;
 use crate::limits;
 use crate::reinvite::Wanted;
+use crate::table::Key;
 
 /// What comes of a command: its reply; or `None`, and whoever has taken the token answers later.
 pub(crate) type Answer = Result<Option<Reply>, Error>;
@@ -98,7 +99,7 @@ impl Engine {
                 let Some(key) = self.live(session) else {
                     return self.ended_or_unknown(session, Reply::MediaInfo(None));
                 };
-                let info = self.calls.get(key.index()).and_then(|call| call.media.info());
+                let info = self.calls.get(key).and_then(|call| call.media.info());
                 Ok(Some(Reply::MediaInfo(info.map(Box::new))))
             }
             Command::Echo { session, on, .. } => {
@@ -145,7 +146,7 @@ impl Engine {
                 let Some(key) = self.live(session) else {
                     return self.ended_or_unknown(session, Reply::SessionBridge(None));
                 };
-                Ok(Some(Reply::SessionBridge(self.calls.get(key.index()).and_then(|call| call.bridge))))
+                Ok(Some(Reply::SessionBridge(self.calls.get(key).and_then(|call| call.bridge))))
             }
             Command::Stop { token, drain } => {
                 self.stop(now, token, drain);
@@ -176,7 +177,7 @@ impl Engine {
     /// The leg of a call that has media here, early media before the answer included.
     fn leg(&mut self, session: SessionId, what: &'static str) -> Result<LegId, Error> {
         let key = self.at(session, what)?;
-        match self.calls.get(key.index()) {
+        match self.calls.get(key) {
             Some(call) => call.media.leg_for(what),
             None => Err(Error::SessionNotFound(session)),
         }
@@ -191,7 +192,7 @@ impl Engine {
         value: bool,
         command: impl FnOnce(LegId) -> MediaCommand,
     ) -> Answer {
-        let Some(call) = self.calls.get_mut(key.index()) else { return DONE };
+        let Some(call) = self.calls.get_mut(key) else { return DONE };
         if call.media.external {
             return Err(Error::Media(format!("{what}: the call's media is external")));
         }
@@ -205,7 +206,7 @@ impl Engine {
     fn statistics(&mut self, session: SessionId, token: Token) -> Answer {
         let none = Reply::Statistics(None);
         let Some(key) = self.live(session) else { return self.ended_or_unknown(session, none) };
-        let Some(call) = self.calls.get_mut(key.index()) else { return Ok(Some(none)) };
+        let Some(call) = self.calls.get_mut(key) else { return Ok(Some(none)) };
         let Some(leg) = call.media.leg() else { return Ok(Some(none)) };
         if token == Token::default() {
             return Ok(Some(none));
@@ -228,7 +229,7 @@ impl Engine {
         if interval.is_some_and(|interval| interval < MONITOR_LEAST) {
             return Err(Error::BadValue("the interval is at least 0.1 s".into()));
         }
-        let Some(call) = self.calls.get_mut(key.index()) else { return DONE };
+        let Some(call) = self.calls.get_mut(key) else { return DONE };
         if call.media.external {
             return Err(Error::Media("monitoring: the call's media is external".into()));
         }
@@ -242,7 +243,7 @@ impl Engine {
     fn play_tone(&mut self, session: SessionId, token: Token, tone: Tone) -> Answer {
         let leg = self.leg(session, "play_tone")?;
         let key = self.at(session, "play_tone")?;
-        let Some(call) = self.calls.get_mut(key.index()) else { return DONE };
+        let Some(call) = self.calls.get_mut(key) else { return DONE };
         let send = call.media.config.as_ref().and_then(|config| config.send);
         check_tone(&tone, send.map_or(8_000, |send| send.codec.sample_rate()))?;
         if token == Token::default() {
@@ -258,10 +259,10 @@ impl Engine {
 
     /// `generate_sdp_offer`: for a prepared call, an undecided one without an offer, or an answered one.
     fn generate_offer(&mut self, key: Key, token: Token) -> Answer {
-        let Some(call) = self.calls.get_mut(key.index()) else { return DONE };
+        let Some(call) = self.calls.get_mut(key) else { return DONE };
         let fits = match call.stage {
             Stage::Prepared => true,
-            Stage::Undecided | Stage::Deferred => call.media.remote_offer.is_none(),
+            Stage::Undecided | Stage::Deferred => call.media.remote_offer.is_none() && call.media.early.is_none(),
             Stage::Confirmed => call.reinvite.is_none(),
             Stage::Forwarding | Stage::Locating | Stage::Calling | Stage::AwaitingAck => false,
         };
@@ -280,14 +281,14 @@ impl Engine {
 
     pub(crate) fn make_offer(&mut self, key: Key) -> String {
         let sdp = ringback_sdp::offer(self.wishes(key));
-        if let Some(call) = self.calls.get_mut(key.index()) {
+        if let Some(call) = self.calls.get_mut(key) {
             call.media.generated = Some(sdp.clone());
         }
         sdp
     }
 
     fn generate_answer(&mut self, key: Key, offer: &str) -> Answer {
-        let Some(call) = self.calls.get(key.index()) else { return DONE };
+        let Some(call) = self.calls.get(key) else { return DONE };
         if !call.stage.is_decidable() || call.media.remote_offer.is_none() {
             return Err(self.unfit(key, "generating an answer"));
         }
@@ -299,7 +300,7 @@ impl Engine {
 
     /// The call is answered and may be worked with.
     pub(crate) fn is_up(&self, key: Key) -> bool {
-        self.calls.get(key.index()).is_some_and(|call| {
+        self.calls.get(key).is_some_and(|call| {
             call.stage == Stage::Confirmed && matches!(call.session.state(), State::Active | State::OnHold)
         })
     }

@@ -8,19 +8,20 @@ use ringback_time::Now;
 use ringback_ua::{Body, Reply as Answer, UaError};
 
 use crate::api::{Decision, EndCause, Error, Event, HeaderList, SessionId, State};
-use crate::call::{Ending, Key, Stage};
+use crate::call::{Ending, Stage};
 use crate::engine::Engine;
 use crate::forward::parse_targets;
 use crate::headers;
 use crate::incoming::unavailable;
 use crate::media_flow::Plan;
 use crate::states::Change;
+use crate::table::Key;
 use crate::timers::Timer;
 
 impl Engine {
     pub(crate) fn decide(&mut self, now: Now, session: SessionId, decision: Decision) -> Result<(), Error> {
         let key = self.at(session, "a decision")?;
-        if !self.calls.get(key.index()).is_some_and(|call| call.stage.is_decidable()) {
+        if !self.calls.get(key).is_some_and(|call| call.stage.is_decidable()) {
             return Err(self.unfit(key, "a decision"));
         }
         match decision {
@@ -44,7 +45,7 @@ impl Engine {
     /// A decision nobody waits for has failed: the call is not left ringing until the answer timeout.
     pub(crate) fn decision_failed(&mut self, now: Now, session: SessionId, error: &Error) {
         let Some(key) = self.live(session) else { return };
-        if !self.calls.get(key.index()).is_some_and(|call| call.stage.is_decidable()) {
+        if !self.calls.get(key).is_some_and(|call| call.stage.is_decidable()) {
             return;
         }
         tracing::warn!(target: "ringback.session", session = %session, "the decision cannot be carried out: {error}");
@@ -66,7 +67,7 @@ impl Engine {
 
     /// Sends the 200 and puts `plan` into force.
     pub(crate) fn answer(&mut self, now: Now, key: Key, plan: Plan, headers: HeaderList) -> Result<(), Error> {
-        let Some(call) = self.calls.get_mut(key.index()) else { return Ok(()) };
+        let Some(call) = self.calls.get_mut(key) else { return Ok(()) };
         let Some(ua) = call.ua else { return Ok(()) };
         let body = Some(Body::sdp(plan.sdp().to_owned()));
         let answer = Answer { status: StatusCode::OK, reason: None, headers, body };
@@ -87,7 +88,7 @@ impl Engine {
 
     /// The call is answered, by us or by the peer.
     pub(crate) fn answered(&mut self, now: Now, key: Key) {
-        let Some(call) = self.calls.get(key.index()) else { return };
+        let Some(call) = self.calls.get(key) else { return };
         call.session.set_answered(now.wall);
         self.change(key, Change::Answer);
         if let Some(life) = self.config.session_timeout {
@@ -100,7 +101,7 @@ impl Engine {
 
     /// Both descriptions are known.
     pub(crate) fn establish(&mut self, key: Key) {
-        let Some(call) = self.calls.get(key.index()) else { return };
+        let Some(call) = self.calls.get(key) else { return };
         if self.config.interest.established || call.session.is_watched() {
             let event = Event::Established {
                 session: Arc::clone(&call.session),
@@ -125,7 +126,7 @@ impl Engine {
             self.finish(now, key, Ending::failed(Some(488), error.to_string()));
             return;
         }
-        if let Some(call) = self.calls.get_mut(key.index()) {
+        if let Some(call) = self.calls.get_mut(key) {
             call.stage = Stage::Confirmed;
         }
         self.establish(key);
@@ -144,7 +145,7 @@ impl Engine {
     }
 
     fn defer(&mut self, now: Now, key: Key, status: StatusCode) {
-        if let Some(call) = self.calls.get_mut(key.index()) {
+        if let Some(call) = self.calls.get_mut(key) {
             call.stage = Stage::Deferred;
         }
         self.ring(now, key, status.as_u16());
@@ -152,7 +153,7 @@ impl Engine {
 
     /// 183 with early media: the leg opens now, and the 200 will say the same.
     fn progress(&mut self, now: Now, key: Key, sdp: Option<String>) -> Result<(), Error> {
-        let Some(call) = self.calls.get(key.index()) else { return Ok(()) };
+        let Some(call) = self.calls.get(key) else { return Ok(()) };
         if call.media.remote_offer.is_none() && call.media.early.is_none() {
             // RFC 3261 §13.2.1: where the INVITE has no offer, ours comes in a reliable response.
             if sdp.is_some() {
@@ -168,7 +169,7 @@ impl Engine {
 
     /// Puts an answer into force before the call is answered.
     pub(crate) fn open_early(&mut self, now: Now, key: Key, plan: Plan) {
-        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        let Some(call) = self.calls.get_mut(key) else { return };
         if call.media.early.is_none() {
             call.media.early = Some(plan.clone());
             self.carry_out(now, key, plan);

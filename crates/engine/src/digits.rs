@@ -11,12 +11,12 @@ use ringback_time::{Mono, Now};
 use ringback_ua::{Body, FailCause, Reply as Answer, RequestKey};
 
 use crate::api::{DtmfMethod, Error, Reply};
-use crate::call::Key;
 use crate::commands;
 use crate::engine::{Engine, Output};
 use crate::info::{self, Info};
 use crate::limits;
 use crate::outgoing::status_line;
+use crate::table::Key;
 use crate::timers::Timer;
 
 /// How long `,` lasts.
@@ -76,7 +76,7 @@ impl Engine {
         if !self.is_up(key) {
             return Err(self.unfit(key, "sending digits"));
         }
-        let Some(call) = self.calls.get_mut(key.index()) else { return Ok(Some(Reply::Unit)) };
+        let Some(call) = self.calls.get_mut(key) else { return Ok(Some(Reply::Unit)) };
         let events = call.media.has_dtmf_events();
         let way = match method {
             DtmfMethod::RtpEvent if !events => {
@@ -101,7 +101,7 @@ impl Engine {
 
     /// Begins with the first command of the queue.
     fn start_digits(&mut self, now: Now, key: Key) {
-        let Some(call) = self.calls.get(key.index()) else { return };
+        let Some(call) = self.calls.get(key) else { return };
         let Some(job) = call.digits.jobs.front() else { return };
         match (&job.way, call.media.leg()) {
             (Way::Events, Some(leg)) => {
@@ -117,14 +117,14 @@ impl Engine {
 
     /// The first command is over; the next begins.
     fn digits_done(&mut self, now: Now, key: Key, result: Result<(), Error>) {
-        let Some(job) = self.calls.get_mut(key.index()).and_then(|call| call.digits.jobs.pop_front()) else { return };
+        let Some(job) = self.calls.get_mut(key).and_then(|call| call.digits.jobs.pop_front()) else { return };
         self.complete(job.token, result.map(|()| Reply::Unit));
         self.start_digits(now, key);
     }
 
     /// The media engine has sent the digits that it was given.
     pub(crate) fn digits_sent(&mut self, now: Now, key: Key, completed: bool) {
-        let job = self.calls.get(key.index()).and_then(|call| call.digits.jobs.front());
+        let job = self.calls.get(key).and_then(|call| call.digits.jobs.front());
         if !job.is_some_and(|job| matches!(job.way, Way::Events)) {
             return;
         }
@@ -134,7 +134,7 @@ impl Engine {
 
     /// The leg is gone while the call goes on: what was to be sent by it never will be.
     pub(crate) fn events_impossible(&mut self, now: Now, key: Key) {
-        let job = self.calls.get(key.index()).and_then(|call| call.digits.jobs.front());
+        let job = self.calls.get(key).and_then(|call| call.digits.jobs.front());
         if job.is_some_and(|job| matches!(job.way, Way::Events)) {
             self.digits_done(now, key, Err(Error::Media("the call's media is external now".into())));
         }
@@ -142,7 +142,7 @@ impl Engine {
 
     /// `Timer::Digit`, or the turn of a new command: the next digit goes out by INFO.
     pub(crate) fn next_digit(&mut self, now: Now, key: Key) {
-        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        let Some(call) = self.calls.get_mut(key) else { return };
         let Some(ua) = call.ua else { return };
         let Some(job) = call.digits.jobs.front_mut() else { return };
         let Way::Info { next, in_flight, due } = &mut job.way else { return };
@@ -177,7 +177,7 @@ impl Engine {
         request: RequestKey,
         response: Result<Message, FailCause>,
     ) {
-        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        let Some(call) = self.calls.get_mut(key) else { return };
         let Some(job) = call.digits.jobs.front_mut() else { return };
         let Way::Info { next, in_flight, due } = &mut job.way else { return };
         if *in_flight != Some(request) {

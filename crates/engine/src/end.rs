@@ -1,7 +1,8 @@
 //! The end of a call: the one place where a session becomes final. In this order: out of the tables, final for every reader, out of
-//! lists and counters, said to the peer, media released, waiting commands answered, events made, and then the calls that hang
+//! lists and counters, waiting commands answered, events made, said to the peer, media released, and then the calls that hang
 //! together with it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ringback_sip::StatusCode;
@@ -9,9 +10,10 @@ use ringback_time::Now;
 use ringback_ua::{CancelReason, Reply as Answer};
 
 use crate::api::{End, EndCause, Error, Event, Reply};
-use crate::call::{Call, Ending, Key, Link, MediaReply, Stage, Wire};
+use crate::call::{Call, Ending, Link, MediaReply, Stage, Wire};
 use crate::engine::Engine;
 use crate::states::{self, Change};
+use crate::table::Key;
 
 impl Ending {
     /// Refused with a final response, by us.
@@ -103,7 +105,7 @@ fn reason_header(text: &str) -> String {
 impl Engine {
     /// Ends a call, once; nothing where it is gone already.
     pub(crate) fn finish(&mut self, now: Now, key: Key, ending: Ending) {
-        let Some(mut call) = self.calls.try_remove(key.index()) else { return };
+        let Some(mut call) = self.calls.remove(key) else { return };
         let Ending { change, reason, cause, wire, over } = ending;
         self.timers.clear_all(key, &mut call.timers);
         if let Some(ua) = call.ua {
@@ -123,11 +125,15 @@ impl Engine {
             target: "ringback.session", call_id = %call.session.call_id, session = %call.session.id, "{old} -> {new}: {reason}"
         );
 
-        self.say_goodbye(now, &call, wire);
-        self.leave_bridge(key, &mut call);
-        self.close_media(now, &mut call.media);
         self.answer_waiting(&mut call);
         self.report_end(&call, old, over);
+        // From here on the call is over for everybody above, whatever a fault below leaves undone.
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            self.say_goodbye(now, &call, wire);
+            self.leave_bridge(key, &mut call);
+            self.close_media(now, &mut call.media);
+        }));
+        self.counters.panics += u64::from(outcome.is_err());
         self.end_linked(now, key, call);
     }
 
@@ -214,14 +220,14 @@ impl Engine {
     }
 
     pub(crate) fn unlink(&mut self, key: Key) {
-        if let Some(call) = self.calls.get_mut(key.index()) {
+        if let Some(call) = self.calls.get_mut(key) {
             call.link = Link::None;
         }
     }
 
     /// A step of a live call through the table of states.
     pub(crate) fn change(&mut self, key: Key, change: Change) {
-        let Some(call) = self.calls.get(key.index()) else { return };
+        let Some(call) = self.calls.get(key) else { return };
         let old = call.session.state();
         let Some(new) = states::next(old, change) else {
             tracing::error!(target: "ringback.session", call_id = %call.session.call_id, "{change:?} does not fit a call that is {old}");
@@ -243,22 +249,6 @@ impl Engine {
         self.finish(now, key, Ending::failed(Some(500), "internal error"));
     }
 
-    /// The last resort after a second panic: the call leaves the tables without a word.
-    pub(crate) fn tear_out(&mut self, now: Now, key: Key) {
-        let Some(mut call) = self.calls.try_remove(key.index()) else { return };
-        self.timers.clear_all(key, &mut call.timers);
-        self.by_ua.retain(|_, other| *other != key);
-        self.legs.retain(|_, other| *other != key);
-        self.forwarded.retain(|_, other| *other != key);
-        let cause = EndCause::Failed { status: Some(500), cause: "internal error".into() };
-        let old = call.session.state();
-        call.session
-            .finish(crate::api::State::Failed, End { reason: "failed: internal error".into(), cause, at: now.wall });
-        self.retire(now, call.session.id);
-        self.answer_waiting(&mut call);
-        self.report_end(&call, old, true);
-    }
-
     /// `Timer::Life`: the longest life of a call is over.
     pub(crate) fn lived(&mut self, now: Now, key: Key) {
         self.finish(now, key, Ending::hung_up("timeout"));
@@ -267,7 +257,7 @@ impl Engine {
     /// `Command::Hangup`. The reason, where the program gives one, is `end_reason` and goes into a Reason header (RFC 3326); for an
     /// incoming call that is not answered it is the phrase of the 603.
     pub(crate) fn hang_up(&mut self, now: Now, key: Key, reason: Option<String>) {
-        let Some(call) = self.calls.get(key.index()) else { return };
+        let Some(call) = self.calls.get(key) else { return };
         let ending = match call.stage {
             Stage::Undecided | Stage::Deferred | Stage::Forwarding => {
                 Ending::refused(StatusCode::DECLINE, reason, Vec::new())

@@ -16,15 +16,15 @@ use ringback_media_api::{Command as MediaCommand, Event as MediaEvent, LegId, Me
 use ringback_sdp::{LocalMedia, MediaHost};
 use ringback_time::{Mono, Now};
 use ringback_ua::{CallKey, ConnectionId, Flow, ResolveId, Routes, Transmit, Transport, Ua};
-use slab::Slab;
 
 use crate::api::{Command, Config, Directory, Error, Event, Reply, SessionId};
 use crate::bridge::Bridges;
-use crate::call::{Call, Key};
+use crate::call::Call;
 use crate::limits;
 use crate::locate::{Locating, SharedRoutes};
 use crate::media_flow::local_codec;
 use crate::stop::Stop;
+use crate::table::{Calls, Key};
 use crate::timers::{Timer, TimerQueue};
 
 /// What leaves the engine, in the order in which it came about.
@@ -72,7 +72,7 @@ pub struct Engine {
     pub(crate) routes: SharedRoutes,
     pub(crate) ports: Box<dyn MediaPorts>,
     pub(crate) rng: ChaCha12Rng,
-    pub(crate) calls: Slab<Box<Call>>,
+    pub(crate) calls: Calls,
     pub(crate) by_ua: HashMap<CallKey, Key, foldhash::fast::RandomState>,
     pub(crate) legs: Legs,
     /// Call-IDs of the targets of forwarded calls, to know our own when they come back.
@@ -129,7 +129,7 @@ impl Engine {
             routes,
             ports,
             rng,
-            calls: Slab::new(),
+            calls: Calls::default(),
             by_ua: HashMap::default(),
             legs: HashMap::default(),
             forwarded: HashMap::default(),
@@ -253,19 +253,15 @@ impl Engine {
 
     fn caught(&mut self, now: Now) {
         self.counters.panics += 1;
-        let Some(key) = self.current.take() else {
-            tracing::error!(target: "ringback.session", "a panic outside of any call");
-            self.complete(self.current_token, Err(Error::Ended("internal error".into())));
-            return;
-        };
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            self.fail_inside(now, key);
-            self.pump(now);
-        }));
-        if outcome.is_err() {
-            // Not even an orderly end is possible: the call is taken out as it is.
-            self.counters.panics += 1;
-            let _ = catch_unwind(AssertUnwindSafe(|| self.tear_out(now, key)));
+        match self.current.take() {
+            Some(key) => {
+                let outcome = catch_unwind(AssertUnwindSafe(|| {
+                    self.fail_inside(now, key);
+                    self.pump(now);
+                }));
+                self.counters.panics += u64::from(outcome.is_err());
+            }
+            None => tracing::error!(target: "ringback.session", "a panic outside of any call"),
         }
         self.complete(self.current_token, Err(Error::Ended("internal error".into())));
     }
@@ -286,7 +282,7 @@ impl Engine {
 
     fn expire(&mut self, now: Now, key: Key) {
         self.current = Some(key);
-        let Some(call) = self.calls.get_mut(key.index()) else {
+        let Some(call) = self.calls.get_mut(key) else {
             self.timers.discard(key, now.mono);
             return;
         };
@@ -302,13 +298,13 @@ impl Engine {
     }
 
     pub(crate) fn arm(&mut self, key: Key, timer: Timer, at: Mono) {
-        if let Some(call) = self.calls.get_mut(key.index()) {
+        if let Some(call) = self.calls.get_mut(key) {
             self.timers.set(key, &mut call.timers, timer, at);
         }
     }
 
     pub(crate) fn disarm(&mut self, key: Key, timer: Timer) {
-        if let Some(call) = self.calls.get_mut(key.index()) {
+        if let Some(call) = self.calls.get_mut(key) {
             self.timers.clear(key, &mut call.timers, timer);
         }
     }
@@ -340,26 +336,23 @@ impl Engine {
 
     pub(crate) fn live(&self, id: SessionId) -> Option<Key> {
         let key = session_key(id);
-        self.calls.get(key.index()).filter(|call| call.session.id == id).map(|_| key)
+        self.calls.get(key).filter(|call| call.session.id == id).map(|_| key)
     }
 
     /// The error for a call whose state does not allow `what`.
     pub(crate) fn unfit(&self, key: Key, what: &'static str) -> Error {
-        let state = self.calls.get(key.index()).map_or(crate::api::State::Failed, |call| call.session.state());
+        let state = self.calls.get(key).map_or(crate::api::State::Failed, |call| call.session.state());
         Error::InvalidState { what, state }
     }
 
-    /// Puts a new call into the tables. Its session's identity holds its place, so that finding it needs no table.
+    /// Puts a new call into the tables. Its session's identity holds its key, so that finding it needs no table.
     pub(crate) fn insert(&mut self, make: impl FnOnce(&mut Engine, SessionId) -> Call) -> Key {
-        let key = Key::new(self.calls.vacant_key());
-        let random = (u128::from(self.rng.next_u64()) << 64) | u128::from(self.rng.next_u64());
-        let id = SessionId::from_u128(
-            (u128::from(SHARD) << 120) | (random & RANDOM_MASK & !INDEX_MASK) | key.index() as u128,
-        );
+        let key = self.calls.next_key();
+        let random = u128::from(self.rng.next_u64() & RANDOM_MASK);
+        let id = SessionId::from_u128(u128::from(SHARD) << 120 | random << 64 | u128::from(key.to_bits()));
         let call = make(self, id);
         self.directory.insert(Arc::clone(&call.session));
-        let index = self.calls.insert(Box::new(call));
-        debug_assert_eq!(index, key.index());
+        self.calls.insert(key, call);
         key
     }
 
@@ -371,11 +364,11 @@ impl Engine {
 
 /// The number of this engine. One signalling thread is enough so far.
 const SHARD: u8 = 0;
-const RANDOM_MASK: u128 = u128::MAX >> 8;
-const INDEX_MASK: u128 = 0xffff_ffff;
+/// Below the number of the engine and above the key: 56 bits.
+const RANDOM_MASK: u64 = u64::MAX >> 8;
 
 fn session_key(id: SessionId) -> Key {
-    Key::new((id.as_u128() & INDEX_MASK) as usize)
+    Key::from_bits(id.as_u128() as u64)
 }
 
 fn ua_config(config: &Config) -> ringback_ua::Config {
@@ -389,5 +382,17 @@ fn ua_config(config: &Config) -> ringback_ua::Config {
         message_bytes: config.limits.message_bytes,
         half_open_invites: config.limits.half_open_invites,
         ..ringback_ua::Config::default()
+    }
+}
+
+impl Engine {
+    /// For tests: nothing is kept of any call.
+    #[doc(hidden)]
+    pub fn assert_empty(&self) {
+        assert!(self.calls.is_empty(), "calls are left");
+        assert!(self.by_ua.is_empty() && self.legs.is_empty() && self.forwarded.is_empty(), "tables keep something");
+        assert!(self.timers.next().is_none(), "a timer is armed");
+        assert_eq!(self.bridge_count(), 0, "bridges are left");
+        assert!(self.locating.is_empty(), "look-ups are left");
     }
 }

@@ -12,11 +12,12 @@ use ringback_time::Now;
 use smallvec::SmallVec;
 
 use crate::api::{EndCause, Error};
-use crate::call::{Call, Ending, Key, Link, Stage, Wire};
+use crate::call::{Call, Ending, Link, Stage, Wire};
 use crate::engine::Engine;
 use crate::limits;
 use crate::media_flow::Plan;
 use crate::outgoing::{MAX_FORWARDS, Outgoing, check_target, parse_address};
+use crate::table::Key;
 use crate::timers::Timer;
 
 /// A caller whose targets ring.
@@ -89,7 +90,7 @@ impl Engine {
         if ring.is_zero() {
             return Err(Error::BadValue("ring_seconds is more than 0".into()));
         }
-        let Some(call) = self.calls.get(caller.index()) else { return Ok(()) };
+        let Some(call) = self.calls.get(caller) else { return Ok(()) };
         if call.media.external {
             return Err(Error::Media("forwarding: the call's media is external".into()));
         }
@@ -120,7 +121,7 @@ impl Engine {
         // The first leg has to find room, or nothing has happened.
         let Some(first) = forward.targets.pop_front() else { return Ok(()) };
         let leg = self.place(now, forward.outgoing(first), Some(caller))?;
-        if let Some(call) = self.calls.get_mut(caller.index()) {
+        if let Some(call) = self.calls.get_mut(caller) {
             call.stage = Stage::Forwarding;
             call.forwarded_from = request_uri;
             call.link = Link::Caller(Box::new(forward));
@@ -135,7 +136,7 @@ impl Engine {
 
     /// The forward of a caller that still waits.
     fn forward_of(&mut self, caller: Key) -> Option<&mut Forward> {
-        match &mut self.calls.get_mut(caller.index())?.link {
+        match &mut self.calls.get_mut(caller)?.link {
             Link::Caller(forward) => Some(forward),
             _ => None,
         }
@@ -168,7 +169,7 @@ impl Engine {
         let deadline = now.mono + forward.ring;
         self.arm(caller, Timer::Ring, deadline);
         self.link_peers(caller, leg);
-        if let Some(call) = self.calls.get_mut(leg.index()) {
+        if let Some(call) = self.calls.get_mut(leg) {
             call.link = Link::Target(caller);
             self.forwarded.insert(call.session.call_id.clone(), leg);
         }
@@ -180,15 +181,15 @@ impl Engine {
 
     /// Each session names the other.
     fn link_peers(&mut self, a: Key, b: Key) {
-        let (Some(first), Some(second)) = (self.calls.get(a.index()), self.calls.get(b.index())) else { return };
+        let (Some(first), Some(second)) = (self.calls.get(a), self.calls.get(b)) else { return };
         first.session.set_peer(Some(second.session.id));
         second.session.set_peer(Some(first.session.id));
     }
 
     /// A target rings, or plays early media: so does the caller's.
     pub(crate) fn target_rings(&mut self, now: Now, caller: Key, leg: Key, status: u16, phrase: &str) {
-        let has_media = self.calls.get(leg.index()).is_some_and(|call| call.media.open);
-        let ringing = self.calls.get(caller.index()).map_or(0, |call| call.provisional);
+        let has_media = self.calls.get(leg).is_some_and(|call| call.media.open);
+        let ringing = self.calls.get(caller).map_or(0, |call| call.provisional);
         let Some(forward) = self.forward_of(caller) else { return };
         if has_media && forward.early.is_none() && forward.plan.is_some() {
             forward.early = Some(leg);
@@ -209,7 +210,7 @@ impl Engine {
 
     /// A target answered: it gets the caller, the others are cancelled.
     pub(crate) fn target_answered(&mut self, now: Now, caller: Key, leg: Key) {
-        let Some(call) = self.calls.get_mut(caller.index()) else { return };
+        let Some(call) = self.calls.get_mut(caller) else { return };
         let forward = match std::mem::replace(&mut call.link, Link::Peer(leg)) {
             Link::Caller(forward) => forward,
             other => {
@@ -219,7 +220,7 @@ impl Engine {
         };
         self.disarm(caller, Timer::Ring);
         self.link_peers(caller, leg);
-        if let Some(call) = self.calls.get_mut(leg.index()) {
+        if let Some(call) = self.calls.get_mut(leg) {
             call.link = Link::Peer(caller);
         }
         for other in forward.legs.iter().copied().filter(|other| *other != leg) {
@@ -247,10 +248,10 @@ impl Engine {
 
     /// Connects the media of two answered legs, as soon as both have some.
     pub(crate) fn bridge_peers(&mut self, now: Now, key: Key) {
-        let Some(Link::Peer(other)) = self.calls.get(key.index()).map(|call| &call.link) else { return };
+        let Some(Link::Peer(other)) = self.calls.get(key).map(|call| &call.link) else { return };
         let other = *other;
-        let ready = |call: Option<&Box<Call>>| call.is_some_and(|call| call.media.open && call.bridge.is_none());
-        if ready(self.calls.get(key.index())) && ready(self.calls.get(other.index())) {
+        let ready = |call: Option<&Call>| call.is_some_and(|call| call.media.open && call.bridge.is_none());
+        if ready(self.calls.get(key)) && ready(self.calls.get(other)) {
             self.connect(now, key, other);
         }
     }
@@ -312,11 +313,11 @@ impl Engine {
         let Some(uri) = request.request_uri() else { return false };
         let mut call_id: Box<str> = call_id.into();
         for _ in 0..CHAIN_MOST {
-            let Some(leg) = self.forwarded.get(&call_id).and_then(|leg| self.calls.get(leg.index())) else {
+            let Some(leg) = self.forwarded.get(&call_id).and_then(|leg| self.calls.get(*leg)) else {
                 return false;
             };
             let (Link::Target(caller) | Link::Peer(caller)) = leg.link else { return false };
-            let Some(caller) = self.calls.get(caller.index()) else { return false };
+            let Some(caller) = self.calls.get(caller) else { return false };
             if caller.forwarded_from.as_ref().is_some_and(|seen: &Uri| seen.equals(uri)) {
                 return true;
             }

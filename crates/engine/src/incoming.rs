@@ -8,11 +8,12 @@ use ringback_time::Now;
 use ringback_ua::{Body, CallKey, Flow, Reply as Answer};
 
 use crate::api::{Direction, EndCause, Event, IncomingCall, Origin, Session};
-use crate::call::{Call, Ending, Key, Stage};
+use crate::call::{Call, Ending, Stage};
 use crate::content;
 use crate::engine::Engine;
 use crate::limits;
 use crate::media_flow::Media;
+use crate::table::Key;
 use crate::timers::Timer;
 
 impl Engine {
@@ -50,7 +51,7 @@ impl Engine {
         });
         self.current = Some(key);
         self.by_ua.insert(ua, key);
-        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        let Some(call) = self.calls.get_mut(key) else { return };
         call.ua = Some(ua);
         let session = Arc::clone(&call.session);
         tracing::debug!(
@@ -81,7 +82,7 @@ impl Engine {
     fn arm_decision(&mut self, now: Now, key: Key, expires: Option<Duration>) {
         let patience = self.config.answer_timeout;
         let Some(wait) = [patience, expires].into_iter().flatten().min() else { return };
-        if let Some(call) = self.calls.get_mut(key.index()) {
+        if let Some(call) = self.calls.get_mut(key) {
             call.expires = expires == Some(wait) && patience != Some(wait);
         }
         self.arm(key, Timer::Decide, now.mono + wait);
@@ -122,7 +123,7 @@ impl Engine {
 
     /// `Timer::Decide`: nobody decided in time.
     pub(crate) fn undecided(&mut self, now: Now, key: Key) {
-        let Some(call) = self.calls.get(key.index()) else { return };
+        let Some(call) = self.calls.get(key) else { return };
         let (status, cause) = if call.expires {
             (StatusCode::REQUEST_TERMINATED, Some(EndCause::Cancelled))
         } else {
@@ -139,7 +140,7 @@ impl Engine {
 
     /// `Timer::Refresh`: RFC 3261 §13.3.1.1, so that no proxy on the way gives up.
     pub(crate) fn repeat_provisional(&mut self, now: Now, key: Key) {
-        let Some(call) = self.calls.get(key.index()) else { return };
+        let Some(call) = self.calls.get(key) else { return };
         if !matches!(call.stage, Stage::Deferred | Stage::Forwarding) {
             return;
         }
@@ -149,7 +150,7 @@ impl Engine {
 
     /// Sends a provisional response, with the early answer where there is one, and sees to its repetition.
     pub(crate) fn ring(&mut self, now: Now, key: Key, status: u16) {
-        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        let Some(call) = self.calls.get_mut(key) else { return };
         let (Some(ua), Some(code)) = (call.ua, StatusCode::new(status)) else { return };
         call.provisional = status;
         let early = call.media.early.as_ref().filter(|_| status != StatusCode::RINGING.as_u16());

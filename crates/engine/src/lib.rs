@@ -39,6 +39,8 @@ mod digits;
 mod end;
 mod engine;
 mod forward;
+#[doc(hidden)]
+pub mod fuzz;
 mod headers;
 mod incoming;
 mod info;
@@ -51,6 +53,9 @@ mod reinvite;
 mod signal;
 mod states;
 mod stop;
+mod table;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 pub use engine::{Counters, Engine, Output};

@@ -13,9 +13,10 @@ use ringback_time::Now;
 use ringback_ua::{ResolveId, Routes, Transport};
 
 use crate::api::Reply;
-use crate::call::{Ending, Key, Stage};
+use crate::call::{Ending, Stage};
 use crate::commands::Answer;
 use crate::engine::{Engine, Output};
+use crate::table::Key;
 
 /// Stands for an address that is not known.
 pub(crate) const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -51,6 +52,12 @@ pub(crate) struct Locating {
     next: u32,
 }
 
+impl Locating {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
 impl Engine {
     /// The address that packets to a URI leave by, where that can be told without a look-up.
     pub(crate) fn local_towards(&mut self, uri: &Uri) -> Option<IpAddr> {
@@ -75,7 +82,7 @@ impl Engine {
 
     /// Starts the look-up that a call's descriptions have to wait for.
     pub(crate) fn locate(&mut self, key: Key) {
-        let Some(outgoing) = self.calls.get(key.index()).and_then(|call| call.outgoing.as_ref()) else { return };
+        let Some(outgoing) = self.calls.get(key).and_then(|call| call.outgoing.as_ref()) else { return };
         let uri = &outgoing.to.uri;
         let Some(host) = uri.maddr().map(str::to_owned).or_else(|| uri.host().map(|host| host.to_string())) else {
             return;
@@ -99,7 +106,7 @@ impl Engine {
     }
 
     pub(crate) fn wait_for_location(&mut self, key: Key, token: Token) -> Answer {
-        if let Some(outgoing) = self.calls.get_mut(key.index()).and_then(|call| call.outgoing.as_mut()) {
+        if let Some(outgoing) = self.calls.get_mut(key).and_then(|call| call.outgoing.as_mut()) {
             if outgoing.offers.len() >= OFFERS_MOST {
                 return Err(crate::api::Error::ResourceExhausted("Too many offers are waiting"));
             }
@@ -120,11 +127,11 @@ impl Engine {
         }
         let key = self.locating.waiting.remove(&id.as_u64())?;
         self.current = Some(key);
-        let uri = self.calls.get(key.index())?.outgoing.as_ref()?.to.uri.clone();
+        let uri = self.calls.get(key)?.outgoing.as_ref()?.to.uri.clone();
         let remote = result.ok().and_then(|addresses| addresses.first().copied());
         let remote = remote.unwrap_or(SocketAddr::new(ANYWHERE, DEFAULT_PORT));
         let local = self.route_to(&uri, remote);
-        let call = self.calls.get_mut(key.index())?;
+        let call = self.calls.get_mut(key)?;
         call.media.local = local.unwrap_or(UNKNOWN);
         let offers = call.outgoing.as_mut().map(|outgoing| std::mem::take(&mut outgoing.offers)).unwrap_or_default();
         for token in offers {

@@ -6,8 +6,9 @@ use ringback_media_api::{Event as MediaEvent, Token};
 use ringback_time::Now;
 
 use crate::api::{Event, Reply};
-use crate::call::{Ending, Key, MediaReply};
+use crate::call::{Ending, MediaReply};
 use crate::engine::Engine;
+use crate::table::Key;
 
 impl Engine {
     pub(crate) fn media_event(&mut self, now: Now, event: MediaEvent) {
@@ -22,14 +23,14 @@ impl Engine {
                 self.media_reply(key, token, MediaReply::Statistics, Reply::Statistics(Some(statistics)));
             }
             MediaEvent::Quality { statistics, .. } => {
-                let Some(call) = self.calls.get(key.index()) else { return };
+                let Some(call) = self.calls.get(key) else { return };
                 if self.config.interest.media_quality {
                     let session = Arc::clone(&call.session);
                     self.emit(Event::MediaQuality { session, statistics });
                 }
             }
             MediaEvent::Silent { silent_for, .. } => {
-                let Some(call) = self.calls.get(key.index()) else { return };
+                let Some(call) = self.calls.get(key) else { return };
                 if self.config.interest.media_timeout {
                     let session = Arc::clone(&call.session);
                     self.emit(Event::MediaTimeout { session, silent_seconds: silent_for.as_secs_f64() });
@@ -46,7 +47,7 @@ impl Engine {
     }
 
     fn media_reply(&mut self, key: Key, token: Token, wait: MediaReply, reply: Reply) {
-        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        let Some(call) = self.calls.get_mut(key) else { return };
         if let Some(index) = call.waiting.iter().position(|waiting| *waiting == (token, wait)) {
             call.waiting.remove(index);
             self.complete(token, Ok(reply));
@@ -58,7 +59,7 @@ impl Engine {
         if !self.config.interest.dtmf {
             return;
         }
-        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        let Some(call) = self.calls.get_mut(key) else { return };
         if call.dtmf_bucket.take(now.mono) {
             let session = Arc::clone(&call.session);
             self.emit(Event::Dtmf { session, digit, duration_ms });

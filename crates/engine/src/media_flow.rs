@@ -16,8 +16,8 @@ use ringback_sdp::{Description, Direction, LocalCodec, LocalMedia, MediaHost, Ne
 use ringback_time::Now;
 
 use crate::api::{Error, MediaInfo};
-use crate::call::Key;
 use crate::engine::{Engine, Legs, Output};
+use crate::table::Key;
 
 /// The media of one call.
 #[derive(Debug)]
@@ -172,7 +172,7 @@ fn holds(sdp: &str) -> bool {
 impl Engine {
     /// What our descriptions of this call say: the engine's template with the call's own values.
     pub(crate) fn wishes(&mut self, key: Key) -> &LocalMedia {
-        if let Some(call) = self.calls.get(key.index()) {
+        if let Some(call) = self.calls.get(key) {
             let media = &call.media;
             self.template.address = match &self.public_host {
                 Some(host) => host.clone(),
@@ -196,7 +196,7 @@ impl Engine {
     pub(crate) fn plan_answer(&mut self, key: Key, own: Option<String>) -> Result<Plan, Error> {
         let wishes = self.wishes(key);
         let host = wishes.address.clone();
-        let Some(call) = self.calls.get(key.index()) else { return Err(Error::Sdp("the call is over".into())) };
+        let Some(call) = self.calls.get(key) else { return Err(Error::Sdp("the call is over".into())) };
         let media = &call.media;
         if let Some(early) = &media.early {
             // RFC 3261 §13.2.1: the answer in the 2xx is that of the provisional responses.
@@ -235,7 +235,7 @@ impl Engine {
         match own {
             Some(own) => self.plan_own_offer(&own, &host, key),
             None => {
-                let generated = self.calls.get(key.index()).and_then(|call| call.media.generated.clone());
+                let generated = self.calls.get(key).and_then(|call| call.media.generated.clone());
                 Ok(Plan::Offer(generated.unwrap_or_else(|| ringback_sdp::offer(&self.template))))
             }
         }
@@ -243,7 +243,7 @@ impl Engine {
 
     fn plan_own_offer(&self, own: &str, host: &MediaHost, key: Key) -> Result<Plan, Error> {
         ringback_sdp::check_offer(own).map_err(|error| sdp_error(&error))?;
-        let port = self.calls.get(key.index()).and_then(|call| call.media.port);
+        let port = self.calls.get(key).and_then(|call| call.media.port);
         Ok(if is_ours(own, host, port)? {
             Plan::Offer(own.to_owned())
         } else {
@@ -253,7 +253,7 @@ impl Engine {
 
     /// Puts into force what a message that is on its way has said. An offer of ours waits for its answer.
     pub(crate) fn carry_out(&mut self, now: Now, key: Key, plan: Plan) {
-        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        let Some(call) = self.calls.get_mut(key) else { return };
         call.media.generated = None;
         match plan {
             Plan::Answer(negotiated) => {
@@ -281,7 +281,7 @@ impl Engine {
     /// follows in the 2xx). On an error nothing has changed.
     pub(crate) fn accept_answer(&mut self, now: Now, key: Key, answer: &str, last: bool) -> Result<(), Error> {
         self.wishes(key);
-        let Some(call) = self.calls.get_mut(key.index()) else { return Ok(()) };
+        let Some(call) = self.calls.get_mut(key) else { return Ok(()) };
         let Some(offer) = &call.media.local_offer else { return Err(Error::Sdp("no offer is open".into())) };
         if call.media.external {
             Description::parse(answer).map_err(|error| sdp_error(&error))?;
@@ -304,7 +304,7 @@ impl Engine {
 
     /// Brings the leg in line with what was settled.
     pub(crate) fn settle(&mut self, now: Now, key: Key, negotiated: Negotiated, remote_sdp: Option<String>) {
-        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        let Some(call) = self.calls.get_mut(key) else { return };
         call.session.set_remote_hold(negotiated.remote_held);
         let media = &mut call.media;
         let mut config = leg_config(&negotiated, &self.cname, self.config.symmetric_rtp);
@@ -327,7 +327,7 @@ impl Engine {
     }
 
     fn apply(&mut self, _now: Now, key: Key, config: LegConfig) {
-        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        let Some(call) = self.calls.get_mut(key) else { return };
         let media = &mut call.media;
         let Some(port) = media.port else { return };
         let leg = port.leg;
@@ -362,7 +362,7 @@ impl Engine {
 
     /// Another destination, and another accepted source, until a description changes the remote address.
     pub(crate) fn divert(&mut self, now: Now, key: Key, remote: SocketAddr) -> Result<(), Error> {
-        let Some(call) = self.calls.get_mut(key.index()) else { return Ok(()) };
+        let Some(call) = self.calls.get_mut(key) else { return Ok(()) };
         call.media.leg_for("establish_media_flow")?;
         let Some(before) = &call.media.config else { return Ok(()) };
         let mut config = LegConfig::clone(before);
@@ -380,7 +380,7 @@ impl Engine {
 
     /// The same for a call that goes on without media of ours.
     pub(crate) fn release_port(&mut self, now: Now, key: Key) {
-        if let Some(call) = self.calls.get_mut(key.index()) {
+        if let Some(call) = self.calls.get_mut(key) {
             close(&mut call.media, now, &mut self.legs, &mut *self.ports, &mut self.output);
         }
     }

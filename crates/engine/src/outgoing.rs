@@ -8,7 +8,7 @@ use ringback_time::Now;
 use ringback_ua::{Body, Invite, Transport};
 
 use crate::api::{Direction, Error, Event, HeaderList, Session};
-use crate::call::{Call, Ending, Key, Link, Stage};
+use crate::call::{Call, Ending, Link, Stage};
 use crate::content;
 use crate::decide::ua_error;
 use crate::engine::Engine;
@@ -16,6 +16,7 @@ use crate::headers;
 use crate::limits;
 use crate::media_flow::{Media, sdp_error};
 use crate::states::Change;
+use crate::table::Key;
 use crate::timers::Timer;
 
 /// What an INVITE will need, from `CreateCall` until it is sent.
@@ -57,7 +58,7 @@ impl Engine {
         let outgoing = Outgoing { from, to, headers, max_forwards: MAX_FORWARDS, sdp, offers: Vec::new() };
         let key = self.place(now, outgoing, None)?;
         self.current = Some(key);
-        let Some(session) = self.calls.get(key.index()).map(|call| Arc::clone(&call.session)) else {
+        let Some(session) = self.calls.get(key).map(|call| Arc::clone(&call.session)) else {
             return Err(Error::NotRunning);
         };
         if send && let Err(error) = self.send_or_locate(now, key) {
@@ -76,7 +77,7 @@ impl Engine {
         let local = self.local_towards(&outgoing.to.uri);
         // A description brought along means that media is elsewhere.
         let port = if outgoing.sdp.is_none() {
-            let beside = beside.and_then(|key| self.calls.get(key.index())?.media.port).map(|port| port.leg);
+            let beside = beside.and_then(|key| self.calls.get(key)?.media.port).map(|port| port.leg);
             let port = self.reserve(now, local.unwrap_or(crate::locate::UNKNOWN), beside);
             Some(port.ok_or(Error::ResourceExhausted("No available RTP ports"))?)
         } else {
@@ -110,7 +111,7 @@ impl Engine {
         }
         if let Some(sdp) = sdp {
             ringback_sdp::check_offer(&sdp).map_err(|error| sdp_error(&error))?;
-            if let Some(outgoing) = self.calls.get_mut(key.index()).and_then(|call| call.outgoing.as_mut()) {
+            if let Some(outgoing) = self.calls.get_mut(key).and_then(|call| call.outgoing.as_mut()) {
                 outgoing.sdp = Some(sdp);
             }
         }
@@ -122,21 +123,21 @@ impl Engine {
         if self.is_located(key) {
             return self.send(now, key);
         }
-        if let Some(call) = self.calls.get_mut(key.index()) {
+        if let Some(call) = self.calls.get_mut(key) {
             call.stage = Stage::Locating;
         }
         Ok(())
     }
 
     pub(crate) fn send(&mut self, now: Now, key: Key) -> Result<(), Error> {
-        let Some(call) = self.calls.get_mut(key.index()) else { return Ok(()) };
+        let Some(call) = self.calls.get_mut(key) else { return Ok(()) };
         let Some(outgoing) = call.outgoing.take() else { return Ok(()) };
         let session = Arc::clone(&call.session);
         let plan = match self.plan_offer(key, outgoing.sdp.clone()) {
             Ok(plan) => plan,
             Err(error) => {
                 // The program may try again with another description.
-                if let Some(call) = self.calls.get_mut(key.index()) {
+                if let Some(call) = self.calls.get_mut(key) {
                     call.outgoing = Some(Box::new(Outgoing { sdp: None, ..*outgoing }));
                 }
                 return Err(error);
@@ -155,7 +156,7 @@ impl Engine {
         match self.ua.invite(now, invite) {
             Ok(ua) => {
                 self.by_ua.insert(ua, key);
-                if let Some(call) = self.calls.get_mut(key.index()) {
+                if let Some(call) = self.calls.get_mut(key) {
                     call.ua = Some(ua);
                     call.stage = Stage::Calling;
                 }
@@ -180,12 +181,12 @@ impl Engine {
         self.change(key, Change::Ring);
         let sdp = content::session_description(response);
         if let Some(sdp) = &sdp {
-            let known = self.calls.get(key.index()).is_some_and(|call| call.media.remote_sdp.as_ref() == Some(sdp));
+            let known = self.calls.get(key).is_some_and(|call| call.media.remote_sdp.as_ref() == Some(sdp));
             if !known && let Err(error) = self.accept_answer(now, key, sdp, false) {
                 tracing::info!(target: "ringback.session", "early description not used: {error}");
             }
         }
-        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        let Some(call) = self.calls.get_mut(key) else { return };
         let caller = match call.link {
             Link::Target(caller) => Some(caller),
             _ => None,
@@ -205,7 +206,7 @@ impl Engine {
 
     /// The first 2xx.
     pub(crate) fn answered_by_peer(&mut self, now: Now, key: Key, response: &Message) {
-        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        let Some(call) = self.calls.get_mut(key) else { return };
         let Some(ua) = call.ua else { return };
         call.stage = Stage::Confirmed;
         let early = call.media.remote_sdp.is_some();
@@ -222,11 +223,11 @@ impl Engine {
             self.finish(now, key, Ending::failed(Some(488), error.to_string()));
             return;
         }
-        if let Some(call) = self.calls.get_mut(key.index()) {
+        if let Some(call) = self.calls.get_mut(key) {
             call.media.local_offer = None;
         }
         self.answered(now, key);
-        if let Some(Link::Target(caller)) = self.calls.get(key.index()).map(|call| &call.link) {
+        if let Some(Link::Target(caller)) = self.calls.get(key).map(|call| &call.link) {
             let caller = *caller;
             self.target_answered(now, caller, key);
         }

@@ -10,13 +10,14 @@ use ringback_time::Now;
 use ringback_ua::{Body, Reply as Answer};
 
 use crate::api::{Error, Reply, SessionId, State};
-use crate::call::{Key, Stage};
+use crate::call::Stage;
 use crate::commands;
 use crate::content;
 use crate::decide::ua_error;
 use crate::engine::Engine;
 use crate::media_flow::{Plan, sdp_error, usable};
 use crate::states::Change;
+use crate::table::Key;
 
 /// What an offer of ours is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +70,7 @@ impl Engine {
         if !self.is_up(key) {
             return Err(self.unfit(key, wanted.what()));
         }
-        let Some(call) = self.calls.get_mut(key.index()) else { return Ok(Some(Reply::Unit)) };
+        let Some(call) = self.calls.get_mut(key) else { return Ok(Some(Reply::Unit)) };
         if !wanted.fits(call.session.state()) {
             return Err(self.unfit(key, wanted.what()));
         }
@@ -90,7 +91,7 @@ impl Engine {
             let body = Body::sdp(plan.sdp().to_owned());
             self.ua.reinvite(now, ua, Some(body)).map_err(|error| ua_error(error, State::Active)).map(|()| plan)
         });
-        let Some(call) = self.calls.get_mut(key.index()) else { return Ok(Some(Reply::Unit)) };
+        let Some(call) = self.calls.get_mut(key) else { return Ok(Some(Reply::Unit)) };
         match offered {
             Ok(plan) => {
                 let leaves = matches!(plan, Plan::External { .. }) && !call.media.external;
@@ -112,7 +113,7 @@ impl Engine {
 
     /// What a later offer says.
     fn plan_reoffer(&mut self, key: Key, own: Option<String>) -> Result<Plan, Error> {
-        let Some(call) = self.calls.get(key.index()) else { return Err(Error::Sdp("the call is over".into())) };
+        let Some(call) = self.calls.get(key) else { return Err(Error::Sdp("the call is over".into())) };
         if own.is_none() && call.media.external {
             let sdp = redirect(call.media.local_sdp.as_deref().unwrap_or_default(), call.media.direction)?;
             return Ok(Plan::External { sdp, is_offer: true });
@@ -122,7 +123,7 @@ impl Engine {
 
     /// 2xx to our re-INVITE.
     pub(crate) fn reinvite_answered(&mut self, now: Now, key: Key, response: &Message) {
-        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        let Some(call) = self.calls.get_mut(key) else { return };
         let Some(reinvite) = call.reinvite.take() else { return };
         let external_before = call.media.external;
         if reinvite.leaves {
@@ -145,7 +146,7 @@ impl Engine {
                 self.complete(reinvite.token, Ok(Reply::Unit));
             }
             Err(error) => {
-                if let Some(call) = self.calls.get_mut(key.index()) {
+                if let Some(call) = self.calls.get_mut(key) {
                     call.media.external = external_before;
                     call.media.direction = reinvite.before;
                     call.media.local_offer = None;
@@ -156,7 +157,7 @@ impl Engine {
     }
 
     pub(crate) fn reinvite_failed(&mut self, key: Key, status: u16, reason: String) {
-        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        let Some(call) = self.calls.get_mut(key) else { return };
         let Some(reinvite) = call.reinvite.take() else { return };
         call.media.direction = reinvite.before;
         call.media.local_offer = None;
@@ -168,7 +169,7 @@ impl Engine {
         self.unbridge(key);
         self.release_port(now, key);
         self.events_impossible(now, key);
-        let Some(call) = self.calls.get_mut(key.index()) else { return };
+        let Some(call) = self.calls.get_mut(key) else { return };
         let waiting = std::mem::take(&mut call.waiting);
         for (token, wait) in waiting {
             let result = match wait {
@@ -181,7 +182,7 @@ impl Engine {
 
     /// A re-INVITE of the peer: its offer is answered, or ours is made where it has none.
     pub(crate) fn reinvited(&mut self, now: Now, key: Key, request: &Message) {
-        let Some(call) = self.calls.get(key.index()) else { return };
+        let Some(call) = self.calls.get(key) else { return };
         let Some(ua) = call.ua else { return };
         if call.reinvite.is_some() || !call.stage.is_answered() {
             // RFC 3261 §14.2. `ua` sees to this itself; here it keeps two offers apart whatever comes.
@@ -195,7 +196,7 @@ impl Engine {
     }
 
     fn answer_offer(&mut self, now: Now, key: Key, offer: &str) -> Answer {
-        let result = if self.calls.get(key.index()).is_some_and(|call| call.media.external) {
+        let result = if self.calls.get(key).is_some_and(|call| call.media.external) {
             self.answer_for_external(key, offer)
         } else {
             let answered = ringback_sdp::answer(offer, self.wishes(key));
@@ -217,7 +218,7 @@ impl Engine {
 
     /// External media: the program's description again, with the direction that the offer leaves.
     fn answer_for_external(&mut self, key: Key, offer: &str) -> Result<String, (u16, Error)> {
-        let Some(call) = self.calls.get_mut(key.index()) else {
+        let Some(call) = self.calls.get_mut(key) else {
             return Err((481, Error::Sdp("the call is over".into())));
         };
         let refuse = |error: ringback_sdp::SdpError| (error.status(), sdp_error(&error));
@@ -247,7 +248,7 @@ impl Engine {
                 return Answer::new(StatusCode::NOT_ACCEPTABLE_HERE);
             }
         };
-        if let Some(call) = self.calls.get_mut(key.index()) {
+        if let Some(call) = self.calls.get_mut(key) {
             call.media.local_offer = Some(sdp.clone());
         }
         Answer::with_body(StatusCode::OK, Body::sdp(sdp))
@@ -258,7 +259,7 @@ impl Engine {
         if !self.is_at(key, Stage::Confirmed) {
             return;
         }
-        let Some(call) = self.calls.get(key.index()) else { return };
+        let Some(call) = self.calls.get(key) else { return };
         if call.media.local_offer.is_none() || call.reinvite.is_some() {
             return;
         }
@@ -275,7 +276,7 @@ impl Engine {
 
     /// The peer gave its re-INVITE up.
     pub(crate) fn reinvite_withdrawn(&mut self, key: Key) {
-        if let Some(call) = self.calls.get_mut(key.index())
+        if let Some(call) = self.calls.get_mut(key)
             && call.reinvite.is_none()
         {
             call.media.local_offer = None;

@@ -4,11 +4,12 @@ use ringback_sip::{Message, StatusCode};
 use ringback_time::Now;
 use ringback_ua::{Event, FailCause, Reply as Answer};
 
-use crate::call::{Ending, Key, Stage};
+use crate::call::{Ending, Stage};
 use crate::end::rejected;
 use crate::engine::Engine;
 use crate::outgoing::{contacts, status_line};
 use crate::states::Change;
+use crate::table::Key;
 
 impl Engine {
     pub(crate) fn signal(&mut self, now: Now, event: Event) {
@@ -87,6 +88,6 @@ impl Engine {
 
     /// The call that answers to `key`, if it is in that stage.
     pub(crate) fn is_at(&self, key: Key, stage: Stage) -> bool {
-        self.calls.get(key.index()).is_some_and(|call| call.stage == stage)
+        self.calls.get(key).is_some_and(|call| call.stage == stage)
     }
 }

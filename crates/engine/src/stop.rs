@@ -7,7 +7,7 @@ use ringback_sip::StatusCode;
 use ringback_time::{Mono, Now};
 
 use crate::api::Reply;
-use crate::call::{Ending, Key, Stage};
+use crate::call::{Ending, Stage};
 use crate::engine::Engine;
 use crate::incoming::unavailable;
 
@@ -52,10 +52,9 @@ impl Engine {
             return;
         }
         self.stop.deadline = None;
-        let keys: Vec<Key> = self.calls.iter().map(|(index, _)| Key::new(index)).collect();
-        for key in keys {
+        for key in self.calls.keys() {
             self.current = Some(key);
-            let Some(call) = self.calls.get(key.index()) else { continue };
+            let Some(call) = self.calls.get(key) else { continue };
             let ending = match call.stage {
                 Stage::Undecided | Stage::Deferred | Stage::Forwarding => {
                     Ending::refused(StatusCode::SERVICE_UNAVAILABLE, None, unavailable().headers).over(true)

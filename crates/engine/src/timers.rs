@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use ringback_time::Mono;
 
-use crate::call::Key;
+use crate::table::Key;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Timer {
@@ -113,7 +113,7 @@ mod tests {
     fn only_the_earliest_deadline_of_a_call_is_queued() {
         let mut queue = TimerQueue::default();
         let mut timers = Timers::default();
-        let key = Key::new(7);
+        let key = Key::new(7, 1);
         let at = Mono::from_nanos;
         queue.set(key, &mut timers, Timer::Life, at(50));
         queue.set(key, &mut timers, Timer::Refresh, at(20));

@@ -1,0 +1,299 @@
+//! Random sequences of operations over three joined systems, and what must hold after each: the body of a fuzz target and of a
+//! seeded test.
+#![allow(clippy::panic, clippy::indexing_slicing, reason = "what does not hold ends the run")]
+
+pub mod net;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringback_media_api::{AudioPort, Event as MediaEvent, Tone};
+
+use crate::api::{BridgeId, Command, Config, Decision, DtmfMethod, Event, Interest, Origin, SessionId};
+use net::{Net, address};
+
+/// Where nobody answers.
+const NOBODY: &str = "sip:nobody@10.9.9.9";
+
+struct Input<'a>(&'a [u8]);
+
+impl Input<'_> {
+    fn next(&mut self) -> u8 {
+        match self.0.split_first() {
+            Some((first, rest)) => {
+                self.0 = rest;
+                *first
+            }
+            None => 0,
+        }
+    }
+
+    fn below(&mut self, most: usize) -> usize {
+        usize::from(self.next()) % most.max(1)
+    }
+
+    fn yes(&mut self) -> bool {
+        self.next() & 1 == 1
+    }
+}
+
+/// Runs the operations that `data` spells, ends everything, and checks that nothing is left: each command completed exactly once,
+/// each session final with one `Ended` as its last event, no port, leg, bridge, timer or transaction kept.
+pub fn operations(data: &[u8]) {
+    let mut input = Input(data);
+    let mut net = Net::default();
+    for _ in 0..3 {
+        let origin = if input.next() % 4 == 3 { Origin::Accept } else { Origin::Ask };
+        let config = Config {
+            origin,
+            interest: Interest::ALL,
+            max_sessions: 2 + input.below(6),
+            session_timeout: input.yes().then_some(Duration::from_secs(200)),
+            answer_timeout: input.yes().then_some(Duration::from_secs(30)),
+            ..Config::default()
+        };
+        let node = net.add(config);
+        net.nodes[node].ports().most = 1 + input.below(8);
+    }
+    let mut bridges: Vec<BridgeId> = Vec::new();
+    let mut stopped = [false; 3];
+    while !input.0.is_empty() {
+        operation(&mut input, &mut net, &mut bridges, &mut stopped);
+        check(&net);
+    }
+    for node in 0..3 {
+        net.command(node, |token| Command::Stop { token, drain: Duration::ZERO });
+        assert_eq!(net.nodes[node].engine.directory().active(), [], "a stop leaves no session");
+    }
+    net.deaf.clear();
+    net.assert_idle();
+    check(&net);
+    for node in &net.nodes {
+        assert_eq!(node.engine.counters().panics, 0);
+        for event in &node.events {
+            if let Event::Incoming(call) = event {
+                assert!(call.session.state().is_final());
+            }
+        }
+    }
+}
+
+/// A session that the node has, had, or never had.
+fn session(input: &mut Input<'_>, net: &Net, node: usize) -> SessionId {
+    let mut known: Vec<SessionId> = net.nodes[node].engine.directory().active();
+    known.sort();
+    let pick = input.below(known.len() + 2);
+    match known.get(pick) {
+        Some(id) => *id,
+        None if pick == known.len() => net.nodes[node].incoming().map_or(SessionId::from_u128(7), |session| session.id),
+        None => SessionId::from_u128(u128::from(input.next())),
+    }
+}
+
+fn target(input: &mut Input<'_>) -> String {
+    match input.below(5) {
+        node @ 0..3 => format!("sip:x{}@{}", input.below(3), address(node)),
+        3 => NOBODY.into(),
+        _ => "sip:x@host.example".into(),
+    }
+}
+
+fn decision(input: &mut Input<'_>) -> Decision {
+    let headers = vec![("X-Note".to_owned(), "1".to_owned())];
+    match input.below(7) {
+        0 | 1 => Decision::Accept { sdp: None, headers },
+        2 => Decision::Reject { status: 480 + u16::from(input.next() % 20), reason: "No".into(), headers },
+        3 => Decision::Defer,
+        4 => Decision::Progress { sdp: None },
+        5 => Decision::Accept { sdp: Some("v=0\r\n".into()), headers },
+        _ => {
+            let targets = (0..1 + input.below(3)).map(|_| target(input)).collect();
+            let ring = Duration::from_secs(1 + u64::from(input.next() % 40));
+            Decision::Forward { targets, redirect: input.next().is_multiple_of(8), parallel: input.yes(), ring }
+        }
+    }
+}
+
+fn operation(input: &mut Input<'_>, net: &mut Net, bridges: &mut Vec<BridgeId>, stopped: &mut [bool; 3]) {
+    let node = input.below(3);
+    let op = input.below(32);
+    let id = session(input, net, node);
+    match op {
+        0..=4 => {
+            let to = target(input);
+            let send = !input.next().is_multiple_of(8);
+            net.command(node, |token| Command::CreateCall {
+                token,
+                from: "sip:caller@example.com".into(),
+                to,
+                sdp: None,
+                headers: Vec::new(),
+                send,
+            });
+        }
+        5..=10 => {
+            let decision = decision(input);
+            // The latest call, which is most likely to be open.
+            let session = net.nodes[node].incoming().map_or(id, |session| session.id);
+            net.command(node, |token| Command::Decide { token, session, decision });
+        }
+        11 => drop(net.command(node, |token| Command::SendPrepared { token, session: id, sdp: None })),
+        12 | 13 => {
+            let reason = input.yes().then(|| "because \"so\"".to_owned());
+            net.command(node, |token| Command::Hangup { token, session: id, reason });
+        }
+        14 => drop(net.command(node, |token| Command::Hold { token, session: id })),
+        15 => drop(net.command(node, |token| Command::Resume { token, session: id })),
+        16 => drop(net.command(node, |token| Command::Reoffer { token, session: id, sdp: None })),
+        17 => {
+            let method = [DtmfMethod::Auto, DtmfMethod::Info, DtmfMethod::RtpEvent][input.below(3)];
+            net.command(node, |token| Command::SendDtmf {
+                token,
+                session: id,
+                digits: "1,#".into(),
+                method,
+                duration_ms: 100,
+                gap_ms: 50,
+            });
+        }
+        18 => {
+            let tone = Tone {
+                frequencies: vec![440.0],
+                level_dbm0: -10.0,
+                duration: input.yes().then_some(Duration::from_secs(3)),
+            };
+            net.command(node, |token| Command::PlayTone { token, session: id, tone });
+        }
+        19 => {
+            let other = session(input, net, node);
+            let reply = net.ask(node, |token| Command::Bridge { token, first: id, second: other });
+            if let Some(Ok(crate::api::Reply::Bridge(bridge))) = reply {
+                bridges.push(bridge);
+            }
+        }
+        20 => {
+            let bridge = bridges.get(input.below(bridges.len() + 1)).copied().unwrap_or(BridgeId::from_u128(1));
+            net.command(node, |token| Command::DestroyBridge { token, bridge });
+        }
+        21 => media_question(input, net, node, id),
+        22 => {
+            let remote = SocketAddr::from(([10, 1, 1, input.next()], 4000));
+            net.command(node, |token| Command::EstablishMediaFlow { token, session: id, remote });
+        }
+        23 => {
+            let leg = net.nodes[node].legs.open.keys().min().copied();
+            if let Some(leg) = leg {
+                let event = match input.below(3) {
+                    0 => MediaEvent::Failed { leg, cause: "a fault" },
+                    1 => MediaEvent::Silent { leg, silent_for: Duration::from_secs(30) },
+                    _ => MediaEvent::Dtmf { leg, digit: '5', duration_ms: 100 },
+                };
+                net.media_event(node, event);
+            }
+        }
+        24 => {
+            // A node goes deaf, or hears again.
+            match net.deaf.iter().position(|deaf| *deaf == node) {
+                Some(index) => drop(net.deaf.remove(index)),
+                None => net.deaf.push(node),
+            }
+        }
+        25 => resolve(input, net, node),
+        26 if input.next().is_multiple_of(4) && !stopped[node] => {
+            stopped[node] = true;
+            let drain = Duration::from_secs(u64::from(input.next() % 20));
+            net.command(node, |token| Command::Stop { token, drain });
+        }
+        27 => net.nodes[node].engine.handle_backlog(net.now, input.yes().then_some(Duration::from_secs(3))),
+        28 => net.advance(Duration::from_secs(u64::from(input.next()))),
+        _ => net.advance(Duration::from_millis(u64::from(input.next()) * 10)),
+    }
+}
+
+fn media_question(input: &mut Input<'_>, net: &mut Net, node: usize, session: SessionId) {
+    let kind = input.below(11);
+    let offer = "v=0\r\no=- 1 1 IN IP4 10.0.0.9\r\ns=-\r\nc=IN IP4 10.0.0.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+    net.command(node, |token| match kind {
+        0 => Command::MediaStatistics { token, session },
+        1 => Command::MediaInfo { token, session },
+        2 => Command::GenerateOffer { token, session },
+        3 => Command::GenerateAnswer { token, session, offer: offer.into() },
+        4 => Command::SetMuted { token, session, muted: true },
+        5 => Command::SetTransmitting { token, session, on: false },
+        6 => Command::Echo { token, session, on: true },
+        7 => Command::OpenAudio { token, session, port: Arc::new(AudioPort::new(16_000, 20, 200)) },
+        8 => Command::CloseAudio { token, session },
+        9 => Command::StopPlaying { token, session },
+        _ => Command::SessionBridge { token, session },
+    });
+}
+
+fn resolve(input: &mut Input<'_>, net: &mut Net, node: usize) {
+    let Some((id, _, port)) = net.nodes[node].resolves.pop() else { return };
+    let to = address(input.below(3));
+    let result = if input.yes() { Ok(vec![SocketAddr::new(to.ip(), port)]) } else { Err("no such host".to_owned()) };
+    let now = net.now;
+    net.nodes[node].engine.handle_resolved(now, id, result);
+    net.run();
+}
+
+/// What holds at any time.
+fn check(net: &Net) {
+    for node in &net.nodes {
+        let directory = node.engine.directory();
+        let active = directory.active();
+        assert!(active.len() <= 8, "more sessions than allowed");
+        for id in &active {
+            let session = directory.get(*id);
+            assert!(
+                session.is_some_and(|session| !session.state().is_final() && session.end().is_none()),
+                "listed and final"
+            );
+        }
+        let mut ended: HashMap<SessionId, u32> = HashMap::new();
+        for event in &node.events {
+            let (session, ends) = match event {
+                Event::Ended { session } => (session, true),
+                Event::Incoming(call) => (&call.session, false),
+                Event::Progress { session, .. }
+                | Event::Established { session, .. }
+                | Event::StateChanged { session, .. }
+                | Event::IncomingOver { session }
+                | Event::Dtmf { session, .. }
+                | Event::MediaQuality { session, .. }
+                | Event::MediaTimeout { session, .. } => (session, false),
+                Event::Completed { .. } => continue,
+            };
+            assert!(!ended.contains_key(&session.id), "an event after the end of {}", session.id);
+            if ends {
+                assert!(session.state().is_final() && session.end().is_some());
+                ended.insert(session.id, 1);
+            }
+        }
+        assert_eq!(
+            ended.len() as u64,
+            directory.stats().total_sessions - active.len() as u64,
+            "an end without its event"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_chacha::ChaCha12Rng;
+    use rand_core::{RngCore, SeedableRng};
+
+    #[test]
+    fn random_operations_leave_nothing_behind() {
+        for seed in 0..300 {
+            let mut rng = ChaCha12Rng::seed_from_u64(seed);
+            let mut data = vec![0; 40 + (seed as usize % 8) * 60];
+            rng.fill_bytes(&mut data);
+            let run = std::panic::catch_unwind(|| operations(&data));
+            assert!(run.is_ok(), "seed {seed}");
+        }
+    }
+}

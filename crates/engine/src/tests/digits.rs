@@ -1,0 +1,135 @@
+use super::*;
+use crate::api::DtmfMethod;
+use ringback_media_api::{Command as MediaCommand, Event as MediaEvent};
+
+fn send(net: &mut Net, node: usize, session: &Session, digits: &str, method: DtmfMethod) -> Token {
+    let (id, digits) = (session.id, digits.to_owned());
+    net.command(node, |token| Command::SendDtmf { token, session: id, digits, method, duration_ms: 100, gap_ms: 100 })
+}
+
+fn no_events(offer: &str) -> String {
+    offer.replace(" 101\r\n", "\r\n").replace("a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n", "")
+}
+
+#[test]
+fn digits_go_as_events_where_they_were_negotiated_and_take_turns() {
+    let mut net = pair();
+    let (caller, _) = answered(&mut net);
+    let first = send(&mut net, A, &caller, "12", DtmfMethod::Auto);
+    let second = send(&mut net, A, &caller, "#", DtmfMethod::RtpEvent);
+    let given = |net: &Net| net.nodes[A].legs.log.iter().filter(|c| matches!(c, MediaCommand::SendDtmf { .. })).count();
+    assert_eq!(given(&net), 1, "the second waits");
+    net.advance(SECOND / 2);
+    assert!(matches!(net.result(A, first), Some(Ok(Reply::Unit))));
+    assert_eq!(given(&net), 2);
+    net.advance(SECOND);
+    assert!(matches!(net.result(A, second), Some(Ok(Reply::Unit))));
+    hang_up(&mut net, A, &caller);
+    net.assert_idle();
+}
+
+#[test]
+fn digits_go_by_info_where_events_were_not_negotiated() {
+    let mut net = pair();
+    let mut phone = Phone::new(B);
+    phone.invite(&mut net, "", &no_events(&sdp(4000, 1, "sendrecv")));
+    let session = net.nodes[B].incoming().expect("it arrived");
+    decide(&mut net, B, &session, accept()).expect("accepted");
+    phone.receive(&mut net, "SIP/2.0 200");
+    phone.ack(&mut net, "");
+    let refused = send(&mut net, B, &session, "1", DtmfMethod::RtpEvent);
+    assert!(matches!(net.result(B, refused), Some(Err(Error::Media(_)))));
+
+    let token = send(&mut net, B, &session, "1,#", DtmfMethod::Auto);
+    let info = phone.receive(&mut net, "INFO ");
+    assert_eq!(header(&info, "Content-Type"), Some("application/dtmf-relay"));
+    assert_eq!(body(&info), "Signal=1\r\nDuration=100\r\n");
+    phone.reply(&mut net, &info, "200 OK", "", "");
+    net.advance(SECOND);
+    assert!(phone.nothing(&net, "INFO"), "the comma lasts a second");
+    net.advance(SECOND);
+    let info = phone.receive(&mut net, "INFO ");
+    assert!(body(&info).starts_with("Signal=#"));
+    assert!(net.result(B, token).is_none());
+    phone.reply(&mut net, &info, "200 OK", "", "");
+    assert!(matches!(net.result(B, token), Some(Ok(Reply::Unit))));
+
+    // Those that were sent again while they waited for their answer.
+    net.outside.clear();
+    let token = send(&mut net, B, &session, "9", DtmfMethod::Info);
+    let next = send(&mut net, B, &session, "8", DtmfMethod::Info);
+    let info = phone.receive(&mut net, "INFO ");
+    phone.reply(&mut net, &info, "415 Unsupported Media Type", "", "");
+    assert!(matches!(net.result(B, token), Some(Err(Error::Refused { status: 415, .. }))));
+    phone.receive(&mut net, "INFO ");
+    phone.request(&mut net, "BYE", "", "", "");
+    assert!(matches!(net.result(B, next), Some(Err(Error::Ended(reason))) if reason == "remote hangup"));
+    net.assert_idle();
+}
+
+#[test]
+fn digits_are_checked() {
+    let mut net = pair();
+    let (caller, _) = answered(&mut net);
+    let id = caller.id;
+    let mut check = |digits: &str, duration_ms: u32, gap_ms: u32| {
+        let digits = digits.to_owned();
+        let command =
+            |token| Command::SendDtmf { token, session: id, digits, method: DtmfMethod::Auto, duration_ms, gap_ms };
+        net.ask(A, command)
+    };
+    for bad in ["x", "12 3", "a", "1\n", "E", "\u{661}", &"1".repeat(2000)] {
+        assert!(matches!(check(bad, 100, 100), Some(Err(Error::BadValue(_)))), "{bad:?}");
+    }
+    assert!(matches!(check("1", 39, 100), Some(Err(Error::BadValue(_)))));
+    assert!(matches!(check("1", 8001, 100), Some(Err(Error::BadValue(_)))));
+    assert!(matches!(check("1", 100, 8001), Some(Err(Error::BadValue(_)))));
+    assert!(matches!(check("", 100, 100), Some(Ok(Reply::Unit))));
+    assert!(check("0123456789*#ABCD,", 100, 100).is_none(), "on their way");
+}
+
+#[test]
+fn waiting_digits_are_bounded() {
+    let mut net = pair();
+    let (caller, _) = answered(&mut net);
+    let mut refused = 0;
+    for _ in 0..100 {
+        let token = send(&mut net, A, &caller, "1", DtmfMethod::Auto);
+        refused += usize::from(matches!(net.result(A, token), Some(Err(Error::ResourceExhausted(_)))));
+    }
+    assert_eq!(refused, 100 - crate::limits::DIGIT_JOBS_MOST);
+    hang_up(&mut net, A, &caller);
+    net.assert_idle();
+}
+
+#[test]
+fn digits_come_by_info_in_both_forms() {
+    let mut net = pair();
+    let (mut phone, session) = phone_calls(&mut net);
+    for (content_type, text, status) in [
+        ("application/dtmf-relay", "Signal=5\r\nDuration=160\r\n", "SIP/2.0 200"),
+        ("application/dtmf", "#", "SIP/2.0 200"),
+        ("application/dtmf-relay", "Signal=x\r\n", "SIP/2.0 400"),
+        ("application/media_control+xml", "<x/>", "SIP/2.0 415"),
+        ("", "", "SIP/2.0 200"),
+    ] {
+        phone.request(&mut net, "INFO", "", text, content_type);
+        phone.receive(&mut net, status);
+    }
+    let story = story(&net, B, session.id);
+    assert_eq!(story[story.len() - 2..], ["digit 5", "digit #"]);
+    assert!(matches!(net.nodes[B].events.iter().rev().nth(1), Some(Event::Dtmf { digit: '5', duration_ms: 160, .. })));
+}
+
+#[test]
+fn a_flood_of_digits_is_thinned() {
+    let mut net = pair();
+    let (caller, _) = answered(&mut net);
+    let leg = *net.nodes[A].legs.open.keys().next().expect("a leg");
+    for _ in 0..1000 {
+        net.media_event(A, MediaEvent::Dtmf { leg, digit: '1', duration_ms: 100 });
+    }
+    let digits = story(&net, A, caller.id).iter().filter(|what| what.starts_with("digit")).count();
+    assert_eq!(digits, 32);
+    assert_eq!(net.nodes[A].engine.counters().events_dropped, 968);
+}

@@ -1,0 +1,388 @@
+use super::*;
+use crate::api::{Direction, EndCause};
+
+/// Node B forwards; C is called.
+fn three() -> Net {
+    let mut net = pair();
+    net.add(config());
+    net
+}
+
+/// A call from A that B has forwarded to C, where it rings: the four sessions along the way.
+fn forwarded(net: &mut Net) -> (Arc<Session>, Arc<Session>, Arc<Session>, Arc<Session>) {
+    let (caller, first) = ringing(net);
+    decide(net, B, &first, forward(&[&uri(C)])).expect("forwarded");
+    let second = net.nodes[B].engine.directory().get(first.peer().expect("a peer")).expect("a second leg");
+    let called = net.nodes[C].incoming().expect("it arrived");
+    (caller, first, second, called)
+}
+
+#[test]
+fn a_forwarded_call_lives_and_ends_as_one() {
+    for who_ends in 0..4 {
+        let mut net = three();
+        let (caller, first, second, called) = forwarded(&mut net);
+        assert_eq!((second.direction, second.peer()), (Direction::Outgoing, Some(first.id)));
+        assert_eq!(&*second.from_uri, "sip:alice@example.com", "the target sees the caller");
+        assert_eq!(net.nodes[B].engine.directory().stats().active_sessions, 2);
+        assert!(sent(&net, B, "INVITE")[0].contains("Max-Forwards: 69\r\n"));
+
+        decide(&mut net, C, &called, Decision::Defer).expect("ringing");
+        assert_eq!((caller.state(), first.state(), second.state()), (State::Ringing, State::Ringing, State::Ringing));
+        assert!(!sent(&net, B, "SIP/2.0 180").is_empty());
+        decide(&mut net, C, &called, accept()).expect("accepted");
+        for session in [&caller, &first, &second, &called] {
+            assert_eq!(session.state(), State::Active);
+        }
+        assert_eq!(net.nodes[B].legs.bridged.len(), 2, "both hear each other");
+        assert_eq!(story(&net, B, second.id), ["ringing", "progress 180", "active", "established"]);
+        assert_eq!(story(&net, B, first.id), ["incoming", "ringing", "active", "established"]);
+        let id = first.id;
+        let reply = net.ask(B, |token| Command::SessionBridge { token, session: id });
+        let Some(Ok(Reply::SessionBridge(Some(bridge)))) = reply else { panic!("{reply:?}") };
+        let Some(Ok(Reply::BridgeInfo(Some(info)))) = net.ask(B, |token| Command::GetBridge { token, bridge }) else {
+            panic!("no bridge")
+        };
+        assert_eq!(info.sessions, [first.id, second.id]);
+
+        match who_ends {
+            0 => hang_up(&mut net, A, &caller),
+            1 => hang_up(&mut net, B, &first),
+            2 => hang_up(&mut net, B, &second),
+            _ => hang_up(&mut net, C, &called),
+        }
+        for session in [&caller, &first, &second, &called] {
+            assert_eq!(session.state(), State::Terminated, "{who_ends}");
+        }
+        net.assert_idle();
+    }
+}
+
+#[test]
+fn the_caller_gives_up_and_so_does_the_second_leg() {
+    let mut net = three();
+    let (caller, first, second, called) = forwarded(&mut net);
+    decide(&mut net, C, &called, Decision::Defer).expect("ringing");
+    hang_up(&mut net, A, &caller);
+    for session in [&caller, &first, &second, &called] {
+        assert_eq!(end_of(session), (State::Cancelled, "cancelled".into()));
+    }
+    net.assert_idle();
+}
+
+#[test]
+fn a_refusal_is_passed_back() {
+    for (status, reason, seen) in
+        [(486, "In a meeting", 486), (603, "", 603), (404, "Gone away", 404), (503, "", 500), (401, "", 403)]
+    {
+        let mut net = three();
+        let (caller, first, second, called) = forwarded(&mut net);
+        decide(&mut net, C, &called, reject(status, reason)).expect("rejected");
+        assert!(
+            matches!(&caller.end().expect("an end").cause, EndCause::Rejected { status, .. } if *status == seen),
+            "{status}"
+        );
+        assert_eq!((first.state(), second.state()), (State::Rejected, State::Rejected));
+        if status == seen && !reason.is_empty() {
+            assert_eq!(end_of(&caller).1, format!("rejected {status} {reason}"));
+        }
+        net.assert_idle();
+    }
+}
+
+#[test]
+fn a_target_that_is_not_there_is_a_failure_for_the_caller() {
+    let mut net = three();
+    let (caller, first) = ringing(&mut net);
+    decide(
+        &mut net,
+        B,
+        &first,
+        Decision::Forward {
+            targets: vec!["sip:nobody@10.9.9.9".into()],
+            redirect: false,
+            parallel: false,
+            ring: 60 * SECOND,
+        },
+    )
+    .expect("forwarded");
+    let second = net.nodes[B].engine.directory().get(first.peer().expect("a peer")).expect("a second leg");
+    net.advance(33 * SECOND);
+    assert_eq!(second.state(), State::Failed);
+    assert_eq!(end_of(&caller).1, "rejected 408 Request Timeout");
+    net.assert_idle();
+}
+
+#[test]
+fn a_target_rings_only_so_long_and_the_next_has_its_turn() {
+    let mut net = three();
+    net.add(config());
+    let (caller, first) = ringing(&mut net);
+    decide(&mut net, B, &first, forward(&[&uri(C), &uri(3)])).expect("forwarded");
+    let at_c = net.nodes[C].incoming().expect("it arrived");
+    decide(&mut net, C, &at_c, Decision::Defer).expect("ringing");
+    let one = first.peer();
+    net.advance(31 * SECOND);
+    assert_eq!(end_of(&at_c), (State::Cancelled, "cancelled".into()));
+    let at_d = net.nodes[3].incoming().expect("the next is called");
+    assert_ne!(first.peer(), one);
+    assert_eq!(caller.state(), State::Ringing);
+    decide(&mut net, 3, &at_d, accept()).expect("accepted");
+    assert_eq!(caller.state(), State::Active);
+    hang_up(&mut net, A, &caller);
+    net.assert_idle();
+
+    let (caller, first) = ringing(&mut net);
+    decide(&mut net, B, &first, forward(&[&uri(C), &uri(3)])).expect("forwarded");
+    net.advance(61 * SECOND);
+    assert_eq!(end_of(&caller).1, "rejected 480 Temporarily Unavailable");
+    net.assert_idle();
+}
+
+#[test]
+fn the_next_target_is_called_when_one_refuses() {
+    let mut net = three();
+    net.add(config());
+    let (caller, first) = ringing(&mut net);
+    decide(&mut net, B, &first, forward(&[&uri(C), &uri(3)])).expect("forwarded");
+    let at_c = net.nodes[C].incoming().expect("it arrived");
+    decide(&mut net, C, &at_c, reject(486, "")).expect("rejected");
+    let at_d = net.nodes[3].incoming().expect("the next is called");
+    decide(&mut net, 3, &at_d, reject(603, "")).expect("rejected");
+    assert_eq!(end_of(&caller).1, "rejected 486 Busy Here", "the lowest class tells most");
+    net.assert_idle();
+}
+
+#[test]
+fn all_targets_ring_at_once_and_the_first_answer_wins() {
+    let mut net = three();
+    net.add(config());
+    let (caller, first) = ringing(&mut net);
+    let decision = Decision::Forward {
+        targets: vec![uri(C), uri(3), "sip:nobody@10.9.9.9".into()],
+        redirect: false,
+        parallel: true,
+        ring: 30 * SECOND,
+    };
+    decide(&mut net, B, &first, decision).expect("forwarded");
+    let at_c = net.nodes[C].incoming().expect("it arrived");
+    let at_d = net.nodes[3].incoming().expect("it arrived");
+    assert_eq!(net.nodes[B].engine.directory().stats().active_sessions, 4);
+    decide(&mut net, C, &at_c, Decision::Defer).expect("ringing");
+    decide(&mut net, 3, &at_d, accept()).expect("accepted");
+    assert_eq!((caller.state(), first.state()), (State::Active, State::Active));
+    assert_eq!(end_of(&at_c), (State::Cancelled, "cancelled".into()));
+    let cancel = sent(&net, B, "CANCEL")[0];
+    assert_eq!(header(cancel, "Reason"), Some("SIP;cause=200;text=\"Call completed elsewhere\""));
+    let winner = net.nodes[B].engine.directory().get(first.peer().expect("a peer")).expect("it is there");
+    assert_eq!(winner.state(), State::Active);
+    assert_eq!(net.nodes[B].legs.bridged.len(), 2);
+    hang_up(&mut net, 3, &at_d);
+    assert_eq!(end_of(&caller).1, "remote hangup");
+    net.assert_idle();
+}
+
+#[test]
+fn early_media_passes_and_the_same_answer_follows() {
+    let mut net = three();
+    let (caller, first, second, called) = forwarded(&mut net);
+    decide(&mut net, C, &called, Decision::Progress { sdp: None }).expect("progress");
+    assert_eq!(net.nodes[B].legs.bridged.len(), 2, "bridged before the answer");
+    let early = body(sent(&net, B, "SIP/2.0 183")[0]).to_owned();
+    assert!(early.contains("m=audio"));
+    assert_eq!(story(&net, A, caller.id), ["ringing", "progress 183 sdp"]);
+    decide(&mut net, C, &called, accept()).expect("accepted");
+    assert_eq!(body(sent(&net, B, "SIP/2.0 200").iter().find(|m| body(m).contains("m=audio")).expect("a 200")), early);
+    assert_eq!(net.nodes[B].legs.bridged.len(), 2);
+    assert_eq!((first.state(), second.state()), (State::Active, State::Active));
+    hang_up(&mut net, C, &called);
+    net.assert_idle();
+}
+
+#[test]
+fn early_media_of_one_target_gives_way_to_the_next() {
+    let mut net = three();
+    net.add(config());
+    let (caller, first) = ringing(&mut net);
+    decide(&mut net, B, &first, forward(&[&uri(C), &uri(3)])).expect("forwarded");
+    let at_c = net.nodes[C].incoming().expect("it arrived");
+    decide(&mut net, C, &at_c, Decision::Progress { sdp: None }).expect("progress");
+    assert_eq!(net.nodes[B].legs.bridged.len(), 2);
+    decide(&mut net, C, &at_c, reject(486, "")).expect("rejected");
+    assert_eq!(net.nodes[B].legs.bridged.len(), 0);
+    let at_d = net.nodes[3].incoming().expect("the next is called");
+    decide(&mut net, 3, &at_d, Decision::Progress { sdp: None }).expect("progress");
+    assert_eq!(net.nodes[B].legs.bridged.len(), 2);
+    decide(&mut net, 3, &at_d, accept()).expect("accepted");
+    assert_eq!(net.nodes[B].legs.bridged.len(), 2);
+    hang_up(&mut net, A, &caller);
+    net.assert_idle();
+}
+
+#[test]
+fn a_late_offer_is_forwarded() {
+    let mut net = three();
+    let mut phone = Phone::new(B);
+    phone.invite(&mut net, "", "");
+    let first = net.nodes[B].incoming().expect("it arrived");
+    decide(&mut net, B, &first, forward(&[&uri(C)])).expect("forwarded");
+    let called = net.nodes[C].incoming().expect("it arrived");
+    decide(&mut net, C, &called, accept()).expect("accepted");
+    assert!(body(&phone.receive(&mut net, "SIP/2.0 200")).contains("m=audio"));
+    assert!(net.nodes[B].legs.bridged.is_empty());
+    phone.ack(&mut net, &sdp(4000, 1, "sendrecv"));
+    assert_eq!(net.nodes[B].legs.bridged.len(), 2);
+    phone.request(&mut net, "BYE", "", "", "");
+    assert_eq!(end_of(&called).1, "remote hangup");
+    net.assert_idle();
+}
+
+#[test]
+fn a_redirect_names_all_targets() {
+    let mut net = three();
+    let (caller, first) = ringing(&mut net);
+    let decision = Decision::Forward {
+        targets: vec!["sip:a@10.9.0.3;transport=tcp".into(), "\"B\" <sips:b@example.com>".into()],
+        redirect: true,
+        parallel: false,
+        ring: 30 * SECOND,
+    };
+    decide(&mut net, B, &first, decision).expect("redirected");
+    let end = caller.end().expect("an end");
+    let EndCause::Rejected { status: 302, targets, .. } = &end.cause else { panic!("{:?}", end.cause) };
+    assert_eq!(*targets, ["sip:a@10.9.0.3;transport=tcp", "sips:b@example.com"]);
+    assert_eq!(end_of(&first), (State::Rejected, "rejected 302 Moved Temporarily".into()));
+    net.assert_idle();
+}
+
+#[test]
+fn targets_are_checked_before_anything_is_said() {
+    let mut net = three();
+    let (caller, first) = ringing(&mut net);
+    for (targets, redirect) in [
+        (vec![], false),
+        (vec![], true),
+        (vec!["bob"], false),
+        (vec!["tel:+491"], false),
+        (vec!["sip:a@b\r\nX: y"], true),
+        (vec!["sip:ok@10.9.9.9", "?"], false),
+    ] {
+        let targets: Vec<String> = targets.into_iter().map(str::to_owned).collect();
+        let decision = Decision::Forward { targets: targets.clone(), redirect, parallel: false, ring: 30 * SECOND };
+        let result = decide(&mut net, B, &first, decision);
+        assert!(matches!(result, Err(Error::InvalidUri { .. } | Error::BadValue(_))), "{targets:?}: {result:?}");
+    }
+    let zero = Decision::Forward { targets: vec![uri(C)], redirect: false, parallel: false, ring: Duration::ZERO };
+    assert!(matches!(decide(&mut net, B, &first, zero), Err(Error::BadValue(_))));
+    assert!(sent(&net, B, "INVITE").is_empty());
+    assert_eq!(caller.state(), State::Initiating);
+    decide(&mut net, B, &first, forward(&[&uri(C)])).expect("still open");
+}
+
+#[test]
+fn without_room_for_a_second_leg_the_call_stays_open() {
+    let mut net = with(Config { max_sessions: 1, ..config() });
+    net.add(config());
+    let (caller, first) = ringing(&mut net);
+    let result = decide(&mut net, B, &first, forward(&[&uri(C)]));
+    assert!(matches!(result, Err(Error::ResourceExhausted(_))), "{result:?}");
+    assert_eq!(caller.state(), State::Initiating);
+    decide(&mut net, B, &first, accept()).expect("still open");
+    hang_up(&mut net, A, &caller);
+    net.assert_idle();
+}
+
+#[test]
+fn a_forwarded_call_is_decided() {
+    let mut net = three();
+    let (_, first, second, _) = forwarded(&mut net);
+    for decision in [accept(), reject(486, ""), Decision::Defer, forward(&[&uri(C)])] {
+        assert!(matches!(decide(&mut net, B, &first, decision), Err(Error::InvalidState { .. })));
+    }
+    // Its target given up by the program: the caller is told.
+    hang_up(&mut net, B, &second);
+    assert_eq!(end_of(&first).1, "rejected 480 Temporarily Unavailable");
+    net.assert_idle();
+}
+
+#[test]
+fn hops_are_counted() {
+    let mut net = three();
+    let mut phone = Phone::new(B);
+    phone.invite(&mut net, "", &sdp(4000, 1, "sendrecv"));
+    // The phone's requests say 70; this one is a copy that has used them up.
+    let first = net.nodes[B].incoming().expect("it arrived");
+    decide(&mut net, B, &first, reject(486, "")).expect("rejected");
+    let tired = "INVITE sip:bob@10.0.0.2:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 10.9.0.1:5060;branch=z9hG4bKtired\r\nMax-Forwards: 0\r\n\
+                 From: <sip:phone@10.9.0.1>;tag=t\r\nTo: <sip:bob@10.0.0.2>\r\nCall-ID: tired\r\nCSeq: 1 INVITE\r\n\
+                 Contact: <sip:phone@10.9.0.1:5060>\r\nContent-Length: 0\r\n\r\n";
+    net.inject(B, phone.address, tired);
+    let first = net.nodes[B].incoming().expect("it arrived");
+    let result = decide(&mut net, B, &first, forward(&[&uri(C)]));
+    assert!(matches!(result, Err(Error::Refused { status: 483, .. })), "{result:?}");
+    assert_eq!(end_of(&first).1, "rejected 483 Too Many Hops");
+    phone.receive(&mut net, "SIP/2.0 483");
+    assert!(sent(&net, B, "INVITE").is_empty());
+}
+
+#[test]
+fn a_call_forwarded_to_itself_is_a_loop_and_one_to_another_extension_is_not() {
+    let mut net = pair();
+    let (caller, first) = ringing(&mut net);
+    decide(&mut net, B, &first, forward(&[&uri(B)])).expect("forwarded");
+    assert_eq!(end_of(&caller).1, "rejected 482 Loop Detected");
+    assert_eq!(net.nodes[B].engine.counters().loops, 1);
+    net.assert_idle();
+
+    // 100 -> 200 -> 100: the second visit of 100 is the loop.
+    let (one, two) = (format!("sip:100@{}", address(B)), format!("sip:200@{}", address(B)));
+    let caller = dial(&mut net, A, &one);
+    let first = net.nodes[B].incoming().expect("it arrived");
+    decide(&mut net, B, &first, forward(&[&two])).expect("forwarded");
+    let second = net.nodes[B].incoming().expect("it came back");
+    assert_ne!(first.id, second.id, "another extension of ours is called like any other");
+    decide(&mut net, B, &second, forward(&[&one])).expect("forwarded");
+    assert_eq!(end_of(&caller).1, "rejected 482 Loop Detected");
+    net.assert_idle();
+
+    let caller = dial(&mut net, A, &one);
+    let first = net.nodes[B].incoming().expect("it arrived");
+    decide(&mut net, B, &first, forward(&[&two])).expect("forwarded");
+    let second = net.nodes[B].incoming().expect("it came back");
+    decide(&mut net, B, &second, accept()).expect("accepted");
+    assert_eq!(caller.state(), State::Active);
+    hang_up(&mut net, A, &caller);
+    net.assert_idle();
+}
+
+#[test]
+fn each_leg_answers_its_own_re_invites() {
+    let mut net = three();
+    let (caller, first, second, called) = forwarded(&mut net);
+    decide(&mut net, C, &called, accept()).expect("accepted");
+    let id = caller.id;
+    net.ask(A, |token| Command::Hold { token, session: id }).expect("answered").expect("held");
+    assert_eq!((caller.state(), first.remote_hold(), second.remote_hold()), (State::OnHold, true, false));
+    assert_eq!(called.state(), State::Active);
+    hang_up(&mut net, A, &caller);
+    net.assert_idle();
+}
+
+#[test]
+fn a_destroyed_bridge_leaves_the_legs_linked() {
+    let mut net = three();
+    let (caller, first, _, called) = forwarded(&mut net);
+    decide(&mut net, C, &called, accept()).expect("accepted");
+    let id = first.id;
+    let Some(Ok(Reply::SessionBridge(Some(bridge)))) =
+        net.ask(B, |token| Command::SessionBridge { token, session: id })
+    else {
+        panic!("no bridge")
+    };
+    net.ask(B, |token| Command::DestroyBridge { token, bridge }).expect("at once").expect("done");
+    assert!(net.nodes[B].legs.bridged.is_empty());
+    assert_eq!((caller.state(), called.state()), (State::Active, State::Active));
+    hang_up(&mut net, A, &caller);
+    assert_eq!(called.state(), State::Terminated);
+    net.assert_idle();
+}
