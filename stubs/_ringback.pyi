@@ -1,7 +1,8 @@
-"""The native kernel of ringback, private: what is public is re-exported from `ringback`. One section a file of `crates/python/src`.
+"""The native kernel of ringback, private: what is public is re-exported from `ringback`. One section a file of
+`crates/python/src`.
 
-A class `XBase` is the base of `ringback.X`. A function gives the engine a command and returns the future of its answer; it raises
-`NotRunningError` at once where the coordinator does not run, and the future raises what the engine answers.
+A class `XBase` is the base of `ringback.X`. A function gives the engine a command and returns the future of its answer;
+it raises `NotRunningError` at once where the coordinator does not run, and the future raises what the engine answers.
 """
 
 from asyncio import AbstractEventLoop, Future, Task
@@ -11,6 +12,7 @@ from typing import Any, ClassVar, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 from ringback.bridges import BridgeInfo
 from ringback.control import SessionStats
@@ -45,7 +47,7 @@ class SessionId:
 
 @final
 class BridgeId:
-    """Identity of a bridge of sessions. Hashable, ordered, picklable; `str()` and `BridgeId(text)` as for `SessionId`."""
+    """Identity of a bridge. Hashable, ordered, picklable; `str()` and `BridgeId(text)` as for `SessionId`."""
 
     def __new__(cls, text: str | None = None) -> Self: ...
     def __eq__(self, other: object, /) -> bool: ...
@@ -71,10 +73,10 @@ class CallDecision:
     class Accept(CallDecision):
         """Answer the call.
 
-        `sdp` None: the answer is generated. Else what `MediaControl.generate_sdp_answer` gave (its attributes may have been
-        edited), or that of external media: the engine then opens no RTP, hold rewrites direction and version only, statistics
-        are None, and bridging raises `MediaError`. `SdpError`, before any response, where it does not answer the offer (RFC
-        3264). For a late offer (`IncomingCall.sdp is None`) it is an offer. `headers` go into the 200.
+        `sdp` None: the answer is generated. Else what `MediaControl.generate_sdp_answer` gave (its attributes may have
+        been edited), or that of external media: the engine then opens no RTP, hold rewrites direction and version only,
+        statistics are None, and bridging raises `MediaError`. `SdpError`, before any response, where it does not answer
+        the offer (RFC 3264). For a late offer (`IncomingCall.sdp is None`) it is an offer. `headers` go into the 200.
         """
 
         __match_args__: ClassVar[tuple[str, ...]] = ("sdp",)
@@ -105,8 +107,8 @@ class CallDecision:
 
     @final
     class Defer(CallDecision):
-        """Let it ring: 180 now and every 60 s; the call waits for `accept`, `reject`, `forward` or `progress`, or the answer
-        timeout."""
+        """Let it ring: 180 now and every 60 s; the call waits for `accept`, `reject`, `forward` or `progress`, or the
+        answer timeout."""
 
         __match_args__: ClassVar[tuple[str, ...]] = ()
         def __new__(cls) -> Self: ...
@@ -116,11 +118,12 @@ class CallDecision:
 
     @final
     class Forward(CallDecision):
-        """Connect the caller with `target`: a second leg is placed and bridged, or, with `redirect`, the caller is told to call
-        the targets itself (302, RFC 3261 §21.3.3).
+        """Connect the caller with `target`: a second leg is placed and bridged, or, with `redirect`, the caller is told
+        to call the targets itself (302, RFC 3261 §21.3.3).
 
-        The second leg is an OUTGOING session of the same handler, counted like any other; `peer_id` links the two, and the end
-        of one ends the other. `ring_seconds`: how long it may ring. Several targets need `redirect`, else `ValueError`.
+        The second leg is an OUTGOING session of the same handler, counted like any other; `peer_id` links the two, and
+        the end of one ends the other. `ring_seconds`: how long it may ring. Several targets need `redirect`, else
+        `ValueError`.
         """
 
         __match_args__: ClassVar[tuple[str, ...]] = ("target",)
@@ -169,6 +172,7 @@ def bind(
 
 # -------------------------------------------------------------------------------------------------------- coordinator
 
+@disjoint_base
 class CoordinatorBase:
     def __new__(cls, binding: Binding, methods: Mapping[str, tuple[Callable[..., object], bool]]) -> Self: ...
     def is_running(self) -> bool:
@@ -209,13 +213,14 @@ class CoordinatorBase:
 @final
 class Drain:
     def __new__(cls, coordinator: CoordinatorBase) -> Self: ...
-    def __call__(self) -> None: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> None: ...
 
 def shutdown_all(coordinators: Sequence[CoordinatorBase]) -> None: ...
 def plain_result(coordinator: CoordinatorBase, subject: IncomingCallBase | CallSessionBase, result: object) -> None: ...
 
 # ----------------------------------------------------------------------------------------------------------- incoming
 
+@disjoint_base
 class IncomingCallBase:
     def __new__(
         cls,
@@ -250,7 +255,7 @@ class IncomingCallBase:
 
     @property
     def headers(self) -> Headers:
-        """All headers of the INVITE: a case-insensitive mapping, long and compact names alike, repeats joined by ", "."""
+        """Headers of the INVITE: a case-insensitive mapping, long and compact names alike, repeats joined by ", "."""
 
     @property
     def received_at(self) -> datetime:
@@ -271,6 +276,7 @@ class IncomingCallBase:
 
 # ------------------------------------------------------------------------------------------------------------ session
 
+@disjoint_base
 class CallSessionBase:
     @property
     def id(self) -> SessionId: ...
@@ -302,7 +308,8 @@ class CallSessionBase:
 
     @property
     def end_reason(self) -> str | None:
-        """Why the call ended: "hangup", "remote hangup", "cancelled", "rejected 486 Busy Here", "timeout", ... None until it has."""
+        """Why the call ended: "hangup", "remote hangup", "cancelled", "rejected 486 Busy Here", "timeout", ... None
+        until it has."""
 
     @property
     def started_at(self) -> datetime:
@@ -362,7 +369,11 @@ def monitor_statistics(coordinator: CoordinatorBase, session_id: SessionId, inte
 def media_info(coordinator: CoordinatorBase, session_id: SessionId) -> Future[MediaInfo | None]: ...
 def echo(coordinator: CoordinatorBase, session_id: SessionId, on: bool) -> Future[None]: ...
 def play_tone(
-    coordinator: CoordinatorBase, session_id: SessionId, frequencies: Sequence[float], duration: float, level_dbm0: float
+    coordinator: CoordinatorBase,
+    session_id: SessionId,
+    frequencies: Sequence[float],
+    duration: float,
+    level_dbm0: float,
 ) -> Future[None]: ...
 def stop_playing(coordinator: CoordinatorBase, session_id: SessionId) -> Future[None]: ...
 
@@ -376,8 +387,11 @@ def session_bridge(coordinator: CoordinatorBase, session_id: SessionId) -> Futur
 
 # -------------------------------------------------------------------------------------------------------------- audio
 
+@disjoint_base
 class AudioStreamBase:
-    def __new__(cls, coordinator: CoordinatorBase, session_id: SessionId, sample_rate: int, frame_ms: int, /) -> Self: ...
+    def __new__(
+        cls, coordinator: CoordinatorBase, session_id: SessionId, sample_rate: int, frame_ms: int, /
+    ) -> Self: ...
     @property
     def sample_rate(self) -> int:
         """Samples a second, Hz, both ways."""
@@ -395,7 +409,7 @@ class AudioStreamBase:
         """Received frames that were lost because the reader was too slow."""
 
     def clear(self) -> int:
-        """Drops what was written and not yet sent (barge-in). Returns the samples sent since the last clear, exactly."""
+        """Drops what is written and not yet sent (barge-in). Returns the samples sent since the last clear, exactly."""
 
     @property
     def _is_closed(self) -> bool: ...

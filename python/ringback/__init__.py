@@ -9,8 +9,8 @@
             print(coordinator.local_address)
             await asyncio.Event().wait()
 
-A `SessionManagerBuilder` builds a `SessionCoordinator`; a `CallHandler` is told of calls and decides; `SessionControl` and
-`MediaControl` do things with them.
+A `SessionManagerBuilder` builds a `SessionCoordinator`; a `CallHandler` is told of calls and decides; `SessionControl`
+and `MediaControl` do things with them.
 """
 
 from ringback._ringback import BridgeId, CallDecision, SessionId, __version__

@@ -1,8 +1,10 @@
-"""The Python half of the event dispatch: what `crates/python/src/dispatch.rs` runs as tasks, and what happens when a handler fails.
+"""The Python half of the event dispatch: what `crates/python/src/dispatch.rs` runs as tasks, and what happens when a
+handler fails.
 
-A coroutine here wraps one handler method, so that its result and its failure need no callback of their own. `key` is the task's
-entry in the coordinator's table of strong references.
+A coroutine here wraps one handler method, so that its result and its failure need no callback of their own. `key` is
+the task's entry in the coordinator's table of strong references.
 """
+# pyright: reportPrivateUsage=false
 
 import asyncio
 import logging
@@ -17,7 +19,10 @@ _error_tasks: set[asyncio.Task[None]] = set()
 
 
 async def run_incoming(
-    coordinator: CoordinatorBase, key: int, call: IncomingCallBase, method: Callable[[IncomingCallBase], Awaitable[object]]
+    coordinator: CoordinatorBase,
+    key: int,
+    call: IncomingCallBase,
+    method: Callable[[IncomingCallBase], Awaitable[object]],
 ) -> None:
     """Runs an `async def on_incoming_call`."""
     try:
@@ -102,7 +107,7 @@ def failed(coordinator: CoordinatorBase, subject: IncomingCallBase | CallSession
     """A handler raised: an undecided call gets 500, the log and `on_error` are told."""
     if isinstance(subject, IncomingCallBase):
         coordinator._undecided(subject)
-        call = subject._session
+        call: CallSessionBase | None = subject._session
     else:
         call = subject
     call_id = None if call is None else call.call_id

@@ -1,4 +1,5 @@
 """Ends that nobody asked for: the interpreter's, a forked child's; and work that must not hold the loop."""
+# pyright: reportPrivateUsage=false
 
 import asyncio
 import atexit

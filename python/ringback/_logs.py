@@ -1,10 +1,11 @@
 """Logging: records of the engine through Python's `logging`, under the loggers `ringback.sip`, `ringback.transaction`,
 `ringback.dialog`, `ringback.session`, `ringback.media` and `ringback.net`.
 
-The engine makes a record only where the logger wants its level. `Levels` carries the loggers' effective levels over: at each
-command, and four times a second, so that a level set while running counts within a quarter of a second, and costs nothing
-while it is off. Each record has an attribute `call_id`, the SIP Call-ID or None.
+The engine makes a record only where the logger wants its level. `Levels` carries the loggers' effective levels over: at
+each command, and four times a second, so that a level set while running counts within a quarter of a second, and costs
+nothing while it is off. Each record has an attribute `call_id`, the SIP Call-ID or None.
 """
+# pyright: reportPrivateUsage=false
 
 import asyncio
 import logging

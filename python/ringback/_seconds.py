@@ -1,4 +1,5 @@
 """Durations as the API takes them: seconds or `timedelta`."""
+# pyright: reportUnnecessaryIsInstance=false
 
 import math
 from datetime import timedelta
@@ -11,7 +12,9 @@ TEN_YEARS = 10 * 366 * 86_400.0
 
 
 def seconds(value: Seconds, name: str, *, zero: bool = True) -> float:
-    """Checked seconds: `TypeError` for what is no duration, `ValueError` for one that is negative, endless, or (unless `zero`) zero."""
+    """Checked seconds: `TypeError` for what is no duration, `ValueError` for one that is negative, endless, or (unless
+    `zero`) zero.
+    """
     if isinstance(value, timedelta):
         number = value.total_seconds()
     elif isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -1,4 +1,6 @@
-"""Waking a loop that has no `add_reader`: a thread waits for the descriptor and calls `call_soon_threadsafe`, once a drain."""
+"""Waking a loop that has no `add_reader`: a thread waits for the descriptor and calls `call_soon_threadsafe`, once a
+drain.
+"""
 
 import asyncio
 import contextlib

@@ -14,9 +14,9 @@ from ringback.errors import MediaError
 class AudioStream(AudioStreamBase):
     """Both directions of one call's audio, mono int16, resampled to `sample_rate`; made by `MediaControl.open_audio`.
 
-    A frame comes every `frame_ms`, zeros where nothing arrived; what came between the answer and `open_audio` (2 s at most) comes
-    first, faster than real time. Two seconds are kept for a reader that is too slow, then its oldest frames go, counted in
-    `dropped_frames`; two seconds may be written ahead of time.
+    A frame comes every `frame_ms`, zeros where nothing arrived; what came between the answer and `open_audio` (2 s at
+    most) comes first, faster than real time. Two seconds are kept for a reader that is too slow, then its oldest frames
+    go, counted in `dropped_frames`; two seconds may be written ahead of time.
 
     Iterate it for the frames; one task reads, another may write. As a context manager it closes itself.
     """
@@ -47,10 +47,11 @@ class AudioStream(AudioStreamBase):
                 self._forget(change)
 
     async def write(self, samples: NDArray[np.int16] | NDArray[np.float32] | bytes) -> None:
-        """Sends `samples`, shape `(n,)`: int16, float32 within -1 to 1 (beyond is clipped), or bytes of little-endian int16.
+        """Sends `samples`, shape `(n,)`: int16, float32 within -1 to 1 (beyond is clipped), or bytes of little-endian
+        int16.
 
-        Faster than real time is fine: waits while two seconds are queued. A write that the call's end overtakes is dropped, the next
-        one raises `MediaError`. `TypeError` or `ValueError` for other dtypes and shapes.
+        Faster than real time is fine: waits while two seconds are queued. A write that the call's end overtakes is
+        dropped, the next one raises `MediaError`. `TypeError` or `ValueError` for other dtypes and shapes.
         """
         offset, total = self._write(samples, 0)
         while offset < total:

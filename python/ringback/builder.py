@@ -1,4 +1,5 @@
 """`SessionManagerBuilder`: collects settings and builds a system."""
+# pyright: reportUnnecessaryIsInstance=false, reportPrivateUsage=false
 
 import asyncio
 import inspect
@@ -76,7 +77,7 @@ class SessionManagerBuilder:
         return self
 
     def with_max_sessions(self, count: int) -> Self:
-        """Most calls at once, default 1,000. One more is 503 with Retry-After coming in, `ResourceExhausted` going out."""
+        """Most calls at once, default 1,000. One more is 503 + Retry-After coming in, `ResourceExhausted` going out."""
         self._max_sessions = _integer(count, "count", 1, 10_000_000)
         return self
 
@@ -86,7 +87,7 @@ class SessionManagerBuilder:
         return self
 
     def with_answer_timeout(self, duration: Seconds | None) -> Self:
-        """A call coming in that is undecided or deferred so long gets 480. Default 180 s; None: it may wait for ever."""
+        """A call that is undecided or deferred so long gets 480. Default 180 s; None: it may wait for ever."""
         self._answer_timeout = None if duration is None else seconds(duration, "duration", zero=False)
         return self
 
@@ -203,14 +204,18 @@ async def _resolve(host: str, port: int) -> str:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
     except OSError as error:
-        raise BindError(f"Failed to bind SIP port {port}: no address for {host!r}: {error}", errno=error.errno) from error
+        raise BindError(
+            f"Failed to bind SIP port {port}: no address for {host!r}: {error}", errno=error.errno
+        ) from error
     # IPv4 first: what most peers can reach.
     found.sort(key=lambda info: info[0] != socket.AF_INET)
     return str(found[0][4][0])
 
 
 def _own_address(version: int) -> str:
-    """The address that packets to the rest of the world leave by, or loopback where there is no such way. Sends nothing."""
+    """The address that packets to the rest of the world leave by, or loopback where there is no such way. Sends
+    nothing.
+    """
     family, far, loopback = (
         (socket.AF_INET, "192.0.2.1", "127.0.0.1") if version == 4 else (socket.AF_INET6, "2001:db8::1", "::1")
     )

@@ -1,12 +1,14 @@
 """`SessionControl`: operations on calls."""
+# pyright: reportPrivateUsage=false
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ringback import _ringback
-from ringback._ringback import IncomingCallBase, SessionId
+from ringback._ringback import SessionId
 from ringback._seconds import Seconds, seconds
+from ringback.incoming import IncomingCall
 from ringback.session import CallSession, wait_for_answer
 from ringback.states import DtmfMethod
 
@@ -31,21 +33,24 @@ class SessionStats:
 class SessionControl:
     """Operations on calls, as static methods whose first argument is the coordinator.
 
-    On a coordinator that does not run they raise `NotRunningError`, all but `start`, `stop`, `get_session` and `get_stats`; for a
-    session that is not known `SessionNotFound`, and `InvalidState` where the operation does not fit the call's state.
+    On a coordinator that does not run they raise `NotRunningError`, all but `start`, `stop`, `get_session` and
+    `get_stats`; for a session that is not known `SessionNotFound`, and `InvalidState` where the operation does not fit
+    the call's state.
     """
 
     @staticmethod
     async def start(coordinator: "SessionCoordinator") -> None:
-        """Starts the system on the running loop; no-op where it runs. Raises `BindError` where a port was taken since `stop`."""
+        """Starts the system on the running loop; no-op where it runs. Raises `BindError` where a port was taken since
+        `stop`.
+        """
         await coordinator._startup()
 
     @staticmethod
     async def stop(coordinator: "SessionCoordinator", *, drain: Seconds = 0) -> None:
         """Ends every call and the system. Idempotent; a stopped coordinator can be started again.
 
-        `drain`: calls in progress go on for so long, new ones get 503. Then BYE, CANCEL or 503 to the rest; returns within 2 s of
-        that, whatever peers do, with every waiter resolved. Handlers still running then are cancelled.
+        `drain`: calls in progress go on for so long, new ones get 503. Then BYE, CANCEL or 503 to the rest; returns
+        within 2 s of that, whatever peers do, with every waiter resolved. Handlers still running then are cancelled.
         """
         await coordinator._halt(seconds(drain, "drain"))
 
@@ -53,17 +58,18 @@ class SessionControl:
     async def prepare_outgoing_call(
         coordinator: "SessionCoordinator", from_uri: str, to_uri: str, *, headers: Mapping[str, str] | None = None
     ) -> CallSession:
-        """A call for which nothing is sent yet, INITIATING, with its media port reserved: see `MediaControl.generate_sdp_offer`.
+        """A call for which nothing is sent yet, INITIATING, with its media port reserved: see
+        `MediaControl.generate_sdp_offer`.
 
         Raises `InvalidUri`, `InvalidHeader`, `ResourceExhausted`.
         """
-        return cast(CallSession, await _ringback.create_call(coordinator, from_uri, to_uri, None, headers, False))
+        return await _ringback.create_call(coordinator, from_uri, to_uri, None, headers, False)
 
     @staticmethod
     async def send_prepared_call(
         coordinator: "SessionCoordinator", session_id: SessionId, sdp: str | None = None
     ) -> None:
-        """Sends the INVITE of a prepared call, with `sdp` as its offer where given. Raises `InvalidState`, `SdpError`."""
+        """Sends the INVITE of a prepared call, offering `sdp` where given. Raises `InvalidState`, `SdpError`."""
         await _ringback.send_prepared(coordinator, session_id, sdp)
 
     @staticmethod
@@ -75,40 +81,40 @@ class SessionControl:
         *,
         headers: Mapping[str, str] | None = None,
     ) -> CallSession:
-        """Checks, reserves media and returns an INITIATING call; look-up, connecting and sending go on, and end as FAILED where
-        they fail.
+        """Checks, reserves media and returns an INITIATING call; look-up, connecting and sending go on, and end as
+        FAILED where they fail.
 
         `from_uri` and `to_uri` may be name-addr: `"Alice" <sip:alice@example.com>`. `sdp`: external media, as in
         `CallDecision.Accept`. Raises `InvalidUri`, `InvalidHeader`, `SdpError`, `ResourceExhausted`.
         """
-        return cast(CallSession, await _ringback.create_call(coordinator, from_uri, to_uri, sdp, headers, True))
+        return await _ringback.create_call(coordinator, from_uri, to_uri, sdp, headers, True)
 
     @staticmethod
     async def accept_incoming_call(
-        coordinator: "SessionCoordinator", call: IncomingCallBase, sdp: str | None = None
+        coordinator: "SessionCoordinator", call: IncomingCall, sdp: str | None = None
     ) -> CallSession:
         """Answers with 200; see `IncomingCall.accept`."""
         await _ringback.accept(coordinator, call, sdp)
-        return cast(CallSession, call._session)
+        return _session_of(call)
 
     @staticmethod
     async def progress_incoming_call(
-        coordinator: "SessionCoordinator", call: IncomingCallBase, sdp: str | None = None
+        coordinator: "SessionCoordinator", call: IncomingCall, sdp: str | None = None
     ) -> CallSession:
         """Sends 183 with early media: queue music, announcements before the answer. A decision follows later."""
         await _ringback.progress(coordinator, call, sdp)
-        return cast(CallSession, call._session)
+        return _session_of(call)
 
     @staticmethod
     async def reject_incoming_call(
-        coordinator: "SessionCoordinator", call: IncomingCallBase, reason: str, *, status: int = 603
+        coordinator: "SessionCoordinator", call: IncomingCall, reason: str, *, status: int = 603
     ) -> None:
         """Refuses with a final response, 400 to 699; see `IncomingCall.reject`."""
         await _ringback.reject(coordinator, call, reason, status)
 
     @staticmethod
     async def forward_incoming_call(
-        coordinator: "SessionCoordinator", call: IncomingCallBase, target: str, *, redirect: bool = False
+        coordinator: "SessionCoordinator", call: IncomingCall, target: str, *, redirect: bool = False
     ) -> None:
         """Connects the caller with `target`, or sends it there by a 302; see `CallDecision.Forward`."""
         await _ringback.forward(coordinator, call, target, [], redirect)
@@ -121,9 +127,10 @@ class SessionControl:
     ) -> CallSession:
         """Returns at once if the call was ever answered; otherwise raises what ended it.
 
-        Raises `CallRejected`, `CallCancelled`, `CallFailed`, `SessionNotFound`; `AnswerTimeout`, which leaves the call ringing.
+        Raises `CallRejected`, `CallCancelled`, `CallFailed`, `SessionNotFound`; `AnswerTimeout`, which leaves the call
+        ringing.
         """
-        call = cast(CallSession, _ringback.require_session(coordinator, session_id))
+        call = _ringback.require_session(coordinator, session_id)
         await wait_for_answer(call, timeout)
         return call
 
@@ -133,14 +140,16 @@ class SessionControl:
     ) -> None:
         """CANCEL, BYE or a final response, whichever the state needs.
 
-        On return the state is final and the call is out of lists and stats; what the protocol still owes goes on behind. No-op on an
-        ended call.
+        On return the state is final and the call is out of lists and stats; what the protocol still owes goes on
+        behind. No-op on an ended call.
         """
         await _ringback.hangup(coordinator, session_id, reason)
 
     @staticmethod
     async def hold_session(coordinator: "SessionCoordinator", session_id: SessionId) -> None:
-        """Holds the peer (re-INVITE, a=sendonly, RFC 3264 §8.4); returns after the 2xx. Raises `CallRejected` where it refuses."""
+        """Holds the peer (re-INVITE, a=sendonly, RFC 3264 §8.4); returns after the 2xx. Raises `CallRejected` where it
+        refuses.
+        """
         await _ringback.hold(coordinator, session_id)
 
     @staticmethod
@@ -158,10 +167,11 @@ class SessionControl:
         duration_ms: int = 100,
         gap_ms: int = 100,
     ) -> None:
-        """Sends digits: 0-9 * # A-D, "," pauses 1 s; `ValueError` on anything else. Returns when the last has been sent.
+        """Sends digits: 0-9 * # A-D, "," pauses 1 s; `ValueError` on anything else. Returns when the last has been
+        sent.
 
-        `duration_ms` of each digit is 40 to 8,000, the gap between two 40 to 60,000. Raises `MediaError` where `method` is
-        RTP_EVENT and telephone-event was not negotiated.
+        `duration_ms` of each digit is 40 to 8,000, the gap between two 40 to 60,000. Raises `MediaError` where `method`
+        is RTP_EVENT and telephone-event was not negotiated.
         """
         await _ringback.send_dtmf(coordinator, session_id, digits, DtmfMethod(method), duration_ms, gap_ms)
 
@@ -172,13 +182,17 @@ class SessionControl:
 
     @staticmethod
     async def update_media(coordinator: "SessionCoordinator", session_id: SessionId, sdp: str | None = None) -> None:
-        """Makes a new offer (re-INVITE), `sdp` or a generated one; returns after the 2xx. Raises `SdpError`, `CallRejected`."""
+        """Makes a new offer (re-INVITE), `sdp` or a generated one; returns after the 2xx. Raises `SdpError`,
+        `CallRejected`.
+        """
         await _ringback.reoffer(coordinator, session_id, sdp)
 
     @staticmethod
     async def get_session(coordinator: "SessionCoordinator", session_id: SessionId) -> CallSession | None:
-        """A call by its identity. Ended calls stay known for a minute, the 65,536 latest at most. Works after `stop` too."""
-        return cast("CallSession | None", _ringback.get_session(coordinator, session_id))
+        """A call by its identity. Ended calls stay known for a minute, the 65,536 latest at most. Works after `stop`
+        too.
+        """
+        return _ringback.get_session(coordinator, session_id)
 
     @staticmethod
     async def list_active_sessions(coordinator: "SessionCoordinator") -> list[SessionId]:
@@ -188,4 +202,10 @@ class SessionControl:
     @staticmethod
     async def get_stats(coordinator: "SessionCoordinator") -> SessionStats:
         """Counts since the system was built. Works after `stop` too."""
-        return cast(SessionStats, _ringback.get_stats(coordinator))
+        return _ringback.get_stats(coordinator)
+
+
+def _session_of(call: IncomingCall) -> CallSession:
+    session = call._session
+    assert session is not None
+    return session

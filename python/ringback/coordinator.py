@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from ringback import _lifecycle, _ringback
 from ringback._logs import Levels
@@ -25,11 +25,13 @@ _CANCEL = 0.1  # and get so long for their `finally`
 class SessionCoordinator(CoordinatorBase):
     """The hub of one system; made by `SessionManagerBuilder.build`. `async with coordinator:` starts it and stops it.
 
-    It belongs to the loop that it was started on: handlers run there. Its operations may be awaited on other loops too. A program keeps
-    a reference to it while it is to run; one that is dropped ends its calls with a `ResourceWarning`.
+    It belongs to the loop that it was started on: handlers run there. Its operations may be awaited on other loops too.
+    A program keeps a reference to it while it is to run; one that is dropped ends its calls with a `ResourceWarning`.
     """
 
-    def __init__(self, binding: _ringback.Binding, methods: Mapping[str, tuple[Callable[..., object], bool]], address: str) -> None:
+    def __init__(
+        self, binding: _ringback.Binding, methods: Mapping[str, tuple[Callable[..., object], bool]], address: str
+    ) -> None:
         self._address = address
         self._loop: asyncio.AbstractEventLoop | None = None
         self._levels: Levels | None = None
@@ -67,7 +69,7 @@ class SessionCoordinator(CoordinatorBase):
 
         Raises `InvalidState`, `SessionNotFound`, `MediaError` (external media), `NotRunningError`.
         """
-        return cast(BridgeId, await _ringback.bridge(self, first, second))
+        return await _ringback.bridge(self, first, second)
 
     async def destroy_bridge(self, bridge: BridgeId) -> None:
         """Ends a bridge; the calls stay up, unbridged. Raises `BridgeNotFound`, `NotRunningError`."""
@@ -75,15 +77,15 @@ class SessionCoordinator(CoordinatorBase):
 
     async def get_bridge(self, bridge: BridgeId) -> BridgeInfo | None:
         """A bridge as it is now; None where there is none. Raises `NotRunningError`."""
-        return cast("BridgeInfo | None", await _ringback.get_bridge(self, bridge))
+        return await _ringback.get_bridge(self, bridge)
 
     async def list_bridges(self) -> list[BridgeInfo]:
         """All bridges, those of forwarded calls too. Raises `NotRunningError`."""
-        return cast("list[BridgeInfo]", await _ringback.list_bridges(self))
+        return await _ringback.list_bridges(self)
 
     async def get_session_bridge(self, session: SessionId) -> BridgeId | None:
         """The bridge that a call is in. Raises `SessionNotFound`, `NotRunningError`."""
-        return cast("BridgeId | None", await _ringback.session_bridge(self, session))
+        return await _ringback.session_bridge(self, session)
 
     # ---- start and stop, for SessionControl
 

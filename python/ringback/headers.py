@@ -6,7 +6,8 @@ from ringback._ringback import header_name
 
 
 class Headers(Mapping[str, str]):
-    """Case-insensitive; long and compact names are the same ("f" finds "From", RFC 3261 §7.3.3). Repeats are joined by ", ".
+    """Case-insensitive; long and compact names are the same ("f" finds "From", RFC 3261 §7.3.3). Repeats are joined by
+    ", ".
 
     Iteration gives each name once, in the order of the message, known names in their canonical spelling.
     """

@@ -8,30 +8,29 @@ from ringback.states import CallState
 
 if TYPE_CHECKING:
     from ringback._ringback import CoordinatorBase
-    from ringback.headers import Headers
     from ringback.session import CallSession
 
 
 class IncomingCall(IncomingCallBase):
     """An INVITE that waits for a decision.
 
-    Programs construct it in tests, by keyword; `accept` and the like need one that came from the network, else they raise
-    `InvalidState`. A decision through these methods may come at any time after `on_incoming_call` returned `CallDecision.Defer`,
-    or before it returned at all: the first decision counts.
+    Programs construct it in tests, by keyword; `accept` and the like need one that came from the network, else they
+    raise `InvalidState`. A decision through these methods may come at any time after `on_incoming_call` returned
+    `CallDecision.Defer`, or before it returned at all: the first decision counts.
     """
 
     __slots__ = ()
 
     def header_values(self, name: str) -> list[str]:
         """All values of a header that is repeated, one a line of the message; empty where there is none."""
-        headers: Headers = self.headers
-        return headers.values_of(name)
+        return self.headers.values_of(name)
 
     def _received_by(self) -> "CoordinatorBase":
         coordinator = self._coordinator
         if coordinator is None:
             raise InvalidState(
-                "this IncomingCall was made by the program, not received: there is nobody to answer", state=CallState.INITIATING
+                "this IncomingCall was made by the program, not received: there is nobody to answer",
+                state=CallState.INITIATING,
             )
         return coordinator
 
@@ -41,7 +40,7 @@ class IncomingCall(IncomingCallBase):
         Raises `InvalidState` (decided already, or over), `SdpError`, `NotRunningError`, `ResourceExhausted`.
         """
         await accept(self._received_by(), self, sdp)
-        session: CallSession | None = self._session
+        session = self._session
         assert session is not None
         return session
 

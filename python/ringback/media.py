@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ringback import _ringback
 from ringback._ringback import SessionId
@@ -62,24 +62,26 @@ class MediaStatistics:
 class MediaControl:
     """Media operations, as static methods whose first argument is the coordinator.
 
-    All raise `NotRunningError`, `SessionNotFound`, and `InvalidState` where the operation does not fit the call's state;
-    `MediaError` where the call's media is not ringback's (external SDP).
+    All raise `NotRunningError`, `SessionNotFound`, and `InvalidState` where the operation does not fit the call's
+    state; `MediaError` where the call's media is not ringback's (external SDP).
     """
 
     @staticmethod
     async def generate_sdp_offer(coordinator: "SessionCoordinator", session_id: SessionId) -> str:
-        """An offer for a prepared call, a deferred call without an offer, or an answered call (re-offer); else `InvalidState`."""
-        return cast(str, await _ringback.generate_offer(coordinator, session_id))
+        """An offer for a prepared call, a deferred call without an offer, or an answered call (re-offer); else
+        `InvalidState`.
+        """
+        return await _ringback.generate_offer(coordinator, session_id)
 
     @staticmethod
     async def generate_sdp_answer(coordinator: "SessionCoordinator", session_id: SessionId, offer: str) -> str:
         """The answer to `offer`; `SdpError` where nothing in common is left."""
-        return cast(str, await _ringback.generate_answer(coordinator, session_id, offer))
+        return await _ringback.generate_answer(coordinator, session_id, offer)
 
     @staticmethod
     async def establish_media_flow(coordinator: "SessionCoordinator", session_id: SessionId, remote: str) -> None:
-        """Replaces the destination of RTP, and the only source it is accepted from, by "ip:port" or "[v6]:port", until the next SDP
-        changes the remote address. `ValueError` for what is no such address."""
+        """Replaces the destination of RTP, and the only source it is accepted from, by "ip:port" or "[v6]:port", until
+        the next SDP changes the remote address. `ValueError` for what is no such address."""
         await _ringback.establish_media_flow(coordinator, session_id, remote)
 
     @staticmethod
@@ -95,7 +97,7 @@ class MediaControl:
     @staticmethod
     async def get_media_statistics(coordinator: "SessionCoordinator", session_id: SessionId) -> MediaStatistics | None:
         """Counts and quality so far; None where the call has no media of ours (yet)."""
-        return cast("MediaStatistics | None", await _ringback.media_statistics(coordinator, session_id))
+        return await _ringback.media_statistics(coordinator, session_id)
 
     @staticmethod
     async def start_statistics_monitoring(
@@ -118,7 +120,8 @@ class MediaControl:
         duration: Seconds,
         level_dbm0: float = -10.0,
     ) -> None:
-        """Plays the sum of `frequencies` (Hz) at `level_dbm0` (dBm0, of the sum); returns when played, replaced, or stopped.
+        """Plays the sum of `frequencies` (Hz) at `level_dbm0` (dBm0, of the sum); returns when played, replaced, or
+        stopped.
 
         Cancelling the wait stops the tone.
         """
@@ -138,7 +141,7 @@ class MediaControl:
     @staticmethod
     async def get_media_info(coordinator: "SessionCoordinator", session_id: SessionId) -> MediaInfo | None:
         """What was negotiated; None where there is no media (yet)."""
-        return cast("MediaInfo | None", await _ringback.media_info(coordinator, session_id))
+        return await _ringback.media_info(coordinator, session_id)
 
     @staticmethod
     async def open_audio(
@@ -146,8 +149,8 @@ class MediaControl:
     ) -> "AudioStream":
         """Opens both directions of an answered call's audio to the program.
 
-        `sample_rate` is 8000, 16000, 24000 or 48000 Hz, `frame_ms` 10 to 60; else `ValueError`. A call has one stream: opening
-        another ends the one before. `MediaError` where the call has no media of ours.
+        `sample_rate` is 8000, 16000, 24000 or 48000 Hz, `frame_ms` 10 to 60; else `ValueError`. A call has one stream:
+        opening another ends the one before. `MediaError` where the call has no media of ours.
         """
         from ringback.audio import AudioStream
 

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 class CallSession(CallSessionBase):
-    """A live handle of one leg of a call: the properties read the present state, the methods are `SessionControl`'s for this call.
+    """A live handle of one leg of a call: the properties read the present state, the methods are `SessionControl`'s for
+    this call.
 
-    Handles are equal, and hash alike, where their `id` is. One that a program holds stays readable after the call's end and after
-    `stop`. As a context manager it is a session guard: leaving the block hangs up.
+    Handles are equal, and hash alike, where their `id` is. One that a program holds stays readable after the call's end
+    and after `stop`. As a context manager it is a session guard: leaving the block hangs up.
     """
 
     __slots__ = ()
@@ -29,7 +30,9 @@ class CallSession(CallSessionBase):
         return cast("SessionCoordinator", self._coordinator)
 
     async def hangup(self, reason: str | None = None) -> None:
-        """CANCEL, BYE or a final response, whichever the state needs. On return the state is final. No-op on an ended call."""
+        """CANCEL, BYE or a final response, whichever the state needs. On return the state is final. No-op on an ended
+        call.
+        """
         await _ringback.hangup(self._coordinator, self.id, reason)
 
     async def hold(self) -> None:
@@ -41,7 +44,9 @@ class CallSession(CallSessionBase):
         await _ringback.resume(self._coordinator, self.id)
 
     async def send_dtmf(self, digits: str) -> None:
-        """Sends digits: 0-9 * # A-D, "," pauses 1 s. Returns when the last has been sent. Raises `ValueError`, `InvalidState`."""
+        """Sends digits: 0-9 * # A-D, "," pauses 1 s. Returns when the last has been sent. Raises `ValueError`,
+        `InvalidState`.
+        """
         await _ringback.send_dtmf(self._coordinator, self.id, digits, DtmfMethod.AUTO, 100, 100)
 
     async def wait_for_answer(self, timeout: Seconds) -> None:  # noqa: ASYNC109 - the contract's signature

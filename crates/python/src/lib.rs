@@ -44,5 +44,7 @@ fn _ringback(module: &Bound<'_, PyModule>) -> PyResult<()> {
     media::register(module)?;
     bridges::register(module)?;
     audio::register(module)?;
-    logs::register(module)
+    logs::register(module)?;
+    // What is public is said in `ringback/__init__.py`.
+    module.delattr("__all__")
 }

@@ -10,5 +10,5 @@ from ringback.incoming import IncomingCall
 class AutoAnswerHandler(CallHandler):
     """Accepts everything. Unless `on_incoming_call` is overridden, calls are answered without asking Python at all."""
 
-    def on_incoming_call(self, call: IncomingCall) -> CallDecision | None | Awaitable[CallDecision | None]:
+    def on_incoming_call(self, call: IncomingCall) -> CallDecision | Awaitable[CallDecision | None] | None:
         return CallDecision.Accept()

@@ -16,17 +16,17 @@ logger = logging.getLogger("ringback.handler")
 class CallHandler:
     """What a program does about calls. Subclass it and override what you need, by `def` or `async def`.
 
-    Every method runs on the loop of the coordinator. The methods of one call start in the order of its events, and none waits for an
-    earlier one to finish. Methods that are not overridden cost nothing: `SessionManagerBuilder.build` looks which are, and takes the
-    bound methods, so replacing one later has no effect. An exception goes to the log and to `on_error`; a call that is still undecided
-    then gets 500.
+    Every method runs on the loop of the coordinator. The methods of one call start in the order of its events, and none
+    waits for an earlier one to finish. Methods that are not overridden cost nothing: `SessionManagerBuilder.build`
+    looks which are, and takes the bound methods, so replacing one later has no effect. An exception goes to the log and
+    to `on_error`; a call that is still undecided then gets 500.
     """
 
-    def on_incoming_call(self, call: IncomingCall) -> CallDecision | None | Awaitable[CallDecision | None]:
+    def on_incoming_call(self, call: IncomingCall) -> CallDecision | Awaitable[CallDecision | None] | None:
         """A call came in: decide. None is 480, as if there were no handler.
 
-        A CANCEL, and the answer timeout, cancel a pending coroutine. What is returned after the call was decided through
-        `SessionControl` or the call's own methods is ignored.
+        A CANCEL, and the answer timeout, cancel a pending coroutine. What is returned after the call was decided
+        through `SessionControl` or the call's own methods is ignored.
         """
         return None
 

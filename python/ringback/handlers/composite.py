@@ -1,4 +1,5 @@
 """`CompositeHandler`."""
+# pyright: reportUnnecessaryIsInstance=false
 
 import inspect
 from collections.abc import Awaitable, Iterable, Iterator
@@ -11,7 +12,7 @@ from ringback.session import CallSession
 
 
 class CompositeHandler(FanOutHandler):
-    """Several handlers as one: the first that does not answer None decides about a call, and all see every other event."""
+    """Several handlers as one: the first that does not answer None decides, and all see every other event."""
 
     def __init__(self, *handlers: CallHandler) -> None:
         for handler in handlers:
@@ -19,7 +20,7 @@ class CompositeHandler(FanOutHandler):
                 raise TypeError(f"a handler must be a CallHandler, not {type(handler).__name__}")
         self._handlers = handlers
 
-    def on_incoming_call(self, call: IncomingCall) -> CallDecision | None | Awaitable[CallDecision | None]:
+    def on_incoming_call(self, call: IncomingCall) -> CallDecision | Awaitable[CallDecision | None] | None:
         rest = iter(self._handlers)
         for handler in rest:
             decision = handler.on_incoming_call(call)

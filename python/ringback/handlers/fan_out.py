@@ -1,4 +1,5 @@
 """One event for several handlers: what `CompositeHandler` and `RoutingHandler` share."""
+# pyright: reportPrivateUsage=false
 
 import asyncio
 from abc import abstractmethod
@@ -12,7 +13,7 @@ from ringback.states import CallState
 
 
 class FanOutHandler(CallHandler):
-    """Passes each event on to the handlers that `_audience` names; they start in order and do not wait for each other."""
+    """Passes each event on to the handlers in `_audience`; they start in order and do not wait for each other."""
 
     @abstractmethod
     def _audience(self, call: CallSession | None) -> Iterable[CallHandler]:

@@ -1,4 +1,5 @@
 """`QueueHandler`."""
+# pyright: reportUnnecessaryIsInstance=false, reportPrivateUsage=false
 
 import asyncio
 from collections import deque
@@ -10,10 +11,11 @@ from ringback.incoming import IncomingCall
 
 
 class QueueHandler(CallHandler):
-    """Defers everything: callers hear ringing, and `async for call in handler` yields the calls in the order of their arrival.
+    """Defers everything: callers hear ringing, and `async for call in handler` yields the calls in the order of their
+    arrival.
 
-    Each call is yielded once, whoever iterates. One that was cancelled while it waited is not yielded. One more than `max_size`
-    is rejected with 486. `len(handler)` is the number of callers waiting.
+    Each call is yielded once, whoever iterates. One that was cancelled while it waited is not yielded. One more than
+    `max_size` is rejected with 486. `len(handler)` is the number of callers waiting.
     """
 
     def __init__(self, max_size: int = 100) -> None:
@@ -25,7 +27,7 @@ class QueueHandler(CallHandler):
         self._calls: deque[IncomingCall] = deque()
         self._takers: deque[asyncio.Future[None]] = deque()
 
-    def on_incoming_call(self, call: IncomingCall) -> CallDecision | None | Awaitable[CallDecision | None]:
+    def on_incoming_call(self, call: IncomingCall) -> CallDecision | Awaitable[CallDecision | None] | None:
         if len(self._calls) >= self._max_size:
             self._forget_gone()
             if len(self._calls) >= self._max_size:

@@ -1,4 +1,5 @@
 """`RoutingHandler`."""
+# pyright: reportUnnecessaryIsInstance=false, reportPrivateUsage=false
 
 import re
 from collections import OrderedDict
@@ -17,8 +18,8 @@ from ringback.states import CallDirection
 class RoutingHandler(FanOutHandler):
     """Decides by the called user part: the first rule whose pattern matches the whole of it counts, else `default`.
 
-    The events of a call that was routed to a handler, and of the second leg that it forwards it to, go to that handler. Events of other
-    calls that are placed go to all handlers among the rules.
+    The events of a call that was routed to a handler, and of the second leg that it forwards it to, go to that handler.
+    Events of other calls that are placed go to all handlers among the rules.
     """
 
     def __init__(self, default: CallDecision) -> None:
@@ -42,7 +43,7 @@ class RoutingHandler(FanOutHandler):
         self._rules.append((pattern, decision))
         return self
 
-    def on_incoming_call(self, call: IncomingCall) -> CallDecision | None | Awaitable[CallDecision | None]:
+    def on_incoming_call(self, call: IncomingCall) -> CallDecision | Awaitable[CallDecision | None] | None:
         user = user_part(call.to_uri)
         for pattern, decision in self._rules:
             if pattern.fullmatch(user):
@@ -52,7 +53,8 @@ class RoutingHandler(FanOutHandler):
                 return decision.on_incoming_call(call)
         return self._default
 
-    # Calls whose owner is remembered. An entry is not removed with its call, because the other leg may end later; a system with more
+    # Calls whose owner is remembered. An entry is not removed with its call, because the other leg may end later; a
+    # system with more
     # calls at once than this should route to decisions.
     _OWNED_MOST = 65_536
 
