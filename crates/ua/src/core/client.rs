@@ -325,6 +325,17 @@ impl Ua {
         }
     }
 
+    /// Nobody waits for an INVITE any more. RFC 3261 §17.1.1.2 gives one that has been answered provisionally all the time of the world;
+    /// this one gets what §9.1 gives a cancelled one.
+    pub(super) fn orphan_client(&mut self, now: Now, index: Index) {
+        let Some(client) = self.clients.get_mut(index) else { return };
+        client.owner = Owner::Nobody;
+        if client.end.is_none() {
+            let wake = Wake { kind: Kind::ClientEnd, owner: index };
+            client.end = Some(self.timers.set(now.mono, self.config.t1 * 64, wake));
+        }
+    }
+
     fn drive_client(&mut self, now: Now, index: Index, input: Input) -> Option<Outcome> {
         let mut outcome = Outcome::default();
         let client = self.clients.get_mut(index)?;
@@ -420,6 +431,11 @@ impl Ua {
                 client.end = None;
                 match machine {
                     Machine::Invite(client_invite::State::Completed) => Input::Invite(client_invite::Input::TimerD),
+                    // Only an orphan has a deadline there.
+                    Machine::Invite(client_invite::State::Proceeding) => {
+                        self.close_client(now, index, None);
+                        return;
+                    }
                     Machine::Invite(_) => Input::Invite(client_invite::Input::TimerB),
                     Machine::Request(_) => Input::Request(client_request::Input::TimerF),
                 }

@@ -26,6 +26,7 @@ impl Ua {
             return;
         }
         self.call_event(index, Event::Gone { call: CallKey::new(index), status });
+        self.end_requests(index);
         if let Some(call) = self.calls.get_mut(index) {
             call.quiet = true;
         }
@@ -40,6 +41,8 @@ impl Ua {
     /// get 487 (RFC 3261 §15.1.2).
     pub(super) fn release(&mut self, now: Now, index: Index) {
         self.end_pending(now, index);
+        self.end_requests(index);
+        self.abandon_reinvite(now, index);
         let Some(mut call) = self.calls.remove(index) else { return };
         self.tags.remove(&call.tag);
         if let Some(merged) = call.merged {
@@ -48,19 +51,29 @@ impl Ua {
         if let Some(accepted) = &mut call.accepted {
             self.timers.stop(&mut accepted.timer);
         }
-        if let Some(own) = &mut call.own_invite {
-            self.timers.stop(&mut own.retry);
-        }
         self.timers.stop(&mut call.cancel_end);
         let key = CallKey::new(index);
-        if !call.quiet {
-            for request in call.requests {
-                let key = RequestKey::of_client(request);
-                self.event(Event::Response { call: CallKey::new(index), key, response: Err(FailCause::Ended) });
-            }
-        }
         debug!(target: "ringback.dialog", "call {key:?}: over");
         self.event(Event::Released { call: key });
+    }
+
+    /// Tells that requests of ours will have no answer, and waits for none.
+    fn end_requests(&mut self, index: Index) {
+        let Some(call) = self.calls.get_mut(index) else { return };
+        for request in std::mem::take(&mut call.requests) {
+            let key = RequestKey::of_client(request);
+            self.call_event(index, Event::Response { call: CallKey::new(index), key, response: Err(FailCause::Ended) });
+        }
+    }
+
+    /// A re-INVITE of ours that the end of the call leaves without meaning. It stays to ACK what comes, but not for ever: the peer need not
+    /// answer it once it has seen our BYE.
+    pub(super) fn abandon_reinvite(&mut self, now: Now, index: Index) {
+        let Some(mut own) = self.calls.get_mut(index).and_then(|call| call.own_invite.take()) else { return };
+        self.timers.stop(&mut own.retry);
+        if let Some(client) = own.client {
+            self.orphan_client(now, client);
+        }
     }
 
     /// Answers what the peer still waits for within a call that ends.

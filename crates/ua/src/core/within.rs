@@ -206,16 +206,13 @@ impl Ua {
 
     pub(super) fn send_bye(&mut self, now: Now, index: Index, reason: Option<String>) {
         self.end_pending(now, index);
+        self.abandon_reinvite(now, index);
         let Some(call) = self.calls.get_mut(index) else { return };
         call.stage = Stage::Ending;
         if let Some(accepted) = &mut call.accepted {
             self.timers.stop(&mut accepted.timer);
         }
         call.accepted = None;
-        if let Some(own) = &mut call.own_invite {
-            self.timers.stop(&mut own.retry);
-        }
-        call.own_invite = None;
         let reason = reason.filter(|reason| ringback_sip::is_valid_header_text("Reason", reason));
         let headers: Vec<(String, String)> = reason.map(|reason| ("Reason".to_owned(), reason)).into_iter().collect();
         if self.send_within(now, index, &Method::Bye, &headers, None, Owner::Bye(index)).is_none() {
@@ -293,7 +290,8 @@ impl Ua {
             Owner::Bye(index) => self.release(now, index),
             Owner::Request(index) => {
                 let Some(call) = self.calls.get_mut(index) else { return };
-                call.requests.retain(|request| *request != client);
+                let Some(place) = call.requests.iter().position(|request| *request == client) else { return };
+                call.requests.remove(place);
                 let key = RequestKey::of_client(client);
                 let event = Event::Response { call: CallKey::new(index), key, response: Ok(response.clone()) };
                 self.call_event(index, event);

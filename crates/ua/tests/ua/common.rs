@@ -6,12 +6,12 @@ use ringback_sip::{NameAddr, Uri};
 use ringback_ua::fuzz::pair::Pair;
 use ringback_ua::{Body, CallKey, Event, Invite};
 
-pub fn invite(pair: &mut Pair, side: usize, body: Option<&'static str>) -> CallKey {
+pub(crate) fn invite(pair: &mut Pair, side: usize, body: Option<&'static str>) -> CallKey {
     let uri = format!("sip:bob@{}", pair.ends[1 - side].address);
     invite_to(pair, side, &uri, body)
 }
 
-pub fn invite_to(pair: &mut Pair, side: usize, uri: &str, body: Option<&'static str>) -> CallKey {
+pub(crate) fn invite_to(pair: &mut Pair, side: usize, uri: &str, body: Option<&'static str>) -> CallKey {
     let from = format!("<sip:alice@{}>", pair.ends[side].address);
     pair.with(side, |ua, now| {
         let call_id = ua.new_call_id();
@@ -28,7 +28,7 @@ pub fn invite_to(pair: &mut Pair, side: usize, uri: &str, body: Option<&'static 
     })
 }
 
-pub fn incoming(pair: &mut Pair, side: usize) -> CallKey {
+pub(crate) fn incoming(pair: &mut Pair, side: usize) -> CallKey {
     pair.run(Duration::from_millis(50));
     let events = pair.take_events(side);
     match &events[..] {
