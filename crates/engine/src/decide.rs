@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use ringback_sdp::Description;
 use ringback_sip::{HeaderName, StatusCode};
 use ringback_time::Now;
 use ringback_ua::{Body, Reply as Answer, UaError};
@@ -59,10 +60,27 @@ impl Engine {
         self.finish(now, key, ending);
     }
 
-    /// 200, with the answer (or an offer, where the caller made none).
+    /// 200, with the answer (or an offer, where the caller made none). A description of the program's own that does not fit leaves the
+    /// call undecided; where a generated answer is impossible the caller is refused.
     pub(crate) fn accept(&mut self, now: Now, key: Key, sdp: Option<String>, headers: HeaderList) -> Result<(), Error> {
-        let plan = self.plan_answer(key, sdp)?;
-        self.answer(now, key, plan, headers)
+        let generated = sdp.is_none();
+        match self.plan_answer(key, sdp) {
+            Ok(plan) => self.answer(now, key, plan, headers),
+            Err(error) => {
+                if generated {
+                    self.refuse_offer(now, key);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The caller's offer cannot be met on any terms of ours, and that is the end of it: 488, or 400 where it cannot even be read.
+    pub(crate) fn refuse_offer(&mut self, now: Now, key: Key) {
+        let offer = self.calls.get(key).and_then(|call| call.media.remote_offer.as_deref());
+        let readable = offer.is_none_or(|offer| Description::parse(offer).is_ok());
+        let status = if readable { StatusCode::NOT_ACCEPTABLE_HERE } else { StatusCode::BAD_REQUEST };
+        self.finish(now, key, Ending::refused(status, None, Vec::new()));
     }
 
     /// Sends the 200 and puts `plan` into force.

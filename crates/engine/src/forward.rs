@@ -100,7 +100,13 @@ impl Engine {
         let hops = max_forwards(request);
         let request_uri = request.request_uri().cloned();
         // A caller that we have nothing in common with is told so before anybody's telephone rings.
-        let plan = if has_offer { Some(self.plan_answer(caller, None)?) } else { None };
+        let plan = match has_offer.then(|| self.plan_answer(caller, None)).transpose() {
+            Ok(plan) => plan,
+            Err(error) => {
+                self.refuse_offer(now, caller);
+                return Err(error);
+            }
+        };
         // RFC 3261 §16.3, 3.
         if hops == 0 {
             self.finish(now, caller, Ending::refused(StatusCode::TOO_MANY_HOPS, None, Vec::new()));

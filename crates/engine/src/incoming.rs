@@ -60,8 +60,8 @@ impl Engine {
         );
         let Some((from_name, sdp, message)) = event else {
             // `AutoAnswerHandler`: nobody has to be asked.
-            if self.accept(now, key, None, Vec::new()).is_err() {
-                self.finish(now, key, Ending::refused(StatusCode::NOT_ACCEPTABLE_HERE, None, Vec::new()));
+            if let Err(error) = self.accept(now, key, None, Vec::new()) {
+                tracing::info!(target: "ringback.session", "a call cannot be answered: {error}");
             }
             return;
         };

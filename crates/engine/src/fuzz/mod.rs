@@ -14,6 +14,10 @@ use ringback_media_api::{AudioPort, Event as MediaEvent, Tone};
 use crate::api::{BridgeId, Command, Config, Decision, DtmfMethod, Event, Interest, Origin, SessionId};
 use net::{Net, address};
 
+/// A description of media elsewhere, offer and answer alike.
+const EXTERNAL: &str =
+    "v=0\r\no=- 1 1 IN IP4 10.0.0.9\r\ns=-\r\nc=IN IP4 10.0.0.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+
 /// Where nobody answers.
 const NOBODY: &str = "sip:nobody@10.9.9.9";
 
@@ -49,13 +53,13 @@ pub fn operations(data: &[u8]) {
         let config = Config {
             origin,
             interest: Interest::ALL,
-            max_sessions: 2 + input.below(6),
+            max_sessions: 3 + input.below(8),
             session_timeout: input.yes().then_some(Duration::from_secs(200)),
             answer_timeout: input.yes().then_some(Duration::from_secs(30)),
             ..Config::default()
         };
         let node = net.add(config);
-        net.nodes[node].ports().most = 1 + input.below(8);
+        net.nodes[node].ports().most = 3 + input.below(8);
     }
     let mut bridges: Vec<BridgeId> = Vec::new();
     let mut stopped = [false; 3];
@@ -80,34 +84,34 @@ pub fn operations(data: &[u8]) {
     }
 }
 
-/// A session that the node has, had, or never had.
+/// A session that the node has; now and then one that it had, or never had.
 fn session(input: &mut Input<'_>, net: &Net, node: usize) -> SessionId {
     let mut known: Vec<SessionId> = net.nodes[node].engine.directory().active();
     known.sort();
-    let pick = input.below(known.len() + 2);
-    match known.get(pick) {
-        Some(id) => *id,
-        None if pick == known.len() => net.nodes[node].incoming().map_or(SessionId::from_u128(7), |session| session.id),
-        None => SessionId::from_u128(u128::from(input.next())),
+    match (input.below(12), known.is_empty()) {
+        (0, _) => SessionId::from_u128(u128::from(input.next())),
+        (1, _) | (_, true) => net.nodes[node].incoming().map_or(SessionId::from_u128(7), |session| session.id),
+        _ => known[input.below(known.len())],
     }
 }
 
 fn target(input: &mut Input<'_>) -> String {
-    match input.below(5) {
-        node @ 0..3 => format!("sip:x{}@{}", input.below(3), address(node)),
-        3 => NOBODY.into(),
-        _ => "sip:x@host.example".into(),
+    match input.below(16) {
+        14 => NOBODY.into(),
+        15 => "sip:x@host.example".into(),
+        node => format!("sip:x{}@{}", input.below(3), address(node % 3)),
     }
 }
 
 fn decision(input: &mut Input<'_>) -> Decision {
     let headers = vec![("X-Note".to_owned(), "1".to_owned())];
-    match input.below(7) {
-        0 | 1 => Decision::Accept { sdp: None, headers },
-        2 => Decision::Reject { status: 480 + u16::from(input.next() % 20), reason: "No".into(), headers },
-        3 => Decision::Defer,
-        4 => Decision::Progress { sdp: None },
-        5 => Decision::Accept { sdp: Some("v=0\r\n".into()), headers },
+    match input.below(12) {
+        0..=4 => Decision::Accept { sdp: None, headers },
+        5 => Decision::Reject { status: 480 + u16::from(input.next() % 20), reason: "No".into(), headers },
+        6 => Decision::Defer,
+        7 => Decision::Progress { sdp: None },
+        8 => Decision::Accept { sdp: Some(EXTERNAL.into()), headers },
+        9 => Decision::Accept { sdp: Some("v=0\r\n".into()), headers },
         _ => {
             let targets = (0..1 + input.below(3)).map(|_| target(input)).collect();
             let ring = Duration::from_secs(1 + u64::from(input.next() % 40));
@@ -135,8 +139,9 @@ fn operation(input: &mut Input<'_>, net: &mut Net, bridges: &mut Vec<BridgeId>, 
         }
         5..=10 => {
             let decision = decision(input);
-            // The latest call, which is most likely to be open.
-            let session = net.nodes[node].incoming().map_or(id, |session| session.id);
+            // Mostly the latest call, which is most likely to be open.
+            let latest = net.nodes[node].incoming().map_or(id, |session| session.id);
+            let session = if input.below(4) == 0 { id } else { latest };
             net.command(node, |token| Command::Decide { token, session, decision });
         }
         11 => drop(net.command(node, |token| Command::SendPrepared { token, session: id, sdp: None })),
@@ -146,7 +151,10 @@ fn operation(input: &mut Input<'_>, net: &mut Net, bridges: &mut Vec<BridgeId>, 
         }
         14 => drop(net.command(node, |token| Command::Hold { token, session: id })),
         15 => drop(net.command(node, |token| Command::Resume { token, session: id })),
-        16 => drop(net.command(node, |token| Command::Reoffer { token, session: id, sdp: None })),
+        16 => {
+            let sdp = (input.below(6) == 0).then(|| EXTERNAL.to_owned());
+            net.command(node, |token| Command::Reoffer { token, session: id, sdp });
+        }
         17 => {
             let method = [DtmfMethod::Auto, DtmfMethod::Info, DtmfMethod::RtpEvent][input.below(3)];
             net.command(node, |token| Command::SendDtmf {
@@ -193,7 +201,7 @@ fn operation(input: &mut Input<'_>, net: &mut Net, bridges: &mut Vec<BridgeId>, 
                 net.media_event(node, event);
             }
         }
-        24 => {
+        24 if input.below(3) == 0 || !net.deaf.is_empty() => {
             // A node goes deaf, or hears again.
             match net.deaf.iter().position(|deaf| *deaf == node) {
                 Some(index) => drop(net.deaf.remove(index)),
@@ -201,25 +209,24 @@ fn operation(input: &mut Input<'_>, net: &mut Net, bridges: &mut Vec<BridgeId>, 
             }
         }
         25 => resolve(input, net, node),
-        26 if input.next().is_multiple_of(4) && !stopped[node] => {
+        26 if input.next().is_multiple_of(16) && !stopped[node] => {
             stopped[node] = true;
             let drain = Duration::from_secs(u64::from(input.next() % 20));
             net.command(node, |token| Command::Stop { token, drain });
         }
         27 => net.nodes[node].engine.handle_backlog(net.now, input.yes().then_some(Duration::from_secs(3))),
-        28 => net.advance(Duration::from_secs(u64::from(input.next()))),
+        28 if input.yes() => net.advance(Duration::from_secs(u64::from(input.next()))),
         _ => net.advance(Duration::from_millis(u64::from(input.next()) * 10)),
     }
 }
 
 fn media_question(input: &mut Input<'_>, net: &mut Net, node: usize, session: SessionId) {
     let kind = input.below(11);
-    let offer = "v=0\r\no=- 1 1 IN IP4 10.0.0.9\r\ns=-\r\nc=IN IP4 10.0.0.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
     net.command(node, |token| match kind {
         0 => Command::MediaStatistics { token, session },
         1 => Command::MediaInfo { token, session },
         2 => Command::GenerateOffer { token, session },
-        3 => Command::GenerateAnswer { token, session, offer: offer.into() },
+        3 => Command::GenerateAnswer { token, session, offer: EXTERNAL.into() },
         4 => Command::SetMuted { token, session, muted: true },
         5 => Command::SetTransmitting { token, session, on: false },
         6 => Command::Echo { token, session, on: true },
@@ -244,7 +251,7 @@ fn check(net: &Net) {
     for node in &net.nodes {
         let directory = node.engine.directory();
         let active = directory.active();
-        assert!(active.len() <= 8, "more sessions than allowed");
+        assert!(active.len() <= 10, "more sessions than allowed");
         for id in &active {
             let session = directory.get(*id);
             assert!(
@@ -288,9 +295,9 @@ mod tests {
 
     #[test]
     fn random_operations_leave_nothing_behind() {
-        for seed in 0..300 {
+        for seed in 0..400 {
             let mut rng = ChaCha12Rng::seed_from_u64(seed);
-            let mut data = vec![0; 40 + (seed as usize % 8) * 60];
+            let mut data = vec![0; 100 + (seed as usize % 8) * 100];
             rng.fill_bytes(&mut data);
             let run = std::panic::catch_unwind(|| operations(&data));
             assert!(run.is_ok(), "seed {seed}");

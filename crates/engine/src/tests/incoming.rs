@@ -327,22 +327,44 @@ fn a_late_offer_without_an_answer_ends_the_call() {
 }
 
 #[test]
-fn an_offer_without_anything_in_common_leaves_the_call_undecided() {
-    let mut net = pair();
-    let mut phone = Phone::new(B);
-    phone.invite(&mut net, "", &sdp(4000, 1, "sendrecv").replace("RTP/AVP 0 8 101", "RTP/AVP 18"));
-    let session = net.nodes[B].incoming().expect("it arrived");
-    assert!(matches!(decide(&mut net, B, &session, accept()), Err(Error::Sdp(_))));
-    assert!(phone.nothing(&net, "SIP/2.0 4"));
-    assert_eq!(session.state(), State::Initiating);
-    // A decision nobody waits for is turned into the response that fits.
-    let now = net.now;
-    net.nodes[B]
-        .engine
-        .handle_command(now, Command::Decide { token: Token(0), session: session.id, decision: accept() });
-    net.run();
-    phone.receive(&mut net, "SIP/2.0 488");
-    assert_eq!(session.state(), State::Rejected);
+fn an_offer_that_no_answer_fits_is_refused() {
+    let nothing_in_common = sdp(4000, 1, "sendrecv").replace("RTP/AVP 0 8 101", "RTP/AVP 18");
+    let decisions: [fn() -> Decision; 2] = [accept, || super::forward(&["sip:nobody@10.9.9.9"])];
+    for (offer, status) in [(&*nothing_in_common, "SIP/2.0 488"), ("v=0\r\nnonsense\r\n", "SIP/2.0 400")] {
+        for decision in decisions {
+            let mut net = pair();
+            let mut phone = Phone::new(B);
+            phone.invite(&mut net, "", offer);
+            let session = net.nodes[B].incoming().expect("it arrived");
+            assert!(matches!(decide(&mut net, B, &session, decision()), Err(Error::Sdp(_))));
+            phone.receive(&mut net, status);
+            assert_eq!(session.state(), State::Rejected);
+            assert!(sent(&net, B, "INVITE").is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_decision_nobody_waits_for_leaves_no_call_behind_when_it_fails() {
+    let own = || Decision::Accept { sdp: Some("nonsense".into()), headers: no_headers() };
+    let header = || Decision::Accept { sdp: None, headers: vec![("Via".into(), "x".into())] };
+    let cases: [(Decision, &str); 4] = [
+        (own(), "SIP/2.0 488"),
+        (header(), "SIP/2.0 500"),
+        (reject(200, ""), "SIP/2.0 500"),
+        (super::forward(&["?"]), "SIP/2.0 500"),
+    ];
+    for (decision, status) in cases {
+        let mut net = pair();
+        let mut phone = Phone::new(B);
+        phone.invite(&mut net, "", &sdp(4000, 1, "sendrecv"));
+        let session = net.nodes[B].incoming().expect("it arrived");
+        let now = net.now;
+        net.nodes[B].engine.handle_command(now, Command::Decide { token: Token(0), session: session.id, decision });
+        net.run();
+        phone.receive(&mut net, status);
+        assert_eq!(session.state(), State::Rejected);
+    }
 }
 
 #[test]
