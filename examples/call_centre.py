@@ -110,6 +110,9 @@ async def self_test() -> None:
         for call in calls:
             await call.wait_for_answer(10)
             await call.hangup()
+        async with asyncio.timeout(5):
+            while agent.status is not Status.FREE:
+                await asyncio.sleep(0.01)
         assert agent.calls_taken == 3, agent
         work.cancel()
 

@@ -7,6 +7,7 @@
 import argparse
 import asyncio
 import socket
+from typing import cast
 
 from ringback import AutoAnswerHandler, CallSession, MediaControl, MediaStatistics, SessionControl, SessionId, SessionManagerBuilder
 
@@ -44,20 +45,25 @@ async def main() -> None:
 
 
 class LossyRelay(asyncio.DatagramProtocol):
-    """Passes RTP on to a port of this machine, but for every tenth packet."""
+    """Passes the RTP of one source on to a port of this machine, but for every tenth packet."""
 
-    def __init__(self, target: tuple[str, int]) -> None:
+    def __init__(self, source: tuple[str, int], target: tuple[str, int]) -> None:
+        self._source = source
         self._target = target
         self._count = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str | int, ...]) -> None:
-        self._count += 1
-        if self._count % 10:
+        self._count += addr == self._source
+        if addr == self._source and self._count % 10:
             self._transport.sendto(data, self._target)
+
+
+def endpoint(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host, int(port)
 
 
 async def self_test() -> None:
@@ -73,12 +79,10 @@ async def self_test() -> None:
 
         # From here on the caller's packets take a way that loses one in ten.
         info = await MediaControl.get_media_info(caller, call.id)
-        assert info is not None and info.remote_address is not None
-        host, _, port = info.remote_address.rpartition(":")
+        assert info is not None and info.local_address is not None and info.remote_address is not None
+        relay = LossyRelay(endpoint(info.local_address), endpoint(info.remote_address))
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(
-            lambda: LossyRelay((host, int(port))), local_addr=("127.0.0.1", 0), family=socket.AF_INET
-        )
+        transport, _ = await loop.create_datagram_endpoint(lambda: relay, local_addr=("127.0.0.1", 0), family=socket.AF_INET)
         try:
             relay_host, relay_port = transport.get_extra_info("sockname")
             (incoming,) = await SessionControl.list_active_sessions(server)

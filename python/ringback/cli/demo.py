@@ -34,47 +34,41 @@ PORTS_TRIED = 20
 
 
 class MessageTap(logging.Handler):
-    """Turns the log records of SIP messages that were sent into arrows; `pbx_port` tells who sent."""
+    """Turns the log records of SIP messages that were sent (`-> UDP peer`, then the message) into arrows."""
 
-    START = re.compile(r"^(?:SIP/2\.0 (?P<status>\d{3}) (?P<reason>[^\r\n]*)|(?P<method>[A-Z]+) \S+ SIP/2\.0)\r?$", re.MULTILINE)
+    RECORD = re.compile(
+        r"-> \S+ \S+:(?P<port>\d+)\r?\n(?:SIP/2\.0 (?P<status>\d{3}) (?P<reason>[^\r\n]*)|(?P<method>[A-Z]+) )",
+    )
 
-    def __init__(self, ladder: Ladder, began: float, call_id: str | None = None) -> None:
+    def __init__(self, ladder: Ladder, began: float, pbx_port: int) -> None:
         super().__init__(logging.DEBUG)
         self._ladder = ladder
         self._began = began
-        self.pbx_port = 0
+        self._pbx_port = pbx_port
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        start = self.START.search(text)
-        if start is None or not text.startswith("sent"):
-            return
-        label = start["method"] or f"{start['status']} {start['reason']}"
-        to_pbx = f":{self.pbx_port}" in text[: start.start()]
-        self._ladder.add(Arrow(record.created - self._began, label, to_right=to_pbx))
+        sent = self.RECORD.match(record.getMessage())
+        if sent is not None:
+            label = sent["method"] or f"{sent['status']} {sent['reason']}"
+            self._ladder.add(Arrow(record.created - self._began, label, to_right=int(sent["port"]) == self._pbx_port))
 
 
-class Caller(CallHandler):
-    """The far end of the demonstration: notes its call's states."""
-
-    def __init__(self, ladder: Ladder, began: float, *, on_right: bool = False) -> None:
-        self._ladder = ladder
-        self._began = began
-        self._on_right = on_right
-
-    def on_call_state_changed(self, call: CallSession, old: CallState, new: CallState) -> None:
-        self._ladder.add(Change(time.time() - self._began, new, on_right=self._on_right))
-
-
-class WatchedPbx(Pbx):
-    """The PBX, noting its states while the ladder is drawn."""
+class Watched(CallHandler):
+    """Notes its calls' states while a ladder is drawn."""
 
     ladder: Ladder | None = None
     began = 0.0
+    on_right = False
 
     def on_call_state_changed(self, call: CallSession, old: CallState, new: CallState) -> None:
         if self.ladder is not None:
-            self.ladder.add(Change(time.time() - self.began, new, on_right=True))
+            self.ladder.add(Change(time.time() - self.began, new, on_right=self.on_right))
+
+
+class WatchedPbx(Watched, Pbx):
+    """The PBX, at the right of the ladder."""
+
+    on_right = True
 
 
 async def build_pbx(host: str, port: int, handler: CallHandler, console: Console) -> SessionCoordinator:
@@ -112,9 +106,9 @@ async def measure(caller: SessionCoordinator, call: CallSession, send_hz: float 
 
 
 def figures(heard: list[tuple[str, float, float | None, MediaStatistics | None]]) -> Table:
-    table = Table(title="What the caller measured", title_justify="left")
-    for name in ("dialled", "expected", "heard", "packets in/out", "loss", "jitter", "MOS (G.107)", "round trip"):
-        table.add_column(name, justify="left" if name == "dialled" else "right")
+    table = Table(title="What the caller measured (MOS by ITU-T G.107)", title_justify="left")
+    for name in ("dialled", "expected", "heard", "in/out", "loss", "jitter", "MOS", "RTT"):
+        table.add_column(name, justify="left" if name == "dialled" else "right", no_wrap=True)
     for extension, expected, frequency, statistics in heard:
         quality = statistics.quality_metrics if statistics else None
         right = frequency is not None and abs(frequency - expected) < 5
@@ -122,11 +116,11 @@ def figures(heard: list[tuple[str, float, float | None, MediaStatistics | None]]
             f"{extension} {EXTENSIONS[extension].partition(':')[0]}",
             f"{expected:.0f} Hz",
             f"[{'green' if right else 'red'}]{'silence' if frequency is None else f'{frequency:.1f} Hz'}[/]",
-            f"{statistics.packets_received} / {statistics.packets_sent}" if statistics else "-",
+            f"{statistics.packets_received}/{statistics.packets_sent}" if statistics else "-",
             f"{quality.packet_loss_percent:.1f} %" if quality else "-",
             f"{quality.jitter_ms:.2f} ms" if quality else "-",
             f"{quality.mos_score:.2f}" if quality and quality.mos_score is not None else "-",
-            f"{quality.round_trip_ms:.1f} ms" if quality and quality.round_trip_ms is not None else "no report yet",
+            f"{quality.round_trip_ms:.1f} ms" if quality and quality.round_trip_ms is not None else "-",
         )
     return table
 
@@ -136,8 +130,7 @@ async def call_itself(pbx: SessionCoordinator, handler: WatchedPbx, host: str, c
     ladder = Ladder("caller", "PBX")
     began = time.time()
     handler.ladder, handler.began = ladder, began
-    tap = MessageTap(ladder, began)
-    tap.pbx_port = int(pbx.local_address.rpartition(":")[2])
+    tap = MessageTap(ladder, began, int(pbx.local_address.rpartition(":")[2]))
     sip_log = logging.getLogger("ringback.sip")
     level, propagate = sip_log.level, sip_log.propagate
     sip_log.addHandler(tap)
@@ -147,7 +140,9 @@ async def call_itself(pbx: SessionCoordinator, handler: WatchedPbx, host: str, c
     try:
         bind = "127.0.0.1" if host in ("0.0.0.0", "") else host
         builder = SessionManagerBuilder().with_local_address(f"sip:caller@{bind}").with_sip_port(0)
-        async with await builder.with_handler(Caller(ladder, began)).build() as caller:
+        party = Watched()
+        party.ladder, party.began = ladder, began
+        async with await builder.with_handler(party).build() as caller:
             for extension, expected, send in (("200", TONE_HZ, None), ("100", ECHO_HZ, ECHO_HZ)):
                 with console.status(f"calling {extension} ({EXTENSIONS[extension]}) ..."):
                     uri = target(pbx, extension, host)
@@ -156,7 +151,7 @@ async def call_itself(pbx: SessionCoordinator, handler: WatchedPbx, host: str, c
                         results.append((extension, expected, *await measure(caller, call, send)))
                     if extension == "200":
                         await asyncio.sleep(0.1)  # the answer to BYE belongs into the picture
-                        handler.ladder = None
+                        handler.ladder = party.ladder = None
                         sip_log.removeHandler(tap)
     finally:
         handler.ladder = None
