@@ -1,12 +1,13 @@
 //! Commands on their way from the program to the signalling thread, first come, first served.
 //!
-//! Invariant: what was accepted is either handled or handed back by `close`, so that no command goes without its answer.
+//! Invariant: what was accepted is either handled or answered by `close`, so that no command goes without its answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use ringback_engine::api::Command;
+use ringback_engine::api::{Command, Error, Event};
+use ringback_media_api::Token;
 
 use crate::wake::Waker;
 
@@ -35,10 +36,12 @@ impl Inbox {
         self.commands.lock().get_or_insert_default();
     }
 
-    /// Takes no more, and returns what was not handled.
-    pub(crate) fn close(&self) -> Vec<Command> {
+    /// Takes no more, and returns the answers to what was not handled.
+    pub(crate) fn close(&self) -> Vec<Event> {
         self.waiting.store(false, Ordering::SeqCst);
-        self.commands.lock().take().unwrap_or_default()
+        let left = self.commands.lock().take().unwrap_or_default();
+        let tokens = left.iter().map(Command::token).filter(|token| *token != Token::default());
+        tokens.map(|token| Event::Completed { token, result: Err(Error::NotRunning) }).collect()
     }
 
     /// False, and the command is gone, when closed.

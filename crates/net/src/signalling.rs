@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crossbeam_queue::SegQueue;
-use ringback_engine::api::{Command, Error, Event};
+use ringback_engine::api::{Command, Event};
 use ringback_engine::{Engine, Output};
 use ringback_media_api::{self as media_api, Token};
 use ringback_time::{Mono, Now};
@@ -456,12 +456,7 @@ impl Signalling {
             tracing::error!(target: "ringback.net", "the thread for streams did not end in time");
         }
 
-        for command in self.inbox.close() {
-            let token = command.token();
-            if token != Token::default() {
-                self.work.events.push(Event::Completed { token, result: Err(Error::NotRunning) });
-            }
-        }
+        self.work.events.extend(self.inbox.close());
         self.hand_over(clock::now());
         self.producer.wake_at_once();
     }

@@ -12,6 +12,7 @@ use ringback_engine::api::{Command, Config, Directory};
 use ringback_ua::Transport;
 
 use crate::NetError;
+use crate::clock;
 use crate::inbox::Inbox;
 use crate::listen::{self, Listen, Listener};
 use crate::log;
@@ -243,7 +244,8 @@ impl System {
             self.inbox.ask_to_leave();
             // A thread that does not come back is left to itself: the program must go on.
             thread.join(LEAVE_MOST);
-            self.inbox.close();
+            // Nothing, but for a thread that did not come to its end.
+            Producer::new(Arc::clone(&self.queue)).events(clock::mono(), &mut self.inbox.close());
         }
     }
 }

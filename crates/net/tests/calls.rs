@@ -294,3 +294,25 @@ fn many_connections_are_served_at_once() {
         assert_eq!(phone.response().status, 200);
     }
 }
+
+#[test]
+fn both_address_families_are_served_side_by_side() {
+    let mut both = settings(free_ports(4));
+    let any = |transport, address: &str| Listen { transport, address: address.parse().expect("an address") };
+    both.listen = vec![
+        any(Transport::Udp, "0.0.0.0:0"),
+        any(Transport::Tcp, "0.0.0.0:0"),
+        any(Transport::Udp, "[::]:0"),
+        any(Transport::Tcp, "[::]:0"),
+    ];
+    let system = running(both);
+    let port = address(&system).port();
+    assert!(system.addresses().iter().all(|(_, address)| address.port() == port), "one port for all");
+    for host in ["127.0.0.1", "::1"] {
+        let remote = SocketAddr::new(host.parse().expect("an address"), port);
+        for mut phone in [Phone::udp(remote), Phone::tcp(remote)] {
+            phone.request("OPTIONS", "");
+            assert_eq!(phone.response().status, 200);
+        }
+    }
+}

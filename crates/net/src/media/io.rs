@@ -73,7 +73,7 @@ impl MediaIo {
     /// After the engine has dealt with `Open`: unless it named a peer, the door is open to all, for learning.
     pub(super) fn opened(&mut self, leg: LegId) {
         if let Some(open) = self.leg(leg).filter(|open| open.parked) {
-            open.unpark();
+            open.unpark(true);
         }
     }
 
@@ -120,9 +120,10 @@ impl MediaIo {
 }
 
 impl Open {
-    fn unpark(&mut self) {
+    /// `rtp`: the RTP socket too; it need not be where it is connected to a peer in the next moment.
+    fn unpark(&mut self, rtp: bool) {
         self.parked = false;
-        for socket in [&self.pair.rtp, &self.pair.rtcp] {
+        for socket in [&self.pair.rtcp, &self.pair.rtp].into_iter().take(1 + usize::from(rtp)) {
             if let Err(error) = sys::disconnect(socket.as_fd()) {
                 tracing::warn!(target: "ringback.media", leg = ?self.leg, %error, "cannot open a media socket");
             }
@@ -181,7 +182,9 @@ impl Out for MediaIo {
     fn accept_from(&mut self, leg: LegId, remote: Option<SocketAddr>) {
         let Some(open) = self.leg(leg) else { return };
         if open.parked {
-            open.unpark();
+            // A socket bound to one address may go from peer to peer (itself, here) directly.
+            let direct = remote.is_some() && !open.pair.local.ip().is_unspecified();
+            open.unpark(!direct);
         } else if open.connected == remote {
             return;
         } else if open.connected.take().is_some() {
@@ -192,7 +195,10 @@ impl Out for MediaIo {
             match sys::connect(open.pair.rtp.as_fd(), &remote) {
                 Ok(()) => open.connected = Some(remote),
                 // The engine's own check of each packet's source still stands.
-                Err(error) => tracing::debug!(target: "ringback.media", ?leg, %remote, %error, "cannot connect"),
+                Err(error) => {
+                    tracing::debug!(target: "ringback.media", ?leg, %remote, %error, "cannot connect");
+                    let _ = sys::disconnect(open.pair.rtp.as_fd());
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "only tests use it")]
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use ringback_engine::api::{Config, Event, Interest, Origin};
@@ -125,7 +125,8 @@ impl Response {
 
 impl Phone {
     pub fn udp(remote: SocketAddr) -> Phone {
-        let socket = UdpSocket::bind((LOCALHOST, 0)).expect("bound");
+        let host = if remote.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { LOCALHOST };
+        let socket = UdpSocket::bind((host, 0)).expect("bound");
         socket.set_read_timeout(Some(PATIENCE)).expect("set");
         let local = socket.local_addr().expect("an address");
         Phone::new(Line::Udp(socket, remote), local, remote)
