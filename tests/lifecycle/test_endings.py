@@ -67,7 +67,7 @@ async def test_ctrl_c_inside_async_with_stops_the_system() -> None:
         """,
         signal_after=("answered", signal.SIGINT),
     )
-    assert ending.code == 0 and "ended: hangup" in ending.out and ending.out.splitlines()[-1] == "interrupted", ending
+    assert ending.code == 0 and "ended: shutdown" in ending.out and ending.out.splitlines()[-1] == "interrupted", ending
 
 
 async def test_a_forked_child_neither_hangs_nor_ends_its_parents_calls() -> None:
