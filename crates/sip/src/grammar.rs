@@ -103,12 +103,27 @@ pub(crate) fn span(bytes: &[u8], accept: impl Fn(u8) -> bool) -> usize {
 
 #[inline]
 pub(crate) fn trim_start(text: &str) -> &str {
-    text.trim_start_matches([' ', '\t', '\r', '\n'])
+    text.get(span(text.as_bytes(), is_space)..).unwrap_or("")
 }
 
 #[inline]
 pub(crate) fn trim_end(text: &str) -> &str {
-    text.trim_end_matches([' ', '\t', '\r', '\n'])
+    let len = text.as_bytes().iter().rposition(|&b| !is_space(b)).map_or(0, |at| at + 1);
+    text.get(..len).unwrap_or("")
+}
+
+/// The texts before and after the first `byte`, which is ASCII.
+#[inline]
+pub(crate) fn split_once(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = memchr::memchr(byte, text.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+/// The texts before and after the last `byte`, which is ASCII.
+#[inline]
+pub(crate) fn rsplit_once(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = memchr::memrchr(byte, text.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 #[inline]

@@ -51,6 +51,10 @@ impl Headers {
         self.text.get(range).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or("")
     }
 
+    pub(crate) fn value(&self, line: &Line) -> &str {
+        self.str(line.value())
+    }
+
     fn is(&self, line: &Line, name: &HeaderName) -> bool {
         line.kind == name.kind()
             && match name {
@@ -83,7 +87,7 @@ impl Headers {
 
     /// The value of the first line of this name, without white space around it and without folds.
     pub fn get(&self, name: &HeaderName) -> Option<&str> {
-        self.lines(name).next().map(|line| self.str(line.value()))
+        self.lines(name).next().map(|line| self.value(line))
     }
 
     /// The same by a name in long or compact form.
@@ -93,13 +97,13 @@ impl Headers {
                 .lines
                 .iter()
                 .find(|line| line.kind == Kind::Other && self.str(line.name()).eq_ignore_ascii_case(name))
-                .map(|line| self.str(line.value())),
+                .map(|line| self.value(line)),
             kind => self.get_kind(kind),
         }
     }
 
     pub(crate) fn get_kind(&self, kind: Kind) -> Option<&str> {
-        self.lines.iter().find(|line| line.kind == kind).map(|line| self.str(line.value()))
+        self.lines.iter().find(|line| line.kind == kind).map(|line| self.value(line))
     }
 
     /// The bytes of the first value of this name as they came, folds included.
@@ -109,7 +113,7 @@ impl Headers {
 
     /// The values of all lines of this name.
     pub fn get_all<'a>(&'a self, name: &'a HeaderName) -> impl DoubleEndedIterator<Item = &'a str> {
-        self.lines(name).map(|line| self.str(line.value()))
+        self.lines(name).map(|line| self.value(line))
     }
 
     /// The values of all lines of this name as they came, folds included.
@@ -121,14 +125,14 @@ impl Headers {
     /// grammar is no list (Subject, Date, credentials, ...) gives one value a line. An empty list gives none.
     pub fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a str> {
         let list = name.kind().is_list();
-        self.lines(name).map(|line| self.str(line.value())).flat_map(move |text| Values::new(text, list))
+        self.lines(name).map(|line| self.value(line)).flat_map(move |text| Values::new(text, list))
     }
 
     /// Each line's name as it is written, the known name, and the value.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&str, HeaderName, &str)> {
         self.lines.iter().map(|line| {
             let name = self.str(line.name());
-            (name, HeaderName::from_kind(line.kind, name), self.str(line.value()))
+            (name, HeaderName::from_kind(line.kind, name), self.value(line))
         })
     }
 }

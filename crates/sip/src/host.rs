@@ -36,7 +36,7 @@ impl<'a> Host<'a> {
     /// Splits the host that `text` begins with off.
     pub(crate) fn take(text: &'a str) -> Option<(Host<'a>, &'a str)> {
         if let Some(inner) = text.strip_prefix('[') {
-            let (address, rest) = inner.split_once(']')?;
+            let (address, rest) = grammar::split_once(inner, b']')?;
             return Some((Host::V6(address.parse().ok()?), rest));
         }
         let (name, rest) = grammar::take(text, HOST);
@@ -67,14 +67,17 @@ impl<'a> Host<'a> {
 
 /// RFC 3261 §25.1: four times one to three decimal digits; leading zeros are legal there, and decimal.
 fn ipv4(text: &str) -> Option<Ipv4Addr> {
+    if !text.as_bytes().first()?.is_ascii_digit() {
+        return None;
+    }
     let mut octets = [0u8; 4];
-    let mut parts = text.split('.');
+    let mut parts = text.as_bytes().split(|&b| b == b'.');
     for octet in &mut octets {
         let part = parts.next()?;
         if part.len() > 3 {
             return None;
         }
-        *octet = u8::try_from(grammar::decimal(part.as_bytes(), 255)?).ok()?;
+        *octet = grammar::decimal(part, 255)? as u8;
     }
     parts.next().is_none().then(|| octets.into())
 }
@@ -82,18 +85,24 @@ fn ipv4(text: &str) -> Option<Ipv4Addr> {
 /// Labels are not empty but for a root's dot, and the last one does not look like a part of an address
 /// (RFC 3261 §25.1: `toplabel` begins with a letter).
 fn is_domain(name: &str) -> bool {
-    let name = name.strip_suffix('.').unwrap_or(name);
+    let name = name.as_bytes();
+    let name = name.strip_suffix(b".").unwrap_or(name);
     if name.is_empty() || name.len() > 253 {
         return false;
     }
-    let mut last = "";
-    for label in name.split('.') {
-        if label.is_empty() {
+    let mut empty = true;
+    let mut digits = true;
+    for &b in name {
+        if b != b'.' {
+            empty = false;
+            digits &= b.is_ascii_digit();
+        } else if empty {
             return false;
+        } else {
+            (empty, digits) = (true, true);
         }
-        last = label;
     }
-    !last.bytes().all(|b| b.is_ascii_digit())
+    !empty && !digits
 }
 
 impl HostOwned {

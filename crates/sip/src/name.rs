@@ -189,7 +189,12 @@ impl Kind {
             _ => {
                 let index = TABLE[bucket(name)] as usize;
                 match (NAMES.get(index), KINDS.get(index)) {
-                    (Some(known), Some(&kind)) if known.as_bytes().eq_ignore_ascii_case(name) => kind,
+                    // Most senders write the canonical form, and comparing that is the faster one.
+                    (Some(known), Some(&kind))
+                        if known.as_bytes() == name || known.as_bytes().eq_ignore_ascii_case(name) =>
+                    {
+                        kind
+                    }
                     _ => Kind::Other,
                 }
             }

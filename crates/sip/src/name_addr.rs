@@ -46,7 +46,7 @@ pub(crate) fn scan(text: &str) -> Result<Scanned<'_>, NameAddrError> {
     let text = grammar::trim(text);
     let Some((display, rest)) = split_display(text)? else { return scan_addr_spec(text) };
     let rest = rest.strip_prefix('<').ok_or(NameAddrError::Brackets)?;
-    let (uri, params) = rest.split_once('>').ok_or(NameAddrError::Brackets)?;
+    let (uri, params) = grammar::split_once(rest, b'>').ok_or(NameAddrError::Brackets)?;
     // RFC 4475 §3.1.2.14: no white space within the brackets.
     Ok(Scanned { display, uri, parts: uri::scan(uri)?, params })
 }

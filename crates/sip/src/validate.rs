@@ -56,58 +56,52 @@ fn check_lines(message: &Message) -> Result<(), ParseError> {
         (Kind::CSeq, HeaderName::CSeq),
     ];
     let headers = message.headers();
+    let present = headers.lines.iter().fold(0, |bits, line| bits | bit(line.kind));
     for (kind, name) in MANDATORY {
-        if !headers.lines.iter().any(|line| line.kind == kind) {
+        if present & bit(kind) == 0 {
             return Err(HeaderError::missing(&name).into());
         }
     }
-    let mut once = Once::default();
+    let mut seen = 0;
     for line in &headers.lines {
-        let value = headers.text.get(line.value_start as usize..line.value_end as usize).unwrap_or_default();
-        let value = std::str::from_utf8(value).unwrap_or("");
-        let addresses = || Commas::new(value).all(|value| name_addr::check(value).is_ok());
+        let value = || headers.value(line);
+        let address = || name_addr::check(value()).is_ok();
+        let addresses = || Commas::new(value()).all(|value| name_addr::check(value).is_ok());
         let (legal, single) = match line.kind {
-            Kind::Via => (Commas::new(value).all(|value| via::check(value).is_ok()), false),
-            Kind::From | Kind::To => (name_addr::check(value).is_ok(), true),
-            Kind::CallId => (!value.is_empty() && grammar::all(value.as_bytes(), CALL_ID), true),
-            Kind::CSeq => (cseq::scan(value).is_some(), true),
+            Kind::Via => (Commas::new(value()).all(|value| via::check(value).is_ok()), false),
+            Kind::From | Kind::To => (address(), true),
+            Kind::CallId => (!value().is_empty() && grammar::all(value().as_bytes(), CALL_ID), true),
+            Kind::CSeq => (cseq::scan(value()).is_some(), true),
             // RFC 4475 §3.1.2.4: a number above 255 may count as absent; what is no number may not.
-            Kind::MaxForwards => (!value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()), true),
+            Kind::MaxForwards => (!value().is_empty() && value().bytes().all(|b| b.is_ascii_digit()), true),
             // RFC 3261 §10.2.2: `*` stands alone.
-            Kind::Contact => (value == "*" || addresses(), false),
+            Kind::Contact => (value() == "*" || addresses(), false),
             Kind::Route | Kind::RecordRoute => (addresses(), false),
-            Kind::ReferTo | Kind::ReferredBy | Kind::ReplyTo => (name_addr::check(value).is_ok(), false),
-            Kind::ContentType => (is_media_type(value), true),
+            Kind::ReferTo | Kind::ReferredBy | Kind::ReplyTo => (address(), false),
+            Kind::ContentType => (is_media_type(value()), true),
             _ => continue,
         };
         let name = || HeaderName::from_kind(line.kind, "");
         if !legal {
             return Err(HeaderError::malformed(&name()).into());
         }
-        if single && !once.first(line.kind) {
+        if single && seen & bit(line.kind) != 0 {
             return Err(ParseError::new(ErrorKind::Repeated, repeated_reason(&name())));
         }
+        seen |= bit(line.kind);
     }
     Ok(())
 }
 
-/// Which of the single header fields were seen.
-#[derive(Default)]
-struct Once(u128);
-
-impl Once {
-    fn first(&mut self, kind: Kind) -> bool {
-        let bit = 1u128 << (kind as u8);
-        let first = self.0 & bit == 0;
-        self.0 |= bit;
-        first
-    }
+/// A set of kinds has a bit for each: there are fewer than 128.
+fn bit(kind: Kind) -> u128 {
+    1 << (kind as u8)
 }
 
 /// RFC 3261 §25.1: `m-type SLASH m-subtype *( SEMI m-parameter )`; the parameters are the reader's business.
 fn is_media_type(value: &str) -> bool {
-    let value = value.split(';').next().unwrap_or("");
-    value.split_once('/').is_some_and(|(a, b)| {
+    let value = grammar::split_once(value, b';').map_or(value, |(value, _)| value);
+    grammar::split_once(value, b'/').is_some_and(|(a, b)| {
         grammar::is_token(grammar::trim(a).as_bytes()) && grammar::is_token(grammar::trim(b).as_bytes())
     })
 }

@@ -212,11 +212,11 @@ fn scan_start(line: &str, same: bool) -> Result<(StartLine, Option<ParseError>),
 /// RFC 3261 §7.2: `SIP-Version SP Status-Code SP Reason-Phrase`; the second space may be missing (RFC 4475 §3.1.1.13).
 fn scan_status_line(line: &str) -> Result<StartLine, ParseError> {
     let malformed = || ParseError::new(ErrorKind::StartLine, "Malformed Status Line");
-    let (version, rest) = line.split_once(' ').ok_or_else(malformed)?;
+    let (version, rest) = grammar::split_once(line, b' ').ok_or_else(malformed)?;
     if !version.eq_ignore_ascii_case("SIP/2.0") {
         return Err(ParseError::new(ErrorKind::Version, "Version Not Supported"));
     }
-    let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
+    let (code, reason) = grammar::split_once(rest, b' ').unwrap_or((rest, ""));
     if code.len() != 3 || reason.bytes().any(|b| (b < b' ' && b != b'\t') || b == 0x7f) {
         return Err(malformed());
     }
@@ -227,9 +227,9 @@ fn scan_status_line(line: &str) -> Result<StartLine, ParseError> {
 /// RFC 3261 §7.1: `Method SP Request-URI SP SIP-Version`, one space each, none elsewhere. `None` where there is not even
 /// a method.
 fn scan_request_line(line: &str, same: bool) -> Option<(StartLine, Option<ParseError>)> {
-    let (method, rest) = line.split_once(' ')?;
+    let (method, rest) = grammar::split_once(line, b' ')?;
     let method = Method::parse(method.as_bytes())?;
-    let (target, version) = rest.rsplit_once(' ').unwrap_or((rest, ""));
+    let (target, version) = grammar::rsplit_once(rest, b' ').unwrap_or((rest, ""));
     let (uri, fault) = scan_target(rest, target, version, same);
     Some((StartLine::Request { method, uri }, fault))
 }

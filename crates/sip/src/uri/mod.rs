@@ -233,10 +233,10 @@ impl Uri {
         base.rebuild(|text, uri| {
             text.push_str(uri.raw_params());
             text.push(';');
-            push_escaped(text, name, grammar::URI_PARAM);
+            push_escaped(text, name, PARAM_MARKS);
             if let Some(value) = value {
                 text.push('=');
-                push_escaped(text, value, grammar::URI_PARAM);
+                push_escaped(text, value, PARAM_MARKS);
             }
             uri.raw_headers().inspect(|headers| text.extend(["?", headers]));
         })
@@ -260,16 +260,21 @@ fn push_param(text: &mut String, name: &str, value: Option<&str>) {
     }
 }
 
-/// `%` is escaped too: the text given here is without escapes.
-fn push_escaped(out: &mut String, text: &str, class: u8) {
+/// What RFC 3261 §25.1 has in a user part besides letters and digits.
+const USER_MARKS: &[u8] = b"-_.!~*'()&=+$,;?/";
+/// The same for names and values of URI parameters.
+const PARAM_MARKS: &[u8] = b"-_.!~*'()[]/:&+$";
+
+/// Escapes all but letters, digits and `marks`. What is written is within the grammar, though what is read may be wider.
+fn push_escaped(out: &mut String, text: &str, marks: &[u8]) {
     const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
     for &b in text.as_bytes() {
-        if b != b'%' && b != b'#' && b < 0x80 && grammar::is(b, class) {
+        if b.is_ascii_alphanumeric() || marks.contains(&b) {
             out.push(b as char);
         } else {
             out.push('%');
-            out.push(HEX[(b >> 4) as usize]);
-            out.push(HEX[(b & 15) as usize]);
+            out.push(HEX[usize::from(b >> 4)]);
+            out.push(HEX[usize::from(b & 15)]);
         }
     }
 }
@@ -279,7 +284,7 @@ fn sip_text(user: Option<&str>, host: &HostOwned, port: Option<u16>) -> String {
     let mut text = String::with_capacity(48);
     text.push_str("sip:");
     if let Some(user) = user {
-        push_escaped(&mut text, user, grammar::USER);
+        push_escaped(&mut text, user, USER_MARKS);
         text.push('@');
     }
     // Writing to a String cannot fail.

@@ -160,32 +160,42 @@ fn scan_sip(parts: &mut Parts, text: &str, mut rest: &str) -> Result<(), UriErro
     check_headers(headers)
 }
 
+/// `params` begins with a semicolon, or is empty.
 fn check_params(params: &str) -> Result<(), UriError> {
-    if params.is_empty() {
-        return Ok(());
+    let Some((first, params)) = params.as_bytes().split_first() else { return Ok(()) };
+    if *first != b';' {
+        return Err(UriError::Character);
     }
-    let Some(params) = params.strip_prefix(';') else { return Err(UriError::Character) };
-    for param in params.split(';') {
-        let (name, value) = param.split_once('=').unwrap_or((param, ""));
-        let legal = |text: &str| text.bytes().all(|b| grammar::is(b, URI_PARAM) || b == b'=');
-        if name.is_empty() || !grammar::all(name.as_bytes(), URI_PARAM) || !legal(value) {
-            return Err(UriError::Parameter);
-        }
-    }
-    if grammar::escapes_ok(params.as_bytes()) { Ok(()) } else { Err(UriError::Escape) }
+    check_pairs(params, b';', URI_PARAM, false).ok_or(UriError::Parameter)?;
+    if grammar::escapes_ok(params) { Ok(()) } else { Err(UriError::Escape) }
 }
 
 /// `headers` begins with the question mark, or is empty.
 fn check_headers(headers: &str) -> Result<(), UriError> {
-    let Some(headers) = headers.strip_prefix('?') else { return Ok(()) };
-    for header in headers.split('&') {
-        let Some((name, value)) = header.split_once('=') else { return Err(UriError::Header) };
-        let legal = |text: &str| text.bytes().all(|b| grammar::is(b, URI_HEADER) || b == b'=');
-        if name.is_empty() || !grammar::all(name.as_bytes(), URI_HEADER) || !legal(value) {
-            return Err(UriError::Header);
+    let Some((_, headers)) = headers.as_bytes().split_first() else { return Ok(()) };
+    check_pairs(headers, b'&', URI_HEADER, true).ok_or(UriError::Header)?;
+    if grammar::escapes_ok(headers) { Ok(()) } else { Err(UriError::Escape) }
+}
+
+/// Names that are not empty, each with a value or, where that may be, without. A value may hold further equals signs.
+fn check_pairs(text: &[u8], separator: u8, class: u8, need_value: bool) -> Option<()> {
+    let mut name_len = 0;
+    let mut value = false;
+    for &b in text {
+        if b == separator {
+            if name_len == 0 || (need_value && !value) {
+                return None;
+            }
+            (name_len, value) = (0, false);
+        } else if b == b'=' && name_len > 0 {
+            value = true;
+        } else if grammar::is(b, class) {
+            name_len += 1;
+        } else {
+            return None;
         }
     }
-    if grammar::escapes_ok(headers.as_bytes()) { Ok(()) } else { Err(UriError::Escape) }
+    (name_len > 0 && (value || !need_value)).then_some(())
 }
 
 /// RFC 3966 §3: a global number begins with `+`; a local one may also hold hexadecimal digits, `*` and `#`.
