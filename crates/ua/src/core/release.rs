@@ -25,6 +25,10 @@ impl Ua {
         if call.stage == Stage::Ending {
             return;
         }
+        // A request of ours may overtake our 2xx: until its ACK the peer need not know the dialog. The 2xx's own deadline decides then.
+        if call.accepted.as_ref().is_some_and(|accepted| accepted.first) {
+            return;
+        }
         self.call_event(index, Event::Gone { call: CallKey::new(index), status });
         self.end_requests(index);
         if let Some(call) = self.calls.get_mut(index) {
@@ -52,6 +56,9 @@ impl Ua {
             self.timers.stop(&mut accepted.timer);
         }
         self.timers.stop(&mut call.cancel_end);
+        if let Stage::Calling { client, .. } = call.stage {
+            self.orphan_client(now, client);
+        }
         let key = CallKey::new(index);
         debug!(target: "ringback.dialog", "call {key:?}: over");
         self.event(Event::Released { call: key });

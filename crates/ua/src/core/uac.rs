@@ -148,7 +148,11 @@ impl Ua {
 
     /// 1xx to an INVITE.
     pub(super) fn invite_progress(&mut self, now: Now, owner: Owner, client: Index, response: &Message) {
-        let Owner::Invite(index) = owner else { return };
+        let index = match owner {
+            Owner::Invite(index) => index,
+            Owner::Nobody => return self.orphan_client(now, client),
+            _ => return,
+        };
         let cseq = self.clients.get(client).map_or(FIRST_CSEQ, |client| client.cseq);
         let Some(call) = self.calls.get_mut(index) else { return };
         if matches!(&call.stage, Stage::Calling { cancelling: Cancelling::Wanted(_), .. }) {
