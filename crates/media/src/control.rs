@@ -118,9 +118,9 @@ impl Control {
         self.reported || outgoing.packets > 0
     }
 
-    /// Takes a compound packet from the peer, checked as to where it came from.
-    pub(crate) fn receive(&mut self, now: Mono, packet: &[u8], own_ssrc: u32, peer_ssrc: Option<u32>) {
-        let Ok(compound) = rtcp::parse(packet) else { return };
+    /// Takes a compound packet from the peer, checked as to where it came from. False: it is none.
+    pub(crate) fn receive(&mut self, now: Mono, packet: &[u8], own_ssrc: u32, peer_ssrc: Option<u32>) -> bool {
+        let Ok(compound) = rtcp::parse(packet) else { return false };
         self.sized(packet.len());
         for packet in compound.packets() {
             let blocks = match packet {
@@ -138,6 +138,7 @@ impl Control {
                 self.round_trip.received(&block, now);
             }
         }
+        true
     }
 
     /// RFC 3550 §6.3.3: the running average of packet sizes.

@@ -192,6 +192,7 @@ impl MediaEngine {
         if let Some(count) = self.phases.get_mut(leg.phase) {
             *count += 1;
         }
+        tracing::debug!(target: "ringback.media", leg = ?id, remote = ?leg.config.remote_rtp, "leg opened");
         out.accept_from(id, leg.latch.source());
         let epoch = leg.epoch;
         let key = self.legs.insert(leg) as u32;
@@ -205,12 +206,14 @@ impl MediaEngine {
             out.event(Event::Closed { leg: id, statistics: Statistics::default() });
             return;
         };
-        leg.incoming.events.reset(|digit| out.event(receive::dtmf(id, digit)));
+        receive::end_digit(&mut leg, now, out);
         leg.end_feeds(out);
         if leg.control.owes_goodbye(&leg.outgoing) {
             turn::report(&mut leg, now, true, &mut self.rng, &mut self.scratch, out);
         }
-        out.event(Event::Closed { leg: id, statistics: statistics(&leg) });
+        let statistics = statistics(&leg);
+        tracing::debug!(target: "ringback.media", leg = ?id, ?statistics, "leg closed");
+        out.event(Event::Closed { leg: id, statistics });
     }
 
     fn bridge(&mut self, a: LegId, b: LegId) {
@@ -273,11 +276,10 @@ impl MediaEngine {
     #[cold]
     fn fail<O: Out + ?Sized>(&mut self, id: LegId, out: &mut O) {
         tracing::error!(target: "ringback.media", leg = ?id, PANICKED);
-        if let Some(mut leg) = self.remove(id) {
-            // What made it panic may do so again.
-            let _ = catch_unwind(AssertUnwindSafe(|| leg.end_feeds(out)));
-        }
-        out.event(Event::Failed { leg: id, cause: PANICKED });
+        let leg = self.remove(id);
+        // What made it panic may do so again, first in telling who waits for it.
+        let _ = catch_unwind(AssertUnwindSafe(|| leg.into_iter().for_each(|mut leg| leg.end_feeds(out))));
+        let _ = catch_unwind(AssertUnwindSafe(|| out.event(Event::Failed { leg: id, cause: PANICKED })));
     }
 
     fn next_epoch(&mut self) -> u32 {

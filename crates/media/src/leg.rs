@@ -36,6 +36,8 @@ pub(crate) struct Leg {
     /// Where RTP goes and how, while it may.
     pub(crate) target: Option<Target>,
     pub(crate) control: Control,
+    /// Where RTCP really comes from, once the source of RTP was learned.
+    pub(crate) rtcp_from: Option<SocketAddr>,
 
     // What feeds it, the first that there is: an event of `dial`, `playing`, `audio`, `peer` or `echo`, silence.
     pub(crate) dial: Option<Box<Dial>>,
@@ -70,6 +72,7 @@ pub(crate) struct Target {
 pub(crate) struct Incoming {
     pub(crate) state: ReceiverState,
     pub(crate) events: EventReceiver,
+    pub(crate) budget: DigitBudget,
     formats: [Option<(u8, Codec)>; RECEIVE_FORMATS],
     /// Counts up with each new stream of packets (SSRC, restart).
     pub(crate) stream: u32,
@@ -80,6 +83,32 @@ pub(crate) struct Incoming {
     /// By playout buffers that are closed.
     pub(crate) discarded: u64,
     pub(crate) codec: Option<Codec>,
+}
+
+/// No hand, and no machine that keeps to RFC 4733, dials faster: what a peer sends beyond it is not told, so that events do not pile up.
+pub(crate) struct DigitBudget {
+    left: u32,
+    since: Mono,
+}
+
+impl DigitBudget {
+    const MOST: u32 = 32;
+    const EACH: Duration = Duration::from_millis(40);
+
+    fn new() -> Self {
+        DigitBudget { left: Self::MOST, since: Mono::ZERO }
+    }
+
+    pub(crate) fn spend(&mut self, now: Mono) -> bool {
+        let earned = now.since(self.since).as_nanos() / Self::EACH.as_nanos();
+        if earned > 0 {
+            self.left = u32::try_from(earned).unwrap_or(Self::MOST).saturating_add(self.left).min(Self::MOST);
+            self.since = now;
+        }
+        let enough = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        enough
+    }
 }
 
 /// Received audio for a program that may yet ask for it.
@@ -115,6 +144,7 @@ impl Incoming {
         Incoming {
             state: ReceiverState::new(),
             events: EventReceiver::new(),
+            budget: DigitBudget::new(),
             formats: [None; RECEIVE_FORMATS],
             stream: 0,
             octets: 0,
@@ -142,6 +172,7 @@ impl Leg {
             outgoing: Outgoing::new(rng.next_u32(), rng.next_u32() as u16, rng.next_u32(), now_ms),
             target: None,
             control: Control::new(now, rng),
+            rtcp_from: None,
             dial: None,
             playing: None,
             audio: None,
@@ -172,6 +203,7 @@ impl Leg {
         let before = self.latch.source();
         if relearn {
             self.latch = Latch::new(self.config.remote_rtp, self.config.symmetric);
+            self.rtcp_from = None;
         }
         if !(old.may_receive && old.remote_rtp.is_some()) {
             // It was not due before: its silence counts from now.
@@ -384,4 +416,24 @@ pub(crate) fn millis(at: Mono) -> u64 {
 
 fn samples_of(duration: Duration, rate: u32) -> u64 {
     u64::try_from(duration.as_nanos() * u128::from(rate) / 1_000_000_000).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leg_that_no_program_listens_to_is_small() {
+        let size = size_of::<Leg>() + size_of::<LegConfig>();
+        assert!(size < 1536, "{size} octets");
+    }
+
+    #[test]
+    fn digits_beyond_what_can_be_dialled_are_not_told() {
+        let mut budget = DigitBudget::new();
+        let at = |ms: u64| Mono::from_nanos(ms * 1_000_000);
+        assert_eq!((0..1000).filter(|_| budget.spend(at(5000))).count(), 32);
+        assert_eq!((0..1000).filter(|n| budget.spend(at(5000 + n))).count(), 24);
+        assert_eq!((0..100).filter(|n| budget.spend(at(10_000 + n * 50))).count(), 100);
+    }
 }

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use ringback_media_api::{Codec, Event};
+use ringback_media_api::{Codec, Event, LegId};
+use ringback_rtp::dtmf::Digit;
 use ringback_rtp::header::HEADER_LEN;
 use ringback_rtp::{Arrival, Header, Packet};
 use ringback_time::{Mono, Now};
 
 use crate::latch::Verdict;
-use crate::leg::{Leg, Retention, millis};
+use crate::leg::{DigitBudget, Leg, Retention, millis};
 use crate::outgoing;
 use crate::reframe::Reframe;
 use crate::retained::Retained;
@@ -51,7 +52,7 @@ pub(crate) fn rtp<O: Out + ?Sized>(
     let extended = match leg.incoming.state.packet(header.ssrc, header.sequence) {
         Arrival::New(extended) => extended,
         Arrival::First(extended) => {
-            begin_stream(leg, out);
+            begin_stream(leg, now, out);
             extended
         }
         Arrival::Duplicate | Arrival::Ignored => return,
@@ -75,10 +76,9 @@ pub(crate) fn rtp<O: Out + ?Sized>(
 }
 
 #[cold]
-fn begin_stream<O: Out + ?Sized>(leg: &mut Leg, out: &mut O) {
+fn begin_stream<O: Out + ?Sized>(leg: &mut Leg, now: Now, out: &mut O) {
     leg.incoming.stream = leg.incoming.stream.wrapping_add(1);
-    let id = leg.id;
-    leg.incoming.events.reset(|digit| out.event(dtmf(id, digit)));
+    end_digit(leg, now, out);
     if let Some(audio) = &mut leg.audio {
         audio.jitter.reset();
     }
@@ -190,8 +190,10 @@ fn event<O: Out + ?Sized>(
     out: &mut O,
 ) {
     let payload = bytes.get(placed.payload.clone()).unwrap_or_default();
-    let id = leg.id;
-    leg.incoming.events.packet(placed.header.timestamp, payload, now.mono, |digit| out.event(dtmf(id, digit)));
+    let (id, incoming) = (leg.id, &mut leg.incoming);
+    incoming.events.packet(placed.header.timestamp, payload, now.mono, |digit| {
+        tell(id, &mut incoming.budget, now.mono, digit, out);
+    });
 
     let Some(peer) = peer else { return };
     let (Some(target), Some(payload_type)) = (peer.target, peer.config.dtmf_send) else { return };
@@ -228,12 +230,31 @@ fn put_header<'a>(header: Header, payload: &Range<usize>, bytes: &'a mut [u8]) -
     Some(packet)
 }
 
-pub(crate) fn dtmf(leg: ringback_media_api::LegId, digit: ringback_rtp::dtmf::Digit) -> Event {
-    Event::Dtmf { leg, digit: digit.digit, duration_ms: digit.units / 8 }
+/// A digit whose end was lost is over because so much time passed.
+pub(crate) fn expire_digit<O: Out + ?Sized>(leg: &mut Leg, now: Now, out: &mut O) {
+    let (id, incoming) = (leg.id, &mut leg.incoming);
+    incoming.events.expire(now.mono, |digit| tell(id, &mut incoming.budget, now.mono, digit, out));
+}
+
+/// A digit whose end was lost is over because its stream is.
+pub(crate) fn end_digit<O: Out + ?Sized>(leg: &mut Leg, now: Now, out: &mut O) {
+    let (id, incoming) = (leg.id, &mut leg.incoming);
+    incoming.events.reset(|digit| tell(id, &mut incoming.budget, now.mono, digit, out));
+}
+
+fn tell<O: Out + ?Sized>(leg: LegId, budget: &mut DigitBudget, now: Mono, digit: Digit, out: &mut O) {
+    if budget.spend(now) {
+        // Telephone-event is negotiated at 8 kHz.
+        out.event(Event::Dtmf { leg, digit: digit.digit, duration_ms: digit.units / 8 });
+    }
 }
 
 pub(crate) fn rtcp(leg: &mut Leg, now: Now, from: SocketAddr, packet: &[u8]) {
-    if leg.accepts_rtcp(from) {
-        leg.control.receive(now.mono, packet, leg.outgoing.ssrc(), leg.incoming.state.ssrc());
+    if leg.accepts_rtcp(from)
+        && leg.control.receive(now.mono, packet, leg.outgoing.ssrc(), leg.incoming.state.ssrc())
+        && leg.latch.is_locked()
+    {
+        // Behind a translator the answer goes to where it came from.
+        leg.rtcp_from = Some(from);
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct Kept {
     pub(crate) timestamp: u32,
     pub(crate) codec: Codec,
     arrival_ms: u64,
-    octets: usize,
+    octets: u16,
 }
 
 /// What was retained, put in order.
@@ -41,7 +41,7 @@ pub(crate) struct Replay {
 
 impl Retained {
     pub(crate) fn new() -> Self {
-        Retained { octets: VecDeque::with_capacity(OCTETS), packets: VecDeque::with_capacity(PACKETS) }
+        Retained { octets: VecDeque::with_capacity(OCTETS), packets: VecDeque::with_capacity(PACKETS / 2) }
     }
 
     pub(crate) fn push(
@@ -60,13 +60,13 @@ impl Retained {
             self.drop_oldest();
         }
         self.octets.extend(payload);
-        let octets = payload.len();
+        let octets = payload.len() as u16;
         self.packets.push_back(Kept { stream, extended, timestamp, codec, arrival_ms: now_ms, octets });
     }
 
     fn drop_oldest(&mut self) {
         if let Some(kept) = self.packets.pop_front() {
-            self.octets.drain(..kept.octets.min(self.octets.len()));
+            self.octets.drain(..usize::from(kept.octets).min(self.octets.len()));
         } else {
             self.octets.clear();
         }
@@ -82,15 +82,17 @@ impl Retained {
         let mut at = 0;
         let mut all: Vec<(Kept, &[u8])> = Vec::with_capacity(self.packets.len());
         for kept in &self.packets {
-            all.push((*kept, octets.get(at..at + kept.octets).unwrap_or_default()));
-            at += kept.octets;
+            let end = at + usize::from(kept.octets);
+            all.push((*kept, octets.get(at..end).unwrap_or_default()));
+            at = end;
         }
         all.sort_by_key(|(kept, _)| (kept.stream, kept.extended));
 
         let mut replay = Replay::default();
         let Some(&(last, payload)) = all.last() else { return replay };
-        let end = last.timestamp.wrapping_add(codec::units(last.codec, payload.len()));
+        let end = end_of(&last, payload);
         let hold_from = end.wrapping_sub(hold_ms * codec::units_per_ms(last.codec));
+        let most = RETAINED_MS as usize * codec::samples_per_ms(last.codec);
         // The stream that is being put together, and where it has come to.
         let mut reached: Option<(u32, u32)> = None;
         for (kept, payload) in all {
@@ -98,6 +100,7 @@ impl Retained {
                 replay.rest.push((kept, payload.to_vec()));
                 continue;
             }
+            let end = end_of(&kept, payload);
             let mut payload = payload;
             if let Some((_, at)) = reached.filter(|(stream, _)| *stream == kept.stream) {
                 let ahead = distance32(kept.timestamp, at);
@@ -112,7 +115,8 @@ impl Retained {
                 }
             }
             codec::decode(kept.codec, payload, &mut replay.samples);
-            reached = Some((kept.stream, kept.timestamp.wrapping_add(codec::units(kept.codec, payload.len()))));
+            reached = Some((kept.stream, end));
+            keep_last(&mut replay.samples, most);
         }
         if let (Some((stream, at)), Some((first, _))) = (reached, replay.rest.first())
             && stream == first.stream
@@ -123,11 +127,19 @@ impl Retained {
                 replay.samples.resize(replay.samples.len() + ahead as usize, 0);
             }
         }
-        let most = RETAINED_MS as usize * codec::samples_per_ms(last.codec);
-        let excess = replay.samples.len().saturating_sub(most);
-        replay.samples.drain(..excess);
+        keep_last(&mut replay.samples, most);
         replay
     }
+}
+
+fn end_of(kept: &Kept, payload: &[u8]) -> u32 {
+    kept.timestamp.wrapping_add(codec::units(kept.codec, payload.len()))
+}
+
+/// Timestamps that leap may ask for any number of zeros: never more than is wanted is held.
+fn keep_last(samples: &mut Vec<i16>, most: usize) {
+    let excess = samples.len().saturating_sub(most);
+    samples.drain(..excess);
 }
 
 #[cfg(test)]

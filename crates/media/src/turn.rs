@@ -10,7 +10,7 @@ use ringback_time::Now;
 use crate::dial::Turn;
 use crate::latch;
 use crate::leg::{Leg, Target};
-use crate::receive::dtmf;
+use crate::receive;
 use crate::statistics::statistics;
 use crate::{Out, codec};
 
@@ -39,8 +39,7 @@ pub(crate) fn take<O: Out + ?Sized>(
         timers(leg, now, rng, scratch, out);
     }
     if leg.incoming.events.is_active() {
-        let id = leg.id;
-        leg.incoming.events.expire(now.mono, |digit| out.event(dtmf(id, digit)));
+        receive::expire_digit(leg, now, out);
     }
     if leg.audio.as_ref().is_some_and(|audio| audio.port.is_closed()) {
         leg.close_audio(out);
@@ -198,7 +197,7 @@ pub(crate) fn report<O: Out + ?Sized>(
     scratch: &mut Scratch,
     out: &mut O,
 ) {
-    let Some(to) = leg.config.remote_rtcp else {
+    let Some(to) = leg.rtcp_from.or(leg.config.remote_rtcp) else {
         leg.control.postpone(now.mono, rng);
         return;
     };

@@ -138,10 +138,17 @@ fn symmetric_media_is_learned_locked_and_learned_anew() {
     let elsewhere = "10.0.9.2:4000".parse().unwrap();
     send(&mut world, elsewhere, 100);
     assert_eq!(world.statistics(a).packets_received, 4);
-    // RTCP comes from the same host by whatever port.
+    // RTCP from the same host is taken from whatever port, and answered there.
+    let mut report = Vec::new();
+    rtcp::write(&rtcp::Report { ssrc: 1, sender: None, block: None, cname: "x", goodbye: false }, &mut report);
+    world.deliver_rtcp("10.0.9.2:4001".parse().unwrap(), a, &report);
+    world.deliver_rtcp("10.0.9.1:61111".parse().unwrap(), a, &report);
+    world.forget();
+    world.run(ms(6000 - 2200));
     // Silence for five seconds: the source may have moved.
-    world.run(ms(3200));
-    assert_eq!(world.out.accepted.last(), Some(&(a, None)));
+    assert_eq!(world.out.accepted, [(a, None)]);
+    assert!(world.out.rtcp.iter().all(|(_, _, to, _)| *to == "10.0.9.1:61111".parse().unwrap()));
+    assert!(!world.out.rtcp.is_empty());
     send(&mut world, elsewhere, 5);
     assert_eq!(world.out.accepted.last(), Some(&(a, Some(elsewhere))));
     // A re-offer begins anew.
