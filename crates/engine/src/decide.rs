@@ -49,7 +49,7 @@ impl Engine {
         if !self.calls.get(key).is_some_and(|call| call.stage.is_decidable()) {
             return;
         }
-        tracing::warn!(target: "ringback.session", session = %session, "the decision cannot be carried out: {error}");
+        tracing::warn!(target: "ringback.session", call_id = self.call_id(key), session = %session, "the decision cannot be carried out: {error}");
         let ending = match error {
             Error::Sdp(_) => Ending::refused(StatusCode::NOT_ACCEPTABLE_HERE, None, Vec::new()),
             Error::ResourceExhausted(_) => {

@@ -339,6 +339,11 @@ impl Engine {
         self.calls.get(key).filter(|call| call.session.id == id).map(|_| key)
     }
 
+    /// For log lines.
+    pub(crate) fn call_id(&self, key: Key) -> &str {
+        self.calls.get(key).map_or("", |call| &call.session.call_id)
+    }
+
     /// The error for a call whose state does not allow `what`.
     pub(crate) fn unfit(&self, key: Key, what: &'static str) -> Error {
         let state = self.calls.get(key).map_or(crate::api::State::Failed, |call| call.session.state());

@@ -159,7 +159,7 @@ impl Engine {
                 true
             }
             Err(error) => {
-                tracing::warn!(target: "ringback.session", "a target is not called: {error}");
+                tracing::warn!(target: "ringback.session", call_id = self.call_id(caller), "a target is not called: {error}");
                 if let Some(forward) = self.forward_of(caller) {
                     forward.failed(Outcome::new(StatusCode::SERVICE_UNAVAILABLE));
                     forward.targets.clear();
@@ -181,7 +181,7 @@ impl Engine {
         }
         // Where it cannot be sent the leg has ended, and with it its turn.
         if let Err(error) = self.send_or_locate(now, leg) {
-            tracing::info!(target: "ringback.session", "a target cannot be called: {error}");
+            tracing::info!(target: "ringback.session", call_id = self.call_id(caller), "a target cannot be called: {error}");
         }
     }
 
@@ -210,7 +210,7 @@ impl Engine {
         if status == StatusCode::EARLY_DIALOG_TERMINATED.as_u16() || status == ringing {
             return;
         }
-        tracing::debug!(target: "ringback.session", "passing {status} {phrase} to the caller");
+        tracing::debug!(target: "ringback.session", call_id = self.call_id(caller), "passing {status} {phrase} to the caller");
         self.ring(now, caller, status);
     }
 

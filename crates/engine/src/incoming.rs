@@ -61,7 +61,7 @@ impl Engine {
         let Some((from_name, sdp, message)) = event else {
             // `AutoAnswerHandler`: nobody has to be asked.
             if let Err(error) = self.accept(now, key, None, Vec::new()) {
-                tracing::info!(target: "ringback.session", "a call cannot be answered: {error}");
+                tracing::info!(target: "ringback.session", call_id = self.call_id(key), "a call cannot be answered: {error}");
             }
             return;
         };
@@ -156,7 +156,7 @@ impl Engine {
         let early = call.media.early.as_ref().filter(|_| status != StatusCode::RINGING.as_u16());
         let body = early.map(|plan| Body::sdp(plan.sdp().to_owned()));
         if let Err(error) = self.ua.respond(now, ua, Answer { status: code, reason: None, headers: Vec::new(), body }) {
-            tracing::warn!(target: "ringback.session", "no provisional response: {error}");
+            tracing::warn!(target: "ringback.session", call_id = self.call_id(key), "no provisional response: {error}");
             return;
         }
         self.change(key, crate::states::Change::Ring);

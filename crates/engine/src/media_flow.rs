@@ -313,12 +313,18 @@ impl Engine {
             let anew = remote_sdp.is_some() && media.remote_sdp != remote_sdp;
             config.latch_generation = before.latch_generation.wrapping_add(u32::from(anew));
             // `EstablishMediaFlow` holds until a description says another address.
-            if negotiated.remote_rtp == media.described {
+            let diverted = before.remote_rtp != media.described;
+            if diverted && negotiated.remote_rtp == media.described {
                 config.remote_rtp = before.remote_rtp;
                 config.remote_rtcp = before.remote_rtcp;
             }
         }
         media.described = negotiated.remote_rtp;
+        tracing::debug!(
+            target: "ringback.media", call_id = %call.session.call_id, "{} {} {}", negotiated.direction,
+            negotiated.send.as_ref().map_or("without a codec", |codec| &*codec.name),
+            negotiated.remote_rtp.map_or_else(|| "to nowhere".to_owned(), |remote| format!("to {remote}"))
+        );
         media.local_sdp = Some(negotiated.local_sdp);
         if remote_sdp.is_some() {
             media.remote_sdp = remote_sdp;

@@ -160,6 +160,7 @@ impl Engine {
                     call.ua = Some(ua);
                     call.stage = Stage::Calling;
                 }
+                self.arm(key, Timer::Silence, now.mono + limits::RINGING_MOST);
                 self.carry_out(now, key, plan);
                 Ok(())
             }
@@ -183,7 +184,7 @@ impl Engine {
         if let Some(sdp) = &sdp {
             let known = self.calls.get(key).is_some_and(|call| call.media.remote_sdp.as_ref() == Some(sdp));
             if !known && let Err(error) = self.accept_answer(now, key, sdp, false) {
-                tracing::info!(target: "ringback.session", "early description not used: {error}");
+                tracing::info!(target: "ringback.session", call_id = self.call_id(key), "early description not used: {error}");
             }
         }
         let Some(call) = self.calls.get_mut(key) else { return };
@@ -233,7 +234,7 @@ impl Engine {
         }
     }
 
-    /// `Timer::Silence`: it rings, and nobody has said so for minutes.
+    /// `Timer::Silence`: it rings, or is only said to be tried (100), and nobody has spoken for minutes.
     pub(crate) fn never_answered(&mut self, now: Now, key: Key) {
         self.finish(now, key, Ending::failed(Some(StatusCode::REQUEST_TIMEOUT.as_u16()), "no answer from the network"));
     }

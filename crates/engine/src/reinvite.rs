@@ -210,7 +210,7 @@ impl Engine {
         match result {
             Ok(sdp) => Answer::with_body(StatusCode::OK, Body::sdp(sdp)),
             Err((status, error)) => {
-                tracing::info!(target: "ringback.session", "an offer is refused: {error}");
+                tracing::info!(target: "ringback.session", call_id = self.call_id(key), "an offer is refused: {error}");
                 Answer::new(StatusCode::new(status).unwrap_or(StatusCode::NOT_ACCEPTABLE_HERE))
             }
         }
@@ -244,7 +244,7 @@ impl Engine {
         let sdp = match self.plan_reoffer(key, None) {
             Ok(plan) => plan.sdp().to_owned(),
             Err(error) => {
-                tracing::warn!(target: "ringback.session", "no offer for a re-INVITE: {error}");
+                tracing::warn!(target: "ringback.session", call_id = self.call_id(key), "no offer for a re-INVITE: {error}");
                 return Answer::new(StatusCode::NOT_ACCEPTABLE_HERE);
             }
         };
@@ -269,7 +269,7 @@ impl Engine {
         };
         if let Err(error) = result {
             // The descriptions before it stay in force.
-            tracing::warn!(target: "ringback.session", "a re-INVITE came to nothing: {error}");
+            tracing::warn!(target: "ringback.session", call_id = self.call_id(key), "a re-INVITE came to nothing: {error}");
             self.reinvite_withdrawn(key);
         }
     }

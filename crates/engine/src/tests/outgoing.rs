@@ -250,6 +250,20 @@ fn it_rings_and_nobody_ever_speaks() {
 }
 
 #[test]
+fn a_call_that_is_only_tried_is_given_up() {
+    let mut net = pair();
+    let (mut phone, session, invite) = calls_phone(&mut net);
+    phone.reply(&mut net, &invite, "100 Trying", "", "");
+    net.advance(199 * SECOND);
+    assert_eq!(session.state(), State::Initiating);
+    net.advance(2 * SECOND);
+    assert_eq!(session.state(), State::Failed);
+    phone.receive(&mut net, "CANCEL ");
+    net.advance(64 * SECOND);
+    net.assert_idle();
+}
+
+#[test]
 fn a_call_is_cancelled_once_it_rings() {
     let mut net = pair();
     let (mut phone, session, invite) = calls_phone(&mut net);
