@@ -78,7 +78,9 @@ enum State {
     Dead,
 }
 
-/// See the [module](self) docs.
+/// Cuts messages out of a stream. Push what was read, then call [`StreamFramer::next`] until it has nothing.
+///
+/// The cost is linear in the bytes however they are cut, and what is buffered is bounded by [`Limits`].
 pub struct StreamFramer {
     buffer: BytesMut,
     state: State,
@@ -261,4 +263,27 @@ fn length(head: &[u8]) -> Result<Option<usize>, ()> {
         length = Some(value);
     }
     Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each byte of a head is searched once, however the stream is cut: the cost is linear.
+    #[test]
+    fn nothing_is_searched_twice() {
+        let head = format!("OPTIONS sip:a@b SIP/2.0\r\nX: {}\r\nl: 3\r\n\r\n", "y".repeat(1000));
+        let mut framer = StreamFramer::default();
+        for &byte in head.as_bytes().iter().take(head.len() - 1) {
+            framer.push(&[byte]);
+            assert!(framer.next().is_none());
+            assert!(matches!(framer.state, State::Head { searched, .. } if searched == framer.buffer.len()));
+        }
+        framer.push(b"\nab");
+        assert!(framer.next().is_none());
+        assert!(matches!(framer.state, State::Body { total } if total == head.len() + 3));
+        framer.push(b"c\r\n");
+        assert!(matches!(framer.next(), Some(Ok(Frame::Message(bytes))) if bytes.len() == head.len() + 3));
+        assert_eq!(framer.buffered(), 2);
+    }
 }

@@ -63,22 +63,22 @@ fn check_lines(message: &Message) -> Result<(), ParseError> {
         }
     }
     let mut seen = 0;
+    let head = headers.head();
     for line in &headers.lines {
-        let value = || headers.value(line);
-        let address = || name_addr::check(value()).is_ok();
-        let addresses = || Commas::new(value()).all(|value| name_addr::check(value).is_ok());
+        let value = line.of(head);
+        let addresses = || Commas::new(value).all(|value| name_addr::check(value).is_ok());
         let (legal, single) = match line.kind {
-            Kind::Via => (Commas::new(value()).all(|value| via::check(value).is_ok()), false),
-            Kind::From | Kind::To => (address(), true),
-            Kind::CallId => (!value().is_empty() && grammar::all(value().as_bytes(), CALL_ID), true),
-            Kind::CSeq => (cseq::scan(value()).is_some(), true),
+            Kind::Via => (Commas::new(value).all(|value| via::check(value).is_ok()), false),
+            Kind::From | Kind::To => (name_addr::check(value).is_ok(), true),
+            Kind::CallId => (!value.is_empty() && grammar::all(value.as_bytes(), CALL_ID), true),
+            Kind::CSeq => (cseq::scan(value).is_some(), true),
             // RFC 4475 §3.1.2.4: a number above 255 may count as absent; what is no number may not.
-            Kind::MaxForwards => (!value().is_empty() && value().bytes().all(|b| b.is_ascii_digit()), true),
+            Kind::MaxForwards => (!value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()), true),
             // RFC 3261 §10.2.2: `*` stands alone.
-            Kind::Contact => (value() == "*" || addresses(), false),
+            Kind::Contact => (value == "*" || addresses(), false),
             Kind::Route | Kind::RecordRoute => (addresses(), false),
-            Kind::ReferTo | Kind::ReferredBy | Kind::ReplyTo => (address(), false),
-            Kind::ContentType => (is_media_type(value()), true),
+            Kind::ReferTo | Kind::ReferredBy | Kind::ReplyTo => (name_addr::check(value).is_ok(), false),
+            Kind::ContentType => (is_media_type(value), true),
             _ => continue,
         };
         let name = || HeaderName::from_kind(line.kind, "");

@@ -127,19 +127,3 @@ fn limits() {
         }
     }
 }
-
-/// One byte at a time costs as many looks as bytes: each byte of a head is searched once. Seen by time, generously: a
-/// search from the start for each byte of 250 heads of 30,000 bytes would take a thousand times as long.
-#[test]
-fn linear() {
-    let text = message(&format!("X: {}\r\nl: 0\r\n", "y".repeat(30_000)));
-    let mut framer = StreamFramer::default();
-    let mut count = 0;
-    for _ in 0..250 {
-        for piece in text.as_bytes().chunks(1) {
-            framer.push(piece);
-            count += usize::from(framer.next().is_some());
-        }
-    }
-    assert_eq!(count, 250);
-}

@@ -155,7 +155,7 @@ pub(super) fn parse(raw: Bytes) -> Result<Message, ParseError> {
     let Head { start_line, lines, end, uneven, mut fault } = scan_head(&raw)?;
     let head = raw.get(..end).unwrap_or_default();
     let text = if uneven || std::str::from_utf8(head).is_err() { even_out(head).into() } else { raw.clone() };
-    let headers = Headers { raw, text, lines };
+    let headers = Headers { raw, text, end, lines };
 
     let line = headers.text.get(start_line.0..start_line.1).and_then(|line| std::str::from_utf8(line).ok());
     // Bytes that are no UTF-8 were question marks by now, and `?` means something in a URI.
