@@ -3,7 +3,7 @@
 //! Invariant: what was accepted is either handled or answered by `close`, so that no command goes without its answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use ringback_engine::api::{Command, Error, Event};
@@ -16,24 +16,26 @@ pub(crate) struct Inbox {
     /// `None`: closed.
     commands: Mutex<Option<Vec<Command>>>,
     waiting: AtomicBool,
-    /// The system is to end.
-    leave: AtomicBool,
+    /// Counts starts and ends: the number that a thread was started with holds until it is to leave. A thread that was given up as stuck
+    /// and comes back finds another one, and leaves its successor's commands alone.
+    run: AtomicU64,
     waker: Arc<Waker>,
 }
 
 impl Inbox {
     /// Closed at first.
     pub(crate) fn new(waker: Arc<Waker>) -> Self {
-        Inbox { commands: Mutex::new(None), waiting: AtomicBool::new(false), leave: AtomicBool::new(false), waker }
+        Inbox { commands: Mutex::new(None), waiting: AtomicBool::new(false), run: AtomicU64::new(0), waker }
     }
 
     pub(crate) fn waker(&self) -> &Arc<Waker> {
         &self.waker
     }
 
-    pub(crate) fn open(&self) {
-        self.leave.store(false, Ordering::SeqCst);
+    /// For a new thread: the number of its run.
+    pub(crate) fn open(&self) -> u64 {
         self.commands.lock().get_or_insert_default();
+        self.run.fetch_add(1, Ordering::SeqCst) + 1
     }
 
     /// Takes no more, and returns the answers to what was not handled.
@@ -73,11 +75,16 @@ impl Inbox {
     }
 
     pub(crate) fn ask_to_leave(&self) {
-        self.leave.store(true, Ordering::SeqCst);
+        self.run.fetch_add(1, Ordering::SeqCst);
         self.waker.wake();
     }
 
-    pub(crate) fn must_leave(&self) -> bool {
-        self.leave.load(Ordering::SeqCst)
+    pub(crate) fn must_leave(&self, run: u64) -> bool {
+        self.run.load(Ordering::SeqCst) != run
+    }
+
+    /// As `close`, by the thread of `run`; nothing when another run has begun.
+    pub(crate) fn close_run(&self, run: u64) -> Vec<Event> {
+        if self.run.load(Ordering::SeqCst) == run + 1 { self.close() } else { Vec::new() }
     }
 }

@@ -70,6 +70,8 @@ pub(crate) struct Signalling {
     pub(crate) udp: Vec<UdpSocket>,
     pub(crate) epoll: Epoll,
     pub(crate) inbox: Arc<Inbox>,
+    /// The inbox's number for this thread.
+    pub(crate) run: u64,
     pub(crate) producer: Arc<Producer>,
     pub(crate) media: Vec<(Link, Option<Thread>)>,
     pub(crate) from_media: Arc<SegQueue<FromMedia>>,
@@ -117,8 +119,8 @@ impl Signalling {
         Ok(())
     }
 
-    pub(crate) fn run(mut self) {
-        while !self.inbox.must_leave() {
+    pub(crate) fn work(mut self) {
+        while !self.inbox.must_leave(self.run) {
             self.guarded(|this| this.turn(None));
         }
         self.leave();
@@ -162,8 +164,10 @@ impl Signalling {
 
         let waker = self.inbox.waker();
         waker.prepare();
-        let busy =
-            self.inbox.has_some() || self.inbox.must_leave() || !self.from_media.is_empty() || self.streams.has_news();
+        let busy = self.inbox.has_some()
+            || self.inbox.must_leave(self.run)
+            || !self.from_media.is_empty()
+            || self.streams.has_news();
         let timeout = if busy && !crowded { Some(Duration::ZERO) } else { until.map(|until| until.since(now)) };
         let ready = self.epoll.wait(timeout);
         waker.awake();
@@ -456,7 +460,7 @@ impl Signalling {
             tracing::error!(target: "ringback.net", "the thread for streams did not end in time");
         }
 
-        self.work.events.extend(self.inbox.close());
+        self.work.events.extend(self.inbox.close_run(self.run));
         self.hand_over(clock::now());
         self.producer.wake_at_once();
     }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_queue::SegQueue;
 use parking_lot::Mutex;
@@ -51,6 +52,8 @@ pub struct System {
     directory: Arc<Directory>,
     inbox: Arc<Inbox>,
     state: Mutex<State>,
+    /// Beside `state`, whose lock a shutdown holds for as long as it takes.
+    running: AtomicBool,
     pid: u32,
 }
 
@@ -84,6 +87,7 @@ impl System {
             directory: Arc::default(),
             inbox: Arc::new(Inbox::new(waker)),
             state: Mutex::new(State::Bound(listeners)),
+            running: AtomicBool::new(false),
             pid: std::process::id(),
             settings,
         })
@@ -104,8 +108,9 @@ impl System {
         Arc::clone(&self.directory)
     }
 
+    /// From the end of `start` to the beginning of `shutdown`. Never blocks.
     pub fn is_running(&self) -> bool {
-        !self.is_forked() && matches!(*self.state.lock(), State::Running(_))
+        !self.is_forked() && self.running.load(Ordering::SeqCst)
     }
 
     fn is_forked(&self) -> bool {
@@ -121,6 +126,7 @@ impl System {
         let listeners = match std::mem::replace(&mut *state, State::Stopped) {
             State::Running(thread) => {
                 *state = State::Running(thread);
+                self.running.store(true, Ordering::SeqCst);
                 return Ok(());
             }
             State::Bound(listeners) => listeners,
@@ -133,6 +139,7 @@ impl System {
             }
         };
         *state = State::Running(self.launch(listeners)?);
+        self.running.store(true, Ordering::SeqCst);
         Ok(())
     }
 
@@ -181,6 +188,7 @@ impl System {
             udp,
             epoll: Epoll::new(64).map_err(failed("epoll"))?,
             inbox: Arc::clone(&self.inbox),
+            run: 0,
             producer: Arc::clone(&producer),
             media: Vec::new(),
             from_media: Arc::clone(&from_media),
@@ -206,7 +214,7 @@ impl System {
             signalling.abandon();
             return Err(NetError::Start { what: "the thread for streams", source });
         }
-        self.inbox.open();
+        signalling.run = self.inbox.open();
         // In a cell, so that it is still here when the thread cannot be had.
         let cell = Arc::new(Mutex::new(Some(signalling)));
         let for_thread = Arc::clone(&cell);
@@ -215,7 +223,7 @@ impl System {
             sys::set_precise_timers();
             let signalling = for_thread.lock().take();
             if let Some(signalling) = signalling {
-                signalling.run();
+                signalling.work();
             }
         });
         thread.map_err(|source| {
@@ -239,8 +247,11 @@ impl System {
         if self.is_forked() {
             return;
         }
+        self.running.store(false, Ordering::SeqCst);
         let mut state = self.state.lock();
         if let State::Running(thread) = std::mem::replace(&mut *state, State::Stopped) {
+            // A start may have come first.
+            self.running.store(false, Ordering::SeqCst);
             self.inbox.ask_to_leave();
             // A thread that does not come back is left to itself: the program must go on.
             thread.join(LEAVE_MOST);

@@ -134,6 +134,7 @@ impl Phone {
 
     pub fn tcp(remote: SocketAddr) -> Phone {
         let stream = TcpStream::connect(remote).expect("connected");
+        stream.set_nodelay(true).expect("set");
         stream.set_read_timeout(Some(PATIENCE)).expect("set");
         let local = stream.local_addr().expect("an address");
         Phone::new(Line::Tcp(stream, Vec::new()), local, remote)
