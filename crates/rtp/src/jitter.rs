@@ -82,6 +82,9 @@ pub struct Counters {
 pub struct JitterBuffer {
     settings: Settings,
     slots: Box<[Slot]>,
+    /// Payloads, as many as were ever kept at a time; the one that was freed last is used first, so that few are touched.
+    buffers: Vec<Vec<u8>>,
+    free: Vec<u8>,
     /// Bit `i`: slot `i` holds a packet to play.
     filled: u64,
     cursor: u32,
@@ -94,21 +97,24 @@ pub struct JitterBuffer {
 }
 
 /// Stands at its extended sequence number modulo [`SLOTS`], and keeps the number after it was played, to tell a duplicate.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Slot {
     extended: u64,
     timestamp: u32,
     units: u32,
     format: u8,
-    payload: Vec<u8>,
+    /// Which of the buffers, while it holds a packet.
+    buffer: u8,
 }
 
 impl JitterBuffer {
     pub fn new(settings: Settings) -> Self {
-        let empty = Slot { extended: NEVER, timestamp: 0, units: 0, format: 0, payload: Vec::new() };
+        let empty = Slot { extended: NEVER, timestamp: 0, units: 0, format: 0, buffer: 0 };
         JitterBuffer {
             settings,
             slots: vec![empty; SLOTS].into(),
+            buffers: Vec::new(),
+            free: Vec::new(),
             filled: 0,
             cursor: 0,
             idle: true,
@@ -148,18 +154,20 @@ impl JitterBuffer {
         }
         self.highest = self.highest.max(extended);
         self.empty_units = 0;
-        let bit = 1 << index;
-        if self.filled & bit != 0 {
+        if self.filled & (1 << index) != 0 {
             self.counters.skipped += 1;
+            self.release(index);
         }
-        if let Some(slot) = self.slots.get_mut(index) {
-            slot.extended = extended;
-            slot.timestamp = timestamp;
-            slot.units = units;
-            slot.format = format;
-            slot.payload.clear();
-            slot.payload.extend_from_slice(payload);
-            self.filled |= bit;
+        let buffer = self.free.pop().unwrap_or_else(|| {
+            // As many as there are slots at most, each of which has one.
+            self.buffers.push(Vec::new());
+            (self.buffers.len() - 1) as u8
+        });
+        if let (Some(slot), Some(octets)) = (self.slots.get_mut(index), self.buffers.get_mut(usize::from(buffer))) {
+            octets.clear();
+            octets.extend_from_slice(payload);
+            *slot = Slot { extended, timestamp, units, format, buffer };
+            self.filled |= 1 << index;
         }
         Pushed::Stored
     }
@@ -180,15 +188,12 @@ impl JitterBuffer {
             self.cursor = self.cursor.wrapping_add(gap);
             return Next::Gap(gap);
         }
-        self.filled &= !(1 << index);
-        match self.slots.get(index) {
-            Some(slot) => {
-                let skip = ahead.unsigned_abs();
-                self.cursor = slot.timestamp.wrapping_add(slot.units);
-                Next::Packet { format: slot.format, payload: &slot.payload, skip }
-            }
-            None => Next::Gap(want),
-        }
+        self.release(index);
+        let Some(slot) = self.slots.get(index) else { return Next::Gap(want) };
+        self.cursor = slot.timestamp.wrapping_add(slot.units);
+        // Free again, but untouched until the next packet comes.
+        let payload = self.buffers.get(usize::from(slot.buffer)).map_or(&[][..], Vec::as_slice);
+        Next::Packet { format: slot.format, payload, skip: ahead.unsigned_abs() }
     }
 
     /// The stream was replaced by another: nothing of it is played any more.
@@ -235,7 +240,7 @@ impl JitterBuffer {
             let Some(slot) = self.slots.get(index) else { continue };
             let ahead = distance32(slot.timestamp, self.cursor);
             if ahead < 0 && ahead.unsigned_abs() >= slot.units {
-                self.filled &= !(1 << index);
+                self.release(index);
                 self.counters.skipped += 1;
             } else if best.is_none_or(|(_, least)| ahead < least) {
                 best = Some((index, ahead));
@@ -257,7 +262,7 @@ impl JitterBuffer {
                 distance32(slot.timestamp, timestamp).unsigned_abs() > self.settings.most + self.settings.jump
             });
             if far {
-                self.filled &= !(1 << index);
+                self.release(index);
                 self.counters.skipped += 1;
             }
         }
@@ -265,8 +270,18 @@ impl JitterBuffer {
 
     fn drop_all(&mut self) {
         self.counters.skipped += u64::from(self.filled.count_ones());
-        self.filled = 0;
+        while self.filled != 0 {
+            self.release(self.filled.trailing_zeros() as usize);
+        }
         self.empty_units = 0;
+    }
+
+    /// The slot's packet is not kept any longer.
+    fn release(&mut self, index: usize) {
+        self.filled &= !(1 << index);
+        if let Some(slot) = self.slots.get(index) {
+            self.free.push(slot.buffer);
+        }
     }
 
     /// Notes that a packet came, though it is not kept. The slot's own packet, if it waits, goes first.

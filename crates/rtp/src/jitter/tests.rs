@@ -178,6 +178,16 @@ fn a_burst_is_cut_to_the_depth() {
 }
 
 #[test]
+fn in_the_steady_state_a_few_buffers_do() {
+    let mut jb = buffer();
+    for n in 0..1000 {
+        push(&mut jb, 0, n);
+        frame(&mut jb);
+    }
+    assert!(jb.buffers.len() <= 5, "{}", jb.buffers.len());
+}
+
+#[test]
 fn a_sender_whose_clock_is_fast_or_slow_is_followed() {
     for ppm in [-500_i64, 500] {
         let mut jb = buffer();
@@ -225,7 +235,8 @@ fn whatever_comes_it_stays_bounded() {
                 _ => (u64::from(rng.next_u32() % 500), rng.next_u32() % 80_000),
             };
             jb.push(extended, timestamp, length, 0, &vec![0; length as usize]);
-            assert!(jb.len() <= SLOTS);
+            assert!(jb.len() <= SLOTS && jb.buffers.len() <= SLOTS);
+            assert_eq!(jb.free.len() + jb.len(), jb.buffers.len());
             if rng.next_u32() % 2 == 0 {
                 frame(&mut jb);
             }
