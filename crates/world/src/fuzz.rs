@@ -171,7 +171,7 @@ impl Run<'_> {
             2 => uri = "sip:nobody@192.0.2.1".into(),
             _ => {}
         }
-        let send = self.input.byte() % 8 != 0;
+        let send = !self.input.byte().is_multiple_of(8);
         let sdp = self.external();
         let own = self.world.uri(from, "alice");
         self.command(from, |token| Command::CreateCall { token, from: own, to: uri, sdp, headers: Vec::new(), send })
@@ -214,7 +214,7 @@ impl Run<'_> {
     }
 
     fn media(&mut self) -> Result<(), Stuck> {
-        let on = self.input.byte() % 2 == 0;
+        let on = self.input.byte().is_multiple_of(2);
         let choice = self.input.byte() % 6;
         let remote = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 20_000);
         self.on_session(|token, session| match choice {
@@ -243,11 +243,14 @@ impl Run<'_> {
                 *byte = with;
             }
         }
-        if self.input.byte() % 4 == 0 {
+        if self.input.byte().is_multiple_of(4) {
             bytes.truncate(bytes.len() / 2);
         }
-        let from =
-            if self.input.byte() % 3 == 0 { SocketAddr::new([203, 0, 113, 9].into(), 5060) } else { packet.from };
+        let from = if self.input.byte().is_multiple_of(3) {
+            SocketAddr::new([203, 0, 113, 9].into(), 5060)
+        } else {
+            packet.from
+        };
         self.world.send_raw(from, packet.to, bytes);
     }
 

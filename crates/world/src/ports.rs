@@ -20,6 +20,8 @@ struct Table {
     by_leg: BTreeMap<LegId, Socket>,
     by_port: BTreeMap<u16, LegId>,
     serial: u64,
+    /// Sockets can be connected; where not, whatever arrives is handed over.
+    connects: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +34,8 @@ struct Socket {
 impl Ports {
     pub(crate) fn new(address: IpAddr, (low, high): (u16, u16)) -> Self {
         let free = (low..high).filter(|port| port % 2 == 0).collect();
-        let table = Table { address, free, by_leg: BTreeMap::new(), by_port: BTreeMap::new(), serial: 0 };
+        let table =
+            Table { address, free, by_leg: BTreeMap::new(), by_port: BTreeMap::new(), serial: 0, connects: true };
         Ports(Arc::new(Mutex::new(table)))
     }
 
@@ -58,7 +61,12 @@ impl Ports {
     /// Whether the leg's RTP socket takes a packet from there.
     pub(crate) fn takes(&self, leg: LegId, from: SocketAddr) -> bool {
         let table = self.0.lock();
-        table.by_leg.get(&leg).is_some_and(|socket| socket.only_from.is_none_or(|only| only == from))
+        let fits = |socket: &Socket| !table.connects || socket.only_from.is_none_or(|only| only == from);
+        table.by_leg.get(&leg).is_some_and(fits)
+    }
+
+    pub(crate) fn set_connects(&self, connects: bool) {
+        self.0.lock().connects = connects;
     }
 
     pub(crate) fn free(&self, leg: LegId) {

@@ -173,6 +173,12 @@ impl World {
         self.tap = Some(Box::new(tap));
     }
 
+    /// Whether the media sockets of a system can be connected, so that strangers' packets go no further than the kernel. They can
+    /// until this says otherwise; then it is the media engine that has to tell.
+    pub fn set_connected_sockets(&mut self, system: SystemId, connected: bool) {
+        self.system(system).ports.set_connects(connected);
+    }
+
     /// A datagram from any address, known or not, under the conditions of its path.
     pub fn send_raw(&mut self, from: SocketAddr, to: SocketAddr, bytes: impl Into<Bytes>) {
         self.send(Packet { from, to, kind: Kind::Raw, bytes: bytes.into() });

@@ -1,6 +1,7 @@
 //! What the tests share: simple programs, and the rules that every log of events keeps.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,15 @@ pub(crate) const PORTS: (u16, u16) = (20_000, 29_999);
 /// After this long nothing of an ended call is left: 64*T1 for a 200 that nobody acknowledges, 64*T1 for the BYE that follows,
 /// 64*T1 in which the answer to it lingers, and the minute for which ended sessions stay known.
 pub(crate) const QUIET: Duration = Duration::from_secs(200);
+
+/// The seeds that a test runs with. A longer search: `RINGBACK_SEEDS=1000..2000 cargo test -p ringback-world`.
+pub(crate) fn seeds(usual: Range<u64>) -> Range<u64> {
+    let Ok(text) = std::env::var("RINGBACK_SEEDS") else { return usual };
+    match text.split_once("..").map(|(from, to)| (from.parse(), to.parse())) {
+        Some((Ok(from), Ok(to))) => from..to,
+        _ => panic!("RINGBACK_SEEDS is to be two numbers, as in 0..100, not {text:?}"),
+    }
+}
 
 pub(crate) fn config() -> Config {
     Config { origin: Origin::Ask, interest: Interest::ALL, ..Config::default() }

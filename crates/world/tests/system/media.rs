@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringback_audio::dominant_frequency;
-use ringback_engine::api::{Command, DtmfMethod, Event, MediaInfo, Reply, SessionId};
+use ringback_engine::api::{
+    Command, Decision, Direction, DtmfMethod, Event, MediaInfo, Reply, Session, SessionId, State,
+};
 use ringback_media_api::{AudioPort, Statistics, Token, Tone};
 use ringback_netsim::Conditions;
-use ringback_world::{Kind, SystemId, World};
+use ringback_world::{Actions, Kind, SystemId, World};
 
-use crate::common::{MILLISECOND, PORTS, QUIET, SECOND, check_log, check_nothing_left, config, establish, idle, pair};
+use crate::common::{
+    MILLISECOND, PORTS, QUIET, SECOND, check_log, check_nothing_left, config, establish, idle, pair, place, sessions,
+};
 
 fn run(world: &mut World, time: Duration) {
     if let Err(stuck) = world.run_for(time) {
@@ -289,7 +293,14 @@ fn digits_go_both_ways_at_once_beside_audio() {
 /// RTP of a call in progress, as anyone on the path could have seen it, sent from elsewhere.
 #[test]
 fn a_strangers_packets_are_ignored() {
+    for kernel_drops_them in [true, false] {
+        strangers(kernel_drops_them);
+    }
+}
+
+fn strangers(kernel_drops_them: bool) {
     let (mut world, a, b) = pair(8, Conditions::LAN);
+    world.set_connected_sockets(b, kernel_drops_them);
     let (ours, theirs) = establish(&mut world, a, b);
     run(&mut world, SECOND);
     let before = statistics(&mut world, b, theirs.id);
@@ -313,6 +324,7 @@ fn a_strangers_packets_are_ignored() {
     let received = after.packets_received - before.packets_received;
     assert!((195..=205).contains(&received), "only the peer's {received} packets in 4 s count");
     assert_eq!(after.packets_lost, 0);
+    assert_eq!(world.traffic(b).refused, if kernel_drops_them { 400 } else { 0 });
     let loudest = heard(&far).iter().map(|sample| sample.unsigned_abs()).max();
     assert!(loudest.is_some_and(|loudest| loudest < 100), "the peer is silent, so are we: {loudest:?}");
     hang_up_and_check(world, &[a, b], a, ours.id);
@@ -444,4 +456,77 @@ fn media_begins_and_ends_with_the_call() {
     });
     run(&mut world, 60 * SECOND);
     assert_eq!(goodbyes.get(), 0, "nothing of the media goes on after the call");
+}
+
+#[test]
+fn a_forwarded_call_is_heard_through() {
+    let mut world = World::new(15, Conditions::LAN);
+    let caller = world.add(config(), PORTS, idle);
+    let forward = |event: &Event, actions: &mut Actions| {
+        if let Event::Incoming(call) = event {
+            let targets = vec!["sip:carol@10.0.0.3".to_owned()];
+            actions.decide(
+                call.session.id,
+                Decision::Forward { targets, redirect: false, parallel: false, ring: 30 * SECOND },
+            );
+        }
+    };
+    let pbx = world.add(config(), PORTS, forward);
+    let target = world.add(config(), PORTS, crate::common::accept_all);
+    let (ours, theirs) = establish(&mut world, caller, pbx);
+    let carols = session_at(&world, target, Direction::Incoming);
+    let second = session_at(&world, pbx, Direction::Outgoing);
+    assert_eq!((theirs.peer(), second.peer()), (Some(second.id), Some(theirs.id)));
+    play(&mut world, caller, ours.id, 620.0);
+    play(&mut world, target, carols.id, 1700.0);
+    let near = open_audio(&mut world, caller, ours.id, 8_000);
+    let far = open_audio(&mut world, target, carols.id, 8_000);
+    run(&mut world, 2 * SECOND);
+    let tones = (frequency(&heard(&near), 8_000), frequency(&heard(&far), 8_000));
+    assert!((tones.0 - 1700.0).abs() < 5.0 && (tones.1 - 620.0).abs() < 5.0, "{tones:?}");
+    // The end of one ends the other.
+    hang_up_and_check(world, &[caller, pbx, target], target, carols.id);
+    assert!(ours.state() == State::Terminated && theirs.state() == State::Terminated);
+}
+
+/// An announcement before the answer: queue music, and nothing that was played is billed.
+#[test]
+fn early_media_is_heard_before_the_answer() {
+    let mut world = World::new(16, Conditions::LAN);
+    let caller = world.add(config(), PORTS, idle);
+    let announce = |event: &Event, actions: &mut Actions| {
+        if let Event::Incoming(call) = event {
+            let session = call.session.id;
+            actions.decide(session, Decision::Progress { sdp: None });
+            let tone = Tone { frequencies: vec![850.0], level_dbm0: -10.0, duration: None };
+            actions.run(|token| Command::PlayTone { token, session, tone });
+            actions.run_after(3 * SECOND, |token| {
+                let decision = Decision::Accept { sdp: None, headers: Vec::new() };
+                Command::Decide { token, session, decision }
+            });
+        }
+    };
+    let pbx = world.add(config(), PORTS, announce);
+    let uri = world.uri(pbx, "queue");
+    let ours = place(&mut world, caller, &uri);
+    run(&mut world, SECOND);
+    assert_eq!(ours.state(), State::Ringing);
+    let near = open_audio(&mut world, caller, ours.id, 8_000);
+    run(&mut world, SECOND);
+    let measured = frequency(&heard(&near), 8_000);
+    assert!((measured - 850.0).abs() < 5.0, "{measured}");
+    assert_eq!(ours.answered_at(), None);
+    run(&mut world, 2 * SECOND);
+    assert_eq!(ours.state(), State::Active);
+    let measured = frequency(&heard(&near), 8_000);
+    assert!((measured - 850.0).abs() < 5.0, "it goes on through the answer: {measured}");
+    hang_up_and_check(world, &[caller, pbx], caller, ours.id);
+}
+
+fn session_at(world: &World, system: SystemId, direction: Direction) -> Arc<Session> {
+    let mut all = sessions(world, system).into_values().filter(|session| session.direction == direction);
+    match (all.next(), all.next()) {
+        (Some(session), None) => session,
+        other => panic!("one session was expected: {other:?}"),
+    }
 }
