@@ -102,12 +102,13 @@ pub(crate) fn check(text: &str) -> Result<(), NameAddrError> {
 pub(crate) fn tag(text: &str) -> Option<&str> {
     let mut tag = None;
     params::scan(scan(text).ok()?.params, |name, value| {
+        // The first of several counts, as in `Params::get`, even where it has no value.
         if tag.is_none() && name.eq_ignore_ascii_case("tag") {
-            tag = value;
+            tag = Some(value);
         }
     })
     .ok()?;
-    tag
+    tag?
 }
 
 impl NameAddr {
@@ -206,6 +207,9 @@ mod tests {
             ("Jürgen <sip:a@b>", Some("Jürgen"), "sip:a@b", ""),
             ("<tel:+123;phone-context=x>", None, "tel:+123;phone-context=x", ""),
             ("<http://x/?a,b>", None, "http://x/?a,b", ""),
+            // Found by fuzzing: the first tag counts, in both ways to ask for it.
+            ("sip:a@b;tag;tag=2", None, "sip:a@b", ";tag;tag=2"),
+            ("sip:a@b;tag=1;TAG=2", None, "sip:a@b", ";tag=1;TAG=2"),
         ] {
             let n = parse(text);
             assert_eq!(n.display_name.as_deref(), name, "{text}");
