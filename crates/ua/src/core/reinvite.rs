@@ -134,8 +134,8 @@ impl Ua {
         self.reinvite_over(index, status.as_u16(), reason);
         // §14.1 and §12.2.1.2.
         match status.as_u16() {
-            481 => self.gone(now, index, 481, false),
-            408 => self.gone(now, index, 408, true),
+            481 => self.gone(now, index, 481),
+            408 => self.gone(now, index, 408),
             _ => {}
         }
     }
@@ -149,7 +149,7 @@ impl Ua {
         let status = if timeout { 408 } else { 503 };
         self.reinvite_over(index, status, cause.to_string());
         if timeout {
-            self.gone(now, index, 408, true);
+            self.gone(now, index, 408);
         }
     }
 

@@ -19,8 +19,9 @@ impl Ua {
         }
     }
 
-    /// The dialog died: tells so, and with `bye` lets the peer know, who may see it otherwise.
-    pub(super) fn gone(&mut self, now: Now, index: Index, status: u16, bye: bool) {
+    /// The dialog died: tells so, and sends BYE. A peer that said 481 will say it again; but when our request had overtaken the 2xx, it is the
+    /// BYE that ends the call over there.
+    pub(super) fn gone(&mut self, now: Now, index: Index, status: u16) {
         let Some(call) = self.calls.get(index) else { return };
         if call.stage == Stage::Ending {
             return;
@@ -34,11 +35,7 @@ impl Ua {
         if let Some(call) = self.calls.get_mut(index) {
             call.quiet = true;
         }
-        if bye {
-            self.send_bye(now, index, None);
-        } else {
-            self.release(now, index);
-        }
+        self.send_bye(now, index, None);
     }
 
     /// Forgets a call. What is still under way for it ends by itself: transactions answer for themselves, the peer's unanswered requests

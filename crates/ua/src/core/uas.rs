@@ -152,7 +152,7 @@ impl Ua {
         accepted.timer = None;
         if now.mono >= accepted.deadline {
             call.accepted = None;
-            return self.gone(now, index, 408, true);
+            return self.gone(now, index, 408);
         }
         accepted.interval = (accepted.interval * 2).min(self.config.t2);
         let until_deadline = accepted.deadline.since(now.mono);

@@ -297,8 +297,8 @@ impl Ua {
                 self.call_event(index, event);
                 // §12.2.1.2: these end the dialog.
                 match response.status().map(StatusCode::as_u16) {
-                    Some(481) => self.gone(now, index, 481, false),
-                    Some(408) => self.gone(now, index, 408, true),
+                    Some(481) => self.gone(now, index, 481),
+                    Some(408) => self.gone(now, index, 408),
                     _ => {}
                 }
             }
@@ -314,7 +314,7 @@ impl Ua {
         self.call_event(index, Event::Response { call: CallKey::new(index), key, response: Err(cause) });
         // §12.2.1.2: no response at all ends the dialog as 408 does.
         if timeout {
-            self.gone(now, index, 408, true);
+            self.gone(now, index, 408);
         }
     }
 }

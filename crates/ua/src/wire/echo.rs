@@ -91,7 +91,7 @@ impl Echo {
             if echo.hops == 0 {
                 out.text("Via: ");
                 via.write_received(&mut out, flow);
-                out.text(value.get(via_end(value, via)..).unwrap_or_default()).text("\r\n");
+                out.text(via.rest).text("\r\n");
             } else {
                 out.header("Via", value);
             }
@@ -164,11 +164,6 @@ pub(crate) fn part_of(whole: &str, part: &str, start: u32) -> Span {
         return Span::default();
     }
     Span::new(start as usize + offset, start as usize + offset + part.len())
-}
-
-/// Where the top value of a Via line ends.
-fn via_end(line: &str, via: &TopVia<'_>) -> usize {
-    line.find(via.text).map_or(line.len(), |start| start + via.text.len())
 }
 
 /// An upper bound that makes one allocation enough.

@@ -10,6 +10,8 @@ use crate::wire::writer::Writer;
 pub(crate) struct TopVia<'a> {
     /// The value, without what follows its comma.
     pub(crate) text: &'a str,
+    /// The line from its comma on.
+    pub(crate) rest: &'a str,
     pub(crate) host: &'a str,
     pub(crate) port: Option<u16>,
     pub(crate) branch: Option<&'a str>,
@@ -19,8 +21,18 @@ pub(crate) struct TopVia<'a> {
     pub(crate) more: bool,
 }
 
-/// Where a quoted string or the text ends, or `stop` stands.
-fn until(text: &str, stop: impl Fn(u8) -> bool) -> usize {
+/// Where `stop` stands outside of quoted strings, or the text ends.
+fn until(text: &str, stop: u8) -> usize {
+    // Quotes are legal in parameters, and nobody uses them.
+    match memchr::memchr2(stop, b'"', text.as_bytes()) {
+        None => text.len(),
+        Some(place) if text.as_bytes().get(place) == Some(&stop) => place,
+        Some(_) => until_unquoted(text, stop),
+    }
+}
+
+#[cold]
+fn until_unquoted(text: &str, stop: u8) -> usize {
     let mut quoted = false;
     let mut escaped = false;
     for (place, byte) in text.bytes().enumerate() {
@@ -28,7 +40,7 @@ fn until(text: &str, stop: impl Fn(u8) -> bool) -> usize {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
             b'"' => quoted = !quoted,
-            _ if !quoted && stop(byte) => return place,
+            _ if !quoted && byte == stop => return place,
             _ => {}
         }
     }
@@ -38,18 +50,19 @@ fn until(text: &str, stop: impl Fn(u8) -> bool) -> usize {
 impl<'a> TopVia<'a> {
     /// `line`: the value of the first Via header. `None`: not a Via.
     pub(crate) fn parse(line: &'a str) -> Option<TopVia<'a>> {
-        let end = until(line, |byte| byte == b',');
+        let end = until(line, b',');
         let (text, more) = (line.get(..end)?.trim(), end < line.len());
-        let head_end = until(text, |byte| byte == b';');
+        let head_end = until(text, b';');
         let (head, mut params) = text.split_at_checked(head_end)?;
         // sent-protocol may have spaces around its slashes; sent-by is what follows the last of them and a space.
         let (_, rest) = head.split_once('/')?;
         let (_, rest) = rest.split_once('/')?;
         let sent_by = rest.trim_start().split_once([' ', '\t', '\r', '\n'])?.1.trim();
         let (host, port) = split_host_port(sent_by)?;
-        let mut via = TopVia { text, host, port, branch: None, rport: false, more };
+        let rest = line.get(end..)?;
+        let mut via = TopVia { text, rest, host, port, branch: None, rport: false, more };
         while let Some(rest) = params.strip_prefix(';') {
-            let end = until(rest, |byte| byte == b';');
+            let end = until(rest, b';');
             let (param, next) = rest.split_at_checked(end)?;
             let (name, value) = param.split_once('=').map_or((param, None), |(name, value)| (name, Some(value)));
             let name = name.trim();
@@ -65,11 +78,11 @@ impl<'a> TopVia<'a> {
 
     /// The value as a response repeats it: with what RFC 3261 §18.2.1 and RFC 3581 §4 have the server add.
     pub(crate) fn write_received(&self, out: &mut Writer, flow: &Flow) {
-        let head_end = until(self.text, |byte| byte == b';');
+        let head_end = until(self.text, b';');
         let (head, mut params) = self.text.split_at_checked(head_end).unwrap_or((self.text, ""));
         out.text(head);
         while let Some(rest) = params.strip_prefix(';') {
-            let end = until(rest, |byte| byte == b';');
+            let end = until(rest, b';');
             let (param, next) = rest.split_at_checked(end).unwrap_or((rest, ""));
             let name = param.split_once('=').map_or(param, |(name, _)| name).trim();
             if name.eq_ignore_ascii_case("rport") {
