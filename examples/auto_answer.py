@@ -1,7 +1,7 @@
 """Answer every call and play the caller a tone: the smallest server there is.
 
-    python auto_answer.py [--port 5060]
-    python auto_answer.py --self-test
+python auto_answer.py [--port 5060]
+python auto_answer.py --self-test
 """
 
 import argparse
@@ -24,7 +24,13 @@ async def main(port: int) -> None:
 
 
 async def self_test() -> None:
-    server = await SessionManagerBuilder().with_local_address("sip:tone@127.0.0.1").with_sip_port(0).with_handler(ToneServer()).build()
+    server = (
+        await SessionManagerBuilder()
+        .with_local_address("sip:tone@127.0.0.1")
+        .with_sip_port(0)
+        .with_handler(ToneServer())
+        .build()
+    )
     caller = await SessionManagerBuilder().with_local_address("sip:caller@127.0.0.1").with_sip_port(0).build()
     async with server, caller:
         call = await SessionControl.create_outgoing_call(caller, caller.local_address, server.local_address)

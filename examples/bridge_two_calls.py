@@ -1,7 +1,7 @@
 """Call two people and connect them ("click to dial").
 
-    python bridge_two_calls.py sip:alice@192.0.2.1 sip:bob@192.0.2.2
-    python bridge_two_calls.py --self-test
+python bridge_two_calls.py sip:alice@192.0.2.1 sip:bob@192.0.2.2
+python bridge_two_calls.py --self-test
 """
 
 import asyncio

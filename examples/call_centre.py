@@ -1,7 +1,7 @@
 """A call centre: callers wait, each is connected to the agent who has been free longest, and agents have a status.
 
-    python call_centre.py --agent sip:ann@192.0.2.11 --agent sip:ben@192.0.2.12
-    python call_centre.py --self-test
+python call_centre.py --agent sip:ann@192.0.2.11 --agent sip:ben@192.0.2.12
+python call_centre.py --self-test
 """
 
 import argparse
@@ -42,7 +42,7 @@ class CallCentre:
     coordinator: SessionCoordinator
     queue: QueueHandler
     agents: list[Agent]
-    _free: "asyncio.Queue[Agent]" = field(default_factory=asyncio.Queue)
+    _free: asyncio.Queue[Agent] = field(default_factory=lambda: asyncio.Queue[Agent]())
 
     async def run(self) -> None:
         for agent in self.agents:
@@ -106,7 +106,10 @@ async def self_test() -> None:
         agent = Agent(ann.local_address)
         work = asyncio.create_task(CallCentre(server, queue, [agent]).run())
         # Three callers, one agent: each waits until the one before has hung up.
-        calls = [await SessionControl.create_outgoing_call(callers, f"sip:c{i}@example.com", server.local_address) for i in range(3)]
+        calls = [
+            await SessionControl.create_outgoing_call(callers, f"sip:c{i}@example.com", server.local_address)
+            for i in range(3)
+        ]
         for call in calls:
             await call.wait_for_answer(10)
             await call.hangup()

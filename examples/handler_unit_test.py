@@ -1,7 +1,7 @@
 """Test a handler without a network: an `IncomingCall` can be made by hand, and a decision is a plain value.
 
-    python -m pytest handler_unit_test.py
-    python handler_unit_test.py --self-test
+python -m pytest handler_unit_test.py
+python handler_unit_test.py --self-test
 """
 
 import unittest

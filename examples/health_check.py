@@ -1,7 +1,7 @@
 """A health endpoint beside the telephone system, for a load balancer or a container's probe: 200 while it takes calls, 503 otherwise.
 
-    python health_check.py [--http 8080]
-    python health_check.py --self-test
+python health_check.py [--http 8080]
+python health_check.py --self-test
 """
 
 import argparse
@@ -46,7 +46,12 @@ async def main(port: int) -> None:
 
 
 async def self_test() -> None:
-    builder = SessionManagerBuilder().with_local_address("sip:pbx@127.0.0.1").with_sip_port(0).with_handler(AutoAnswerHandler())
+    builder = (
+        SessionManagerBuilder()
+        .with_local_address("sip:pbx@127.0.0.1")
+        .with_sip_port(0)
+        .with_handler(AutoAnswerHandler())
+    )
     coordinator = await builder.build()
     server = await serve_health(coordinator, 0)
     port: int = server.sockets[0].getsockname()[1]
@@ -62,7 +67,9 @@ async def self_test() -> None:
     async with server:
         assert (await ask())[0] == 503, "not started yet"
         async with coordinator:
-            call = await SessionControl.create_outgoing_call(coordinator, coordinator.local_address, coordinator.local_address)
+            call = await SessionControl.create_outgoing_call(
+                coordinator, coordinator.local_address, coordinator.local_address
+            )
             await call.wait_for_answer(5)
             status, body = await ask()
             assert (status, body["active_calls"]) == (200, 2), body  # both legs of a call to itself

@@ -1,14 +1,22 @@
 """A telephone in twenty lines: it answers and lets callers hear themselves; given a URI, it dials.
 
-    python phone.py                          # wait for calls on port 5060
-    python phone.py sip:bob@192.0.2.7        # call someone
-    python phone.py --self-test              # two of them call each other
+python phone.py                          # wait for calls on port 5060
+python phone.py sip:bob@192.0.2.7        # call someone
+python phone.py --self-test              # two of them call each other
 """
 
 import asyncio
 import sys
 
-from ringback import CallDecision, CallHandler, CallSession, IncomingCall, MediaControl, SessionControl, SessionManagerBuilder
+from ringback import (
+    CallDecision,
+    CallHandler,
+    CallSession,
+    IncomingCall,
+    MediaControl,
+    SessionControl,
+    SessionManagerBuilder,
+)
 
 
 class Phone(CallHandler):
@@ -36,7 +44,9 @@ async def main(target: str | None) -> None:
 
 async def self_test() -> None:
     def builder(name: str) -> SessionManagerBuilder:
-        return SessionManagerBuilder().with_local_address(f"sip:{name}@127.0.0.1").with_sip_port(0).with_handler(Phone())
+        return (
+            SessionManagerBuilder().with_local_address(f"sip:{name}@127.0.0.1").with_sip_port(0).with_handler(Phone())
+        )
 
     async with await builder("alice").build() as alice, await builder("bob").build() as bob:
         call = await SessionControl.create_outgoing_call(alice, alice.local_address, bob.local_address)

@@ -1,7 +1,7 @@
 """Watch the quality of every call and act when it is bad: here the call is noted for follow-up, once, and the user is told.
 
-    python quality_monitor.py
-    python quality_monitor.py --self-test
+python quality_monitor.py
+python quality_monitor.py --self-test
 """
 
 import argparse
@@ -9,7 +9,15 @@ import asyncio
 import socket
 from typing import cast
 
-from ringback import AutoAnswerHandler, CallSession, MediaControl, MediaStatistics, SessionControl, SessionId, SessionManagerBuilder
+from ringback import (
+    AutoAnswerHandler,
+    CallSession,
+    MediaControl,
+    MediaStatistics,
+    SessionControl,
+    SessionId,
+    SessionManagerBuilder,
+)
 
 GOOD_ENOUGH = 3.6  # MOS; below it, ITU-T G.109 speaks of "many users dissatisfied"
 
@@ -28,7 +36,8 @@ class QualityWatch(AutoAnswerHandler):
         quality = statistics.quality_metrics
         if quality is None or quality.mos_score is None:
             return  # nothing measured yet: nothing to say
-        print(f"{call.from_uri}: MOS {quality.mos_score:.2f}, loss {quality.packet_loss_percent:.1f} %, jitter {quality.jitter_ms:.1f} ms")
+        loss, jitter = quality.packet_loss_percent, quality.jitter_ms
+        print(f"{call.from_uri}: MOS {quality.mos_score:.2f}, loss {loss:.1f} %, jitter {jitter:.1f} ms")
         if quality.mos_score < GOOD_ENOUGH and call.id not in self.poor:
             self.poor[call.id] = quality.mos_score
             print(f"{call.from_uri}: poor line, noted for follow-up")
@@ -68,7 +77,13 @@ def endpoint(text: str) -> tuple[str, int]:
 
 async def self_test() -> None:
     watch = QualityWatch(interval=0.5)
-    server = await SessionManagerBuilder().with_local_address("sip:watch@127.0.0.1").with_sip_port(0).with_handler(watch).build()
+    server = (
+        await SessionManagerBuilder()
+        .with_local_address("sip:watch@127.0.0.1")
+        .with_sip_port(0)
+        .with_handler(watch)
+        .build()
+    )
     caller = await SessionManagerBuilder().with_local_address("sip:caller@127.0.0.1").with_sip_port(0).build()
     async with server, caller:
         call = await SessionControl.create_outgoing_call(caller, caller.local_address, server.local_address)
@@ -82,7 +97,9 @@ async def self_test() -> None:
         assert info is not None and info.local_address is not None and info.remote_address is not None
         relay = LossyRelay(endpoint(info.local_address), endpoint(info.remote_address))
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: relay, local_addr=("127.0.0.1", 0), family=socket.AF_INET)
+        transport, _ = await loop.create_datagram_endpoint(
+            lambda: relay, local_addr=("127.0.0.1", 0), family=socket.AF_INET
+        )
         try:
             relay_host, relay_port = transport.get_extra_info("sockname")
             (incoming,) = await SessionControl.list_active_sessions(server)

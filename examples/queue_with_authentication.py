@@ -49,7 +49,13 @@ async def main() -> None:
 
 async def self_test() -> None:
     queue = QueueHandler(max_size=50)
-    server = await SessionManagerBuilder().with_local_address("sip:queue@127.0.0.1").with_sip_port(0).with_handler(queue).build()
+    server = (
+        await SessionManagerBuilder()
+        .with_local_address("sip:queue@127.0.0.1")
+        .with_sip_port(0)
+        .with_handler(queue)
+        .build()
+    )
     caller = await SessionManagerBuilder().with_local_address("sip:caller@127.0.0.1").with_sip_port(0).build()
     async with server, caller:
         worker = asyncio.create_task(authenticate(queue))

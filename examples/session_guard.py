@@ -1,13 +1,20 @@
 """A call as a context manager: however the block is left, the call is ended.
 
-    python session_guard.py sip:alice@192.0.2.1
-    python session_guard.py --self-test
+python session_guard.py sip:alice@192.0.2.1
+python session_guard.py --self-test
 """
 
 import asyncio
 import sys
 
-from ringback import AutoAnswerHandler, CallState, MediaControl, SessionControl, SessionCoordinator, SessionManagerBuilder
+from ringback import (
+    AutoAnswerHandler,
+    CallState,
+    MediaControl,
+    SessionControl,
+    SessionCoordinator,
+    SessionManagerBuilder,
+)
 
 
 async def beep(coordinator: SessionCoordinator, target: str) -> None:
@@ -26,7 +33,10 @@ async def self_test() -> None:
     def builder(name: str) -> SessionManagerBuilder:
         return SessionManagerBuilder().with_local_address(f"sip:{name}@127.0.0.1").with_sip_port(0)
 
-    async with await builder("bob").with_handler(AutoAnswerHandler()).build() as bob, await builder("alice").build() as alice:
+    async with (
+        await builder("bob").with_handler(AutoAnswerHandler()).build() as bob,
+        await builder("alice").build() as alice,
+    ):
         await beep(alice, bob.local_address)
         assert await SessionControl.list_active_sessions(alice) == []
 

@@ -1,7 +1,7 @@
 """Routing by rule: important callers straight to the manager, departments by extension, and nobody at night.
 
-    python smart_routing.py --manager sip:manager@192.0.2.10 --sales sip:sales@192.0.2.20
-    python smart_routing.py --self-test
+python smart_routing.py --manager sip:manager@192.0.2.10 --sales sip:sales@192.0.2.20
+python smart_routing.py --self-test
 """
 
 import argparse
@@ -46,7 +46,9 @@ class ImportantCallers(CallHandler):
         return CallDecision.Forward(self._manager) if call.from_uri in self._callers else None
 
 
-def office(manager: str, sales: str, important: set[str], hour: Callable[[], int] = lambda: datetime.now().hour) -> CallHandler:
+def office(
+    manager: str, sales: str, important: set[str], hour: Callable[[], int] = lambda: datetime.now().hour
+) -> CallHandler:
     departments = (
         RoutingHandler(default=CallDecision.Reject("No such extension", status=404))
         .route("1..", CallDecision.Forward(sales))
@@ -70,7 +72,10 @@ async def self_test() -> None:
     sales = await builder("sales").with_handler(AutoAnswerHandler()).build()
     async with manager, sales:
         handler = office(manager.local_address, sales.local_address, {"sip:chairman@example.com"}, lambda: clock[0])
-        async with await builder("office").with_handler(handler).build() as server, await builder("caller").build() as caller:
+        async with (
+            await builder("office").with_handler(handler).build() as server,
+            await builder("caller").build() as caller,
+        ):
 
             async def status(caller_uri: str, extension: str) -> int:
                 target = server.local_address.replace("sip:office@", f"sip:{extension}@")

@@ -36,7 +36,13 @@ async def run(program: str, *, timeout: float = 60, signal_after: tuple[str, int
     """`signal_after`: once the program printed this line, send it this signal. A hang fails."""
     source = PRELUDE + textwrap.dedent(program)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-X", "faulthandler", "-c", source, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        sys.executable,
+        "-X",
+        "faulthandler",
+        "-c",
+        source,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None and process.stderr is not None
     errors = asyncio.create_task(process.stderr.read())
@@ -51,5 +57,7 @@ async def run(program: str, *, timeout: float = 60, signal_after: tuple[str, int
     except TimeoutError:
         process.kill()
         await process.wait()
-        raise AssertionError(f"the program hangs; it said:\n{b''.join(lines).decode()}\n{(await errors).decode()}") from None
+        raise AssertionError(
+            f"the program hangs; it said:\n{b''.join(lines).decode()}\n{(await errors).decode()}"
+        ) from None
     return Ending(code, b"".join(lines).decode(), (await errors).decode())

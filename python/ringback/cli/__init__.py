@@ -14,8 +14,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="a PBX that calls itself, then waits for your phone",
         description="Starts a PBX, calls it, shows what happened, then waits for calls from any SIP phone. Ctrl-C ends it.",
     )
-    demo.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s; 0.0.0.0 opens it to the network)")
-    demo.add_argument("--port", type=int, default=5060, help="SIP port (default: %(default)s, the next free one where it is taken)")
+    demo.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (default: %(default)s; 0.0.0.0 opens it to the network)",
+    )
+    demo.add_argument(
+        "--port", type=int, default=5060, help="SIP port (default: %(default)s, the next free one where it is taken)"
+    )
     demo.add_argument("--once", action="store_true", help="leave after the call to itself")
     options = parser.parse_args(arguments)
     try:

@@ -74,7 +74,9 @@ class WatchedPbx(Watched, Pbx):
 async def build_pbx(host: str, port: int, handler: CallHandler, console: Console) -> SessionCoordinator:
     """On `port`, or the next that is free."""
     for candidate in range(port, port + PORTS_TRIED):
-        builder = SessionManagerBuilder().with_local_address(f"sip:pbx@{host}").with_sip_port(candidate).with_handler(handler)
+        builder = (
+            SessionManagerBuilder().with_local_address(f"sip:pbx@{host}").with_sip_port(candidate).with_handler(handler)
+        )
         try:
             coordinator = await builder.build()
         except BindError as error:
@@ -93,7 +95,9 @@ def target(pbx: SessionCoordinator, extension: str, host: str) -> str:
     return f"sip:{extension}@{reachable}:{port}"
 
 
-async def measure(caller: SessionCoordinator, call: CallSession, send_hz: float | None) -> tuple[float | None, MediaStatistics | None]:
+async def measure(
+    caller: SessionCoordinator, call: CallSession, send_hz: float | None
+) -> tuple[float | None, MediaStatistics | None]:
     """The frequency that the caller hears, and the statistics of its leg."""
     stream = await MediaControl.open_audio(caller, call.id, sample_rate=16000)
     try:
@@ -158,7 +162,9 @@ async def call_itself(pbx: SessionCoordinator, handler: WatchedPbx, host: str, c
         sip_log.removeHandler(tap)
         sip_log.setLevel(level)
         sip_log.propagate = propagate
-    console.print(Panel(ladder, title=f"The call to 200 ({target(pbx, '200', host)})", title_align="left", expand=False))
+    console.print(
+        Panel(ladder, title=f"The call to 200 ({target(pbx, '200', host)})", title_align="left", expand=False)
+    )
     console.print(figures(results))
     return all(frequency is not None and abs(frequency - expected) < 5 for _, expected, frequency, _ in results)
 
@@ -223,7 +229,11 @@ async def demo(host: str, port: int, *, once: bool) -> int:
         worked = True
         if proof.done():
             worked = proof.result()
-            console.print("[green]Sound arrived, both ways.[/green]" if worked else "[red]The sound that arrived was not the one sent.[/red]")
+            console.print(
+                "[green]Sound arrived, both ways.[/green]"
+                if worked
+                else "[red]The sound that arrived was not the one sent.[/red]"
+            )
         else:
             proof.cancel()
             with contextlib.suppress(asyncio.CancelledError):

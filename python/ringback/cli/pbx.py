@@ -73,6 +73,8 @@ class Pbx(CallHandler):
                     await MediaControl.play_tone(call.coordinator, call.id, [TONE_HZ], duration=ALL_DAY)
                 case "300":
                     await self._pair(call)
+                case _:
+                    pass  # 400 waits for digits
 
     async def _pair(self, call: CallSession) -> None:
         partner, self._waiting = self._waiting, None
