@@ -4,3 +4,4 @@
 mod calls;
 mod common;
 mod lossy;
+mod refusals;
