@@ -37,12 +37,13 @@ impl Engine {
             Event::ReinviteAnswered { response, .. } => self.reinvite_answered(now, key, &response),
             Event::ReinviteFailed { status, reason, .. } => self.reinvite_failed(key, status, reason),
             Event::Bye { .. } => self.finish(now, key, Ending::hung_up("remote hangup").silent().over(true)),
+            // RFC 3261 §12.2.1.2: 481 within a dialog tells that it is over at the peer. As a rule its BYE crossed with our request,
+            // or was lost and is yet to come: the call has ended as that BYE says, not failed.
+            Event::Gone { status: 481, .. } => {
+                self.finish(now, key, Ending::hung_up("remote hangup").silent().over(true));
+            }
             Event::Gone { status, .. } => {
-                let cause = match status {
-                    408 => "the peer does not answer",
-                    _ => "the peer does not know the call any more",
-                };
-                self.finish(now, key, Ending::failed(Some(status), cause).silent());
+                self.finish(now, key, Ending::failed(Some(status), "the peer does not answer").silent());
             }
             Event::Request { key: request_key, request, .. } => self.info(now, key, request_key, &request),
             Event::Response { key: request_key, response, .. } => self.info_answered(now, key, request_key, response),

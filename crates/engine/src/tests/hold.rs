@@ -127,7 +127,8 @@ fn a_peer_that_forgot_the_call_ends_it() {
     let invite = phone.receive(&mut net, "INVITE ");
     phone.reply(&mut net, &invite, "481 Call/Transaction Does Not Exist", "", "");
     assert!(matches!(net.result(B, token), Some(Err(Error::Refused { status: 481, .. } | Error::Ended(_)))));
-    assert_eq!(session.state(), State::Failed);
+    assert_eq!(session.state(), State::Terminated);
+    assert_eq!(session.end().map(|end| end.reason.as_str()), Some("remote hangup"));
     net.advance(64 * SECOND);
     net.assert_idle();
 }
