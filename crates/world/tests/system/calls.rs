@@ -184,14 +184,11 @@ fn check_both_sides(world: &World, systems: &[SystemId], label: &str, loss: f64)
             (State::Cancelled, None) => true,
             // Nothing came back in 64*T1 (§17.1.1.2, §17.1.2.2): the callee may not know of the call, have given it up by itself
             // (no ACK), or go by the BYE of the caller.
-            (State::Failed, _) if ended_with(Some(caller), 408) => loss > 0.0,
+            (State::Failed, _) => loss > 0.0 && ended_with(Some(caller), 408),
             // The callee got no ACK in 64*T1 (§13.3.1.4), or no answer to a re-INVITE of its own.
             (State::Cancelled | State::Terminated, Some(State::Failed)) if ended_with(callee.as_ref(), 408) => {
                 loss > 0.0
             }
-            // A request within the call crossed with the BYE, or came before a lost one: 481 told of the end first (§12.2.1.2).
-            (State::Failed, Some(State::Terminated)) => ended_with(Some(caller), 481),
-            (State::Terminated, Some(State::Failed)) => ended_with(callee.as_ref(), 481),
             _ => false,
         };
         assert!(fits, "{label}: {pair:?}\n{caller:?}\n{callee:?}");
