@@ -218,6 +218,11 @@ pub(crate) fn request(method: &str, cseq: u32, to_tag: &str, headers: &[&str], b
     request_with(method, cseq, to_tag, &branch, headers, body)
 }
 
+/// The ACK to a refusal: it has the INVITE's branch.
+pub(crate) fn refusal_ack(cseq: u32, to_tag: &str) -> String {
+    request_with("ACK", cseq, to_tag, &format!("z9hG4bK-INVITE-{cseq}"), &[], "")
+}
+
 pub(crate) fn request_with(
     method: &str,
     cseq: u32,

@@ -4,4 +4,6 @@
 mod calls;
 mod common;
 mod lossy;
+mod races;
 mod refusals;
+mod timers;

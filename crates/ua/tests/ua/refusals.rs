@@ -5,7 +5,7 @@ use std::time::Duration;
 use ringback_sip::StatusCode;
 use ringback_ua::{Body, Config, Event, Reply};
 
-use crate::common::{SDP, Solo, has_header, header, request, request_with, to_tag};
+use crate::common::{SDP, Solo, has_header, header, refusal_ack, request, request_with, to_tag};
 
 /// The status line of what a request got, without the version; empty: nothing.
 fn verdict(request: &str) -> (String, String) {
@@ -174,7 +174,7 @@ fn what_is_refused_within_a_dialog() {
         assert_eq!(to_tag(&text), tag);
         assert!(solo.events.is_empty());
         if method == "INVITE" {
-            solo.receive(&request("ACK", 2, &tag, &[], ""));
+            solo.receive(&refusal_ack(2, &tag));
         } else {
             solo.receive(&request(method, 2, &tag, headers, body));
             assert_eq!(solo.only_text(), text, "retransmitted");
