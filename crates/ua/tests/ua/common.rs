@@ -163,6 +163,17 @@ impl Solo {
         }
     }
 
+    /// Another call of the peer.
+    pub(crate) fn incoming_again(&mut self) -> CallKey {
+        let n = self.ua.stats().requests_received;
+        let invite = request_with("INVITE", 1, "", &format!("z9hG4bK-again-{n}"), &[], SDP);
+        self.receive(&invite.replace("Call-ID: theirs", &format!("Call-ID: {n}")));
+        match self.event() {
+            Event::Invite { call, .. } => call,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// A call of the peer, answered and ACKed; our tag.
     pub(crate) fn established(&mut self) -> (CallKey, String) {
         let call = self.incoming();

@@ -6,4 +6,5 @@ mod common;
 mod lossy;
 mod races;
 mod refusals;
+mod routes;
 mod timers;
