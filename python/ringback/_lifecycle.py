@@ -55,5 +55,8 @@ async def in_thread(work: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
             loop.call_soon_threadsafe(settle, error)
 
-    threading.Thread(target=run, name="ringback-stop", daemon=True).start()
+    thread = threading.Thread(target=run, name="ringback-stop", daemon=True)
+    thread.start()
     await done
+    # Telling us was the last it did: nothing is left to wait for but its end.
+    thread.join()

@@ -57,3 +57,5 @@ class Waker:
             with contextlib.suppress(OSError):
                 os.write(self._stop_writer, b"x")
             os.close(self._stop_writer)
+            if threading.current_thread() is not self._thread:
+                self._thread.join(1.0)

@@ -117,13 +117,13 @@ class SessionControl:
         coordinator: "SessionCoordinator", call: IncomingCall, target: str, *, redirect: bool = False
     ) -> None:
         """Connects the caller with `target`, or sends it there by a 302; see `CallDecision.Forward`."""
-        await _ringback.forward(coordinator, call, target, [], redirect)
+        await _ringback.forward(coordinator, call, target, [], redirect, False)
 
     @staticmethod
     async def wait_for_answer(
         coordinator: "SessionCoordinator",
         session_id: SessionId,
-        timeout: Seconds,  # noqa: ASYNC109 - the contract's signature
+        timeout: Seconds,
     ) -> CallSession:
         """Returns at once if the call was ever answered; otherwise raises what ended it.
 
@@ -170,7 +170,7 @@ class SessionControl:
         """Sends digits: 0-9 * # A-D, "," pauses 1 s; `ValueError` on anything else. Returns when the last has been
         sent.
 
-        `duration_ms` of each digit is 40 to 8,000, the gap between two 40 to 60,000. Raises `MediaError` where `method`
+        `duration_ms` of each digit is 40 to 8,000, the gap between two 0 to 8,000. Raises `MediaError` where `method`
         is RTP_EVENT and telephone-event was not negotiated.
         """
         await _ringback.send_dtmf(coordinator, session_id, digits, DtmfMethod(method), duration_ms, gap_ms)

@@ -48,9 +48,9 @@ class IncomingCall(IncomingCallBase):
         """Refuses with a final response, 400 to 699. Raises `ValueError`, `InvalidState`, `NotRunningError`."""
         await reject(self._received_by(), self, reason, status)
 
-    async def forward(self, target: str, *others: str, redirect: bool = False) -> None:
-        """Connects the caller with `target`, or sends it to all targets by a 302; see `CallDecision.Forward`.
+    async def forward(self, target: str, *others: str, redirect: bool = False, parallel: bool = False) -> None:
+        """Connects the caller with a target, or sends it to all of them by a 302; see `CallDecision.Forward`.
 
         Returns once the second leg is on its way. Raises `InvalidUri`, `ValueError`, `InvalidState`, `NotRunningError`.
         """
-        await forward(self._received_by(), self, target, list(others), redirect)
+        await forward(self._received_by(), self, target, list(others), redirect, parallel)

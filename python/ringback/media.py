@@ -1,5 +1,6 @@
 """`MediaControl`: operations on the media of calls."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -126,7 +127,13 @@ class MediaControl:
         Cancelling the wait stops the tone.
         """
         length = seconds(duration, "duration", zero=False)
-        await _ringback.play_tone(coordinator, session_id, list(frequencies), length, level_dbm0)
+        played = _ringback.play_tone(coordinator, session_id, list(frequencies), length, level_dbm0)
+        try:
+            await played
+        except asyncio.CancelledError:
+            if played.cancelled():
+                _ringback.give_up_playing(coordinator, session_id)
+            raise
 
     @staticmethod
     async def echo(coordinator: "SessionCoordinator", session_id: SessionId, enabled: bool = True) -> None:

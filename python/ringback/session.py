@@ -49,7 +49,7 @@ class CallSession(CallSessionBase):
         """
         await _ringback.send_dtmf(self._coordinator, self.id, digits, DtmfMethod.AUTO, 100, 100)
 
-    async def wait_for_answer(self, timeout: Seconds) -> None:  # noqa: ASYNC109 - the contract's signature
+    async def wait_for_answer(self, timeout: Seconds) -> None:
         """Returns at once if the call was ever answered; otherwise raises what ended it.
 
         Raises `CallRejected`, `CallCancelled`, `CallFailed`; `AnswerTimeout`, which leaves the call ringing.
@@ -83,7 +83,7 @@ class CallSession(CallSessionBase):
                 raise
 
 
-async def wait_for_answer(call: CallSessionBase, timeout: Seconds) -> None:  # noqa: ASYNC109 - see above
+async def wait_for_answer(call: CallSessionBase, timeout: Seconds) -> None:
     """`CallSession.wait_for_answer` and `SessionControl.wait_for_answer`."""
     limit = wait_seconds(timeout, "timeout")
     future = _ringback.answer_future(call)

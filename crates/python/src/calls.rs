@@ -98,8 +98,9 @@ fn forward<'py>(
     target: String,
     others: Vec<String>,
     redirect: bool,
+    parallel: bool,
 ) -> Future<'py> {
-    let forward = decisions::forward(target, others, redirect, 30.0)?;
+    let forward = decisions::forward(target, others, redirect, parallel, 30.0)?;
     decide(coordinator, call, forward.decision())
 }
 
@@ -142,12 +143,12 @@ fn send_dtmf<'py>(
     if let Some(wrong) = digits.chars().find(|c| !matches!(c, '0'..='9' | '*' | '#' | 'A'..='D' | ',')) {
         return Err(PyValueError::new_err(format!("not a DTMF digit (0-9 * # A-D, \",\" to pause): {wrong:?}")));
     }
-    let within = |name: &str, value: i64, most: u32| match u32::try_from(value) {
-        Ok(value) if (40..=most).contains(&value) => Ok(value),
-        _ => Err(PyValueError::new_err(format!("{name} must be 40 to {most}, not {value}"))),
+    let within = |name: &str, value: i64, least: u32| match u32::try_from(value) {
+        Ok(value) if (least..=8000).contains(&value) => Ok(value),
+        _ => Err(PyValueError::new_err(format!("{name} must be {least} to 8000, not {value}"))),
     };
-    let duration_ms = within("duration_ms", duration_ms, 8000)?;
-    let gap_ms = within("gap_ms", gap_ms, 60_000)?;
+    let duration_ms = within("duration_ms", duration_ms, 40)?;
+    let gap_ms = within("gap_ms", gap_ms, 0)?;
     let method = match method {
         "auto" => DtmfMethod::Auto,
         "rtp_event" => DtmfMethod::RtpEvent,

@@ -41,11 +41,13 @@ pub(crate) struct Defer;
 /// targets itself (302, RFC 3261 §21.3.3).
 ///
 /// The second leg is an OUTGOING session of the same handler, counted like any other; `peer_id` links the two, and the end of one ends
-/// the other. `ring_seconds`: how long it may ring.
+/// the other. Early media and failures pass between them. Several targets are tried one after the other, each for `ring_seconds`, or all
+/// at once (`parallel`), and the first answer wins.
 #[pyclass(frozen, extends = CallDecision, module = "ringback")]
 pub(crate) struct Forward {
     pub(crate) targets: Vec<String>,
     pub(crate) redirect: bool,
+    pub(crate) parallel: bool,
     pub(crate) ring: Duration,
 }
 
@@ -218,14 +220,15 @@ impl Forward {
     }
 
     #[new]
-    #[pyo3(signature = (target, *others, redirect = false, ring_seconds = 30.0))]
+    #[pyo3(signature = (target, *others, redirect = false, parallel = false, ring_seconds = 30.0))]
     fn new(
         target: String,
         others: Vec<String>,
         redirect: bool,
+        parallel: bool,
         ring_seconds: f64,
     ) -> PyResult<PyClassInitializer<Self>> {
-        let forward = forward(target, others, redirect, ring_seconds)?;
+        let forward = forward(target, others, redirect, parallel, ring_seconds)?;
         Ok(PyClassInitializer::from(CallDecision).add_subclass(forward))
     }
 
@@ -245,6 +248,11 @@ impl Forward {
     }
 
     #[getter]
+    fn parallel(&self) -> bool {
+        self.parallel
+    }
+
+    #[getter]
     fn ring_seconds(&self) -> f64 {
         self.ring.as_secs_f64()
     }
@@ -259,7 +267,11 @@ impl Forward {
         }
         if self.redirect {
             inside.push_str(", redirect=True");
-        } else if self.ring != Duration::from_secs(30) {
+        }
+        if self.parallel {
+            inside.push_str(", parallel=True");
+        }
+        if self.ring != Duration::from_secs(30) {
             inside.push_str(&format!(", ring_seconds={:?}", self.ring.as_secs_f64()));
         }
         Ok(format!("CallDecision.Forward({inside})"))
@@ -268,34 +280,39 @@ impl Forward {
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
         other.cast::<Self>().is_ok_and(|other| {
             let other = other.get();
-            (&self.targets, self.redirect, self.ring) == (&other.targets, other.redirect, other.ring)
+            (&self.targets, self.redirect, self.parallel, self.ring)
+                == (&other.targets, other.redirect, other.parallel, other.ring)
         })
     }
 
     fn __hash__(&self) -> u64 {
-        convert::hash(&("forward", &self.targets, self.redirect, self.ring))
+        convert::hash(&("forward", &self.targets, self.redirect, self.parallel, self.ring))
     }
 
     fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
         let keywords = PyDict::new(py);
         keywords.set_item("redirect", self.redirect)?;
+        keywords.set_item("parallel", self.parallel)?;
         keywords.set_item("ring_seconds", self.ring.as_secs_f64())?;
         Ok((PyTuple::new(py, &self.targets)?, keywords))
     }
 }
 
 /// The checked parts of a forward, for the class and for `SessionControl.forward_incoming_call`.
-pub(crate) fn forward(target: String, others: Vec<String>, redirect: bool, ring_seconds: f64) -> PyResult<Forward> {
+pub(crate) fn forward(
+    target: String,
+    others: Vec<String>,
+    redirect: bool,
+    parallel: bool,
+    ring_seconds: f64,
+) -> PyResult<Forward> {
     if !(ring_seconds > 0.0 && ring_seconds <= convert::SECONDS_MOST) {
         return Err(PyValueError::new_err(format!("ring_seconds must be above zero, not {ring_seconds}")));
-    }
-    if !redirect && !others.is_empty() {
-        return Err(PyValueError::new_err("several targets need redirect=True: a call is forwarded to one target"));
     }
     let mut targets = Vec::with_capacity(1 + others.len());
     targets.push(target);
     targets.extend(others);
-    Ok(Forward { targets, redirect, ring: Duration::from_secs_f64(ring_seconds) })
+    Ok(Forward { targets, redirect, parallel, ring: Duration::from_secs_f64(ring_seconds) })
 }
 
 impl Forward {
@@ -303,7 +320,7 @@ impl Forward {
         api::Decision::Forward {
             targets: self.targets.clone(),
             redirect: self.redirect,
-            parallel: false,
+            parallel: self.parallel,
             ring: self.ring,
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 use ringback_engine::api::{Command, Decision, Error, Event, Reply, Session};
 use ringback_media_api::Token;
 use ringback_net::Notice;
@@ -85,12 +85,18 @@ fn dispatch(slf: &Bound<'_, Coordinator>, names: &'static Names, running: &Runni
         }
         Notice::Log(record) => logs::emit(py, &record),
     };
-    outcome.or_else(|error| if error.is_instance_of::<PyException>(py) { report(py, error) } else { Err(error) })
+    outcome.or_else(|error| report(py, running, error))
 }
 
-/// An error that is not a handler's: nothing to do but tell.
-fn report(py: Python<'_>, error: PyErr) -> PyResult<()> {
-    error.write_unraisable(py, None);
+/// An error that is not a handler's (a filter of `logging` that raised): the loop is told, and what comes behind goes on.
+fn report(py: Python<'_>, running: &Running, error: PyErr) -> PyResult<()> {
+    if !error.is_instance_of::<PyException>(py) {
+        return Err(error);
+    }
+    let context = PyDict::new(py);
+    context.set_item("message", "an event of ringback could not be delivered")?;
+    context.set_item("exception", error.into_value(py))?;
+    running.attached.event_loop.bind(py).call_method1(intern!(py, "call_exception_handler"), (context,))?;
     Ok(())
 }
 
@@ -204,7 +210,6 @@ fn completed(
                 (Ok(Reply::Bridge(bridge)), Undo::Unbridge) => {
                     Some(Command::DestroyBridge { token: Token::default(), bridge: *bridge })
                 }
-                (Ok(_), Undo::StopPlaying(session)) => Some(Command::StopPlaying { token: Token::default(), session }),
                 _ => None,
             };
             let value = match result {

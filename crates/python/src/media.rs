@@ -1,9 +1,8 @@
 //! Operations on a call's media: commands and the futures of their answers.
 
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use ringback_engine::api::Command;
-use ringback_media_api::Tone;
+use ringback_media_api::{Token, Tone};
 
 use crate::convert;
 use crate::coordinator::Coordinator;
@@ -81,25 +80,22 @@ fn play_tone<'py>(
     duration: f64,
     level_dbm0: f32,
 ) -> Future<'py> {
-    if frequencies.is_empty() || frequencies.len() > 16 {
-        return Err(PyValueError::new_err("frequencies must be 1 to 16 numbers, in Hz"));
-    }
-    if let Some(wrong) = frequencies.iter().find(|frequency| !(**frequency > 0.0 && **frequency < 24_000.0)) {
-        return Err(PyValueError::new_err(format!("a frequency must lie between 0 and 24,000 Hz, not {wrong}")));
-    }
-    if !(-90.0..=3.17).contains(&level_dbm0) {
-        return Err(PyValueError::new_err(format!("level_dbm0 must be -90 to 3.17, not {level_dbm0}")));
-    }
     let session = session_id.0;
     let tone = Tone { frequencies, level_dbm0, duration: Some(convert::duration(duration)) };
     let make = |token| Command::PlayTone { token, session, tone };
-    coordinator.get().ask(coordinator.py(), Undo::StopPlaying(session), make)
+    coordinator.get().ask(coordinator.py(), Undo::Nothing, make)
 }
 
 #[pyfunction]
 fn stop_playing<'py>(coordinator: &Bound<'py, Coordinator>, session_id: SessionId) -> Future<'py> {
     let session = session_id.0;
     coordinator.get().ask(coordinator.py(), Undo::Nothing, |token| Command::StopPlaying { token, session })
+}
+
+/// As `stop_playing`, for a player that was cancelled: nobody waits for an answer.
+#[pyfunction]
+fn give_up_playing(coordinator: &Bound<'_, Coordinator>, session_id: SessionId) {
+    coordinator.get().tell(Command::StopPlaying { token: Token::default(), session: session_id.0 });
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -112,5 +108,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(media_info, module)?)?;
     module.add_function(wrap_pyfunction!(echo, module)?)?;
     module.add_function(wrap_pyfunction!(play_tone, module)?)?;
-    module.add_function(wrap_pyfunction!(stop_playing, module)?)
+    module.add_function(wrap_pyfunction!(stop_playing, module)?)?;
+    module.add_function(wrap_pyfunction!(give_up_playing, module)?)
 }

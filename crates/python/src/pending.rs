@@ -79,7 +79,6 @@ pub(crate) enum Undo {
     Nothing,
     Hangup,
     Unbridge,
-    StopPlaying(api::SessionId),
 }
 
 pub(crate) enum Waiting {
