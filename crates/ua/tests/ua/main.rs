@@ -3,6 +3,7 @@
 
 mod calls;
 mod common;
+mod fuzzed;
 mod lossy;
 mod races;
 mod refusals;
