@@ -10,6 +10,8 @@ use ringback_sip::{HeaderName, Message, Method, NameAddr, Uri};
 use crate::api::Flow;
 use crate::target::Target;
 use crate::wire::echo::{Echo, Span, Spans, part_of, values};
+use crate::wire::request::Draft;
+use crate::wire::tags::to_tag;
 use crate::wire::writer::Writer;
 
 /// More Record-Route values than this are refused: 400.
@@ -55,8 +57,8 @@ impl Dialog {
         }
     }
 
-    /// §12.1.2, of the calling side. `target`: where the INVITE was sent, for a response without Contact.
-    pub(crate) fn of_uac(response: &Message, cseq: u32, target: &str) -> Dialog {
+    /// §12.1.2, of the calling side. `invite`: whose Request-URI serves where the response has no Contact.
+    pub(crate) fn of_uac(response: &Message, cseq: u32, invite: Option<&Draft>) -> Dialog {
         let headers = response.headers();
         let value = |name: &HeaderName| headers.get(name).unwrap_or_default();
         let (from, to, call_id) = (value(&HeaderName::From), value(&HeaderName::To), value(&HeaderName::CallId));
@@ -67,7 +69,10 @@ impl Dialog {
             Span::new(start, out.len())
         };
         let (local, remote, call_id) = (put(from), put(to), put(call_id));
-        let target = put(contact_of(response).unwrap_or(target));
+        let target = match contact_of(response) {
+            Some(contact) => put(contact),
+            None => put(invite.map_or("", Draft::request_uri)),
+        };
         let mut routes = Spans::new();
         for line in headers.get_all(&HeaderName::RecordRoute) {
             for (start, end) in values(line).take(MAX_ROUTES) {
@@ -77,7 +82,7 @@ impl Dialog {
         // §12.1.2: in reverse.
         routes.reverse();
         routes.truncate(MAX_ROUTES);
-        let remote_tag = response.to_tag().map_or(Span::default(), |tag| part_of(to, tag, remote.start));
+        let remote_tag = to_tag(response).map_or(Span::default(), |tag| part_of(to, tag, remote.start));
         Dialog {
             remote_tag,
             buffer: out.finish(),
@@ -182,11 +187,14 @@ impl Dialog {
 pub(crate) fn contact_of(message: &Message) -> Option<&str> {
     let line = message.headers().get(&HeaderName::Contact)?;
     let (start, end) = values(line).next()?;
-    uri_of(line.get(start..end)?)
+    uri_of(line.get(start..end)?).filter(|uri| !uri.is_empty())
 }
 
 /// The URI of a name-addr or addr-spec, in place. RFC 3261 §20: without angle brackets, parameters are the header's.
 pub(crate) fn uri_of(value: &str) -> Option<&str> {
+    if let Some(rest) = value.strip_prefix('<') {
+        return rest.get(..memchr::memchr(b'>', rest.as_bytes())?).map(str::trim_ascii);
+    }
     let mut quoted = false;
     let mut escaped = false;
     let mut open = None;

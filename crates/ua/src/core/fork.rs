@@ -14,6 +14,7 @@ use crate::dialog::Dialog;
 use crate::target::{Destination, Target};
 use crate::transaction::key::{Branch, Class, Key, parse_hex};
 use crate::wire::request::Draft;
+use crate::wire::tags::{from_tag, to_tag};
 use crate::wire::writer::Writer;
 
 /// BYEs to forks under way at a time; beyond that forks are ACKed only.
@@ -23,10 +24,10 @@ impl Ua {
     /// A 2xx to an INVITE of ours (`branch`) that had a final response before, or that nobody waits for any more.
     pub(super) fn stray_success(&mut self, now: Now, branch: Option<Branch>, response: &Message, flow: &Flow) {
         let Ok(cseq) = response.cseq().map(|cseq| cseq.number) else { return };
-        let call = response.from_tag().and_then(parse_hex).and_then(|tag| self.tags.get(&tag)).copied();
+        let call = from_tag(response).and_then(parse_hex).and_then(|tag| self.tags.get(&tag)).copied();
         let ours = call.and_then(|index| self.calls.get(index)).and_then(|call| {
             let dialog = call.dialog.as_ref()?;
-            let same = Some(dialog.remote_tag()) == response.to_tag() || dialog.remote_tag().is_empty();
+            let same = Some(dialog.remote_tag()) == to_tag(response) || dialog.remote_tag().is_empty();
             (same && Some(dialog.call_id()) == response.call_id()).then(|| call.acknowledged.clone())
         });
         match (ours, call) {
@@ -55,7 +56,7 @@ impl Ua {
     }
 
     fn ack_stray(&mut self, response: &Message, flow: &Flow, cseq: u32) {
-        let dialog = Dialog::of_uac(response, cseq, "");
+        let dialog = Dialog::of_uac(response, cseq, None);
         if dialog.target().is_empty() {
             return;
         }
@@ -71,14 +72,14 @@ impl Ua {
     }
 
     fn bye_fork(&mut self, now: Now, branch: Option<Branch>, response: &Message, flow: &Flow, cseq: u32) {
-        let (Some(invite), Some(remote_tag)) = (branch, response.to_tag()) else { return };
+        let (Some(invite), Some(remote_tag)) = (branch, to_tag(response)) else { return };
         let branch = self.keys.branch_for_fork(invite, remote_tag);
         let key = Key::of_client(branch, Class::Bye);
         let begun = self.transactions.contains_key(&key) || self.linger.get(key).is_some();
         if begun || self.fork_byes >= MAX_FORK_BYES {
             return;
         }
-        let mut dialog = Dialog::of_uac(response, cseq, "");
+        let mut dialog = Dialog::of_uac(response, cseq, None);
         if dialog.target().is_empty() {
             return;
         }

@@ -11,6 +11,7 @@ use crate::core::{Transaction, Ua, log};
 use crate::transaction::key::{Branch, COOKIE, Class, Key, OldStyle};
 use crate::transaction::linger::Past;
 use crate::wire::echo::{Echo, Tag};
+use crate::wire::tags::from_tag;
 use crate::wire::via::TopVia;
 
 impl Ua {
@@ -98,7 +99,7 @@ impl Ua {
             None => self.keys.of_old_style(
                 &OldStyle {
                     request_uri: request.request_uri().map_or("", |uri| uri.as_str()),
-                    from_tag: request.from_tag().unwrap_or_default(),
+                    from_tag: from_tag(request).unwrap_or_default(),
                     call_id: request.call_id().unwrap_or_default(),
                     cseq: request.cseq().map_or(0, |cseq| cseq.number),
                     via: via.text,

@@ -15,6 +15,7 @@ use crate::transaction::linger::Past;
 use crate::transaction::{server_invite, server_request};
 use crate::wire::body::{self, BodyFault};
 use crate::wire::echo::{Echo, Tag};
+use crate::wire::tags::{from_tag, to_tag};
 use crate::wire::via::TopVia;
 
 /// A request on its way through the checks.
@@ -93,14 +94,14 @@ impl Ua {
 
     /// The call whose dialog a request names (§12.2.2): our tag finds it, Call-ID and the peer's tag must agree.
     pub(super) fn find_call(&mut self, request: &Message) -> Option<Index> {
-        let index = *self.tags.get(&parse_hex(request.to_tag()?)?)?;
+        let index = *self.tags.get(&parse_hex(to_tag(request)?)?)?;
         let call = self.calls.get_mut(index)?;
-        call.dialog_mut(request.call_id()?, request.from_tag().unwrap_or_default()).map(|_| index)
+        call.dialog_mut(request.call_id()?, from_tag(request).unwrap_or_default()).map(|_| index)
     }
 
     fn new_request(&mut self, now: Now, incoming: &Incoming<'_>) {
         let Incoming { request, method, via, flow, .. } = *incoming;
-        let in_dialog = request.to_tag().is_some();
+        let in_dialog = to_tag(request).is_some();
         // §12.2.2 before all: in a dialog, each request takes its sequence number, refused or not.
         if in_dialog && let Some(index) = self.find_call(request) {
             return self.request_within(now, index, incoming);

@@ -15,6 +15,7 @@ use crate::target::{Destination, Target};
 use crate::timer::{Kind, Target as Wake};
 use crate::transaction::key::{Branch, Class};
 use crate::wire::request::Draft;
+use crate::wire::tags::to_tag;
 use crate::wire::writer::Writer;
 
 /// The first sequence number of a dialog: RFC 3261 §8.1.1.5 leaves it open.
@@ -162,14 +163,14 @@ impl Ua {
             return;
         }
         // §12.1.2: one early dialog for each To tag; the latest response says where it is.
-        if let Some(tag) = response.to_tag() {
+        if let Some(tag) = to_tag(response) {
             match call.early.iter().position(|dialog| dialog.remote_tag() == tag) {
                 Some(place) => {
                     if let Some(dialog) = call.early.get_mut(place) {
                         dialog.refresh_target(response);
                     }
                 }
-                None if call.early.len() < MAX_EARLY => call.early.push(Dialog::of_uac(response, cseq, "")),
+                None if call.early.len() < MAX_EARLY => call.early.push(Dialog::of_uac(response, cseq, None)),
                 None => {}
             }
         }
@@ -204,9 +205,7 @@ impl Ua {
         let cancelled = self.is_cancelling(index);
         let Some(call) = self.calls.get_mut(index) else { return };
         self.timers.stop(&mut call.cancel_end);
-        let target = Message::parse(client.draft.bytes.clone()).ok();
-        let target = target.as_ref().and_then(|invite| invite.request_uri()).map_or("", Uri::as_str);
-        let mut dialog = Dialog::of_uac(response, client.cseq, target);
+        let mut dialog = Dialog::of_uac(response, client.cseq, Some(&client.draft));
         // What the peer may have sent in the early dialog counts on.
         if let Some(early) = call.early.iter().find(|early| early.remote_tag() == dialog.remote_tag()) {
             dialog.remote_cseq = early.remote_cseq;

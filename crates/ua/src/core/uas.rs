@@ -1,6 +1,6 @@
 //! Receiving calls: RFC 3261 §13.3, and the CANCEL of §9.2.
 
-use ringback_sip::{StatusCode, Uri};
+use ringback_sip::StatusCode;
 use ringback_time::Now;
 use tracing::debug;
 
@@ -17,6 +17,7 @@ use crate::transaction::key::Class;
 use crate::transaction::linger::Past;
 use crate::transaction::server_invite;
 use crate::wire::echo::{Echo, Tag};
+use crate::wire::tags::from_tag;
 
 impl Ua {
     /// An INVITE outside of a dialog.
@@ -28,7 +29,7 @@ impl Ua {
             return self.refuse(request, via, flow, StatusCode::SERVICE_UNAVAILABLE, None);
         }
         // §8.2.2.2: the same request by another path.
-        let from_tag = request.from_tag().unwrap_or_default();
+        let from_tag = from_tag(request).unwrap_or_default();
         let call_id = request.call_id().unwrap_or_default();
         let merged = self.keys.of_merged(from_tag, call_id, cseq, Class::Invite);
         if self.merged.contains_key(&merged) {
@@ -38,7 +39,7 @@ impl Ua {
             return self.refuse(request, via, flow, status, None);
         }
         // §8.1.1.8: without a Contact there is no dialog.
-        let Some(contact) = contact_of(request).filter(|contact| Uri::parse(contact).is_ok()) else {
+        let Some(contact) = contact_of(request) else {
             return self.refuse(request, via, flow, StatusCode::BAD_REQUEST, Some("Missing Contact"));
         };
         let tag = self.new_tag();

@@ -17,6 +17,7 @@ use crate::transaction::linger::{Length, Past};
 use crate::transaction::server_request;
 use crate::wire::echo::{Echo, Tag};
 use crate::wire::request::Draft;
+use crate::wire::tags::from_tag;
 use crate::wire::writer::Writer;
 
 /// The body of a message, for the rooms above.
@@ -31,7 +32,7 @@ impl Ua {
     pub(super) fn request_within(&mut self, now: Now, index: Index, incoming: &Incoming<'_>) {
         let Incoming { request, method, cseq, .. } = *incoming;
         let Some(call) = self.calls.get_mut(index) else { return };
-        let from_tag = request.from_tag().unwrap_or_default();
+        let from_tag = from_tag(request).unwrap_or_default();
         let Some(dialog) = call.dialog_mut(request.call_id().unwrap_or_default(), from_tag) else { return };
         // §12.2.2: out of order.
         if !dialog.accept_cseq(cseq) {

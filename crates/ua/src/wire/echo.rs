@@ -6,6 +6,7 @@ use ringback_sip::{HeaderName, Message};
 use smallvec::SmallVec;
 
 use crate::api::Flow;
+use crate::wire::tags::{from_tag, to_tag};
 use crate::wire::via::TopVia;
 use crate::wire::writer::Writer;
 
@@ -99,7 +100,7 @@ impl Echo {
         }
         if let Some(value) = verbatim(request, &HeaderName::From) {
             echo.from = put(&mut out, "From", value);
-            if let Some(tag) = request.from_tag() {
+            if let Some(tag) = from_tag(request) {
                 echo.from_tag = part_of(headers.get(&HeaderName::From).unwrap_or_default(), tag, echo.from.start);
             }
         }
@@ -108,7 +109,7 @@ impl Echo {
             let start = out.len();
             out.raw(value);
             if let Tag::Add(tag) = tag
-                && request.to_tag().is_none()
+                && to_tag(request).is_none()
             {
                 out.text(";tag=").hex(tag);
             }
@@ -182,6 +183,14 @@ pub(crate) fn values(line: &str) -> impl Iterator<Item = (usize, usize)> {
             return None;
         }
         let start = place;
+        if memchr::memchr2(b',', b'"', bytes.get(start..)?).is_none() {
+            // The usual case: one value.
+            done = true;
+            let value = line.get(start..)?;
+            let trimmed = value.trim_ascii_start();
+            let start = start + (value.len() - trimmed.len());
+            return Some((start, start + trimmed.trim_ascii_end().len()));
+        }
         let (mut quoted, mut escaped, mut bracketed) = (false, false, false);
         let mut end = bytes.len();
         for (at, byte) in bytes.iter().enumerate().skip(start) {

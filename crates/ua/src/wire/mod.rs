@@ -3,5 +3,6 @@
 pub(crate) mod body;
 pub(crate) mod echo;
 pub(crate) mod request;
+pub(crate) mod tags;
 pub(crate) mod via;
 pub(crate) mod writer;

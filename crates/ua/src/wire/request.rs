@@ -73,6 +73,11 @@ impl Draft {
         self.bytes = out.finish();
     }
 
+    pub(crate) fn request_uri(&self) -> &str {
+        let line = self.bytes.get(..self.split as usize).unwrap_or_default();
+        std::str::from_utf8(line).ok().and_then(|line| line.split(' ').nth(1)).unwrap_or_default()
+    }
+
     /// The request once addressed: RFC 3261 §9.1 and §17.1.1.3 make CANCEL and ACK of it.
     fn parsed(&self) -> Option<Message> {
         Message::parse(self.bytes.clone()).ok()

@@ -51,23 +51,26 @@ impl<'a> TopVia<'a> {
     /// `line`: the value of the first Via header. `None`: not a Via.
     pub(crate) fn parse(line: &'a str) -> Option<TopVia<'a>> {
         let end = until(line, b',');
-        let (text, more) = (line.get(..end)?.trim(), end < line.len());
+        let (text, more) = (line.get(..end)?.trim_ascii(), end < line.len());
         let head_end = until(text, b';');
         let (head, mut params) = text.split_at_checked(head_end)?;
         // sent-protocol may have spaces around its slashes; sent-by is what follows the last of them and a space.
-        let (_, rest) = head.split_once('/')?;
-        let (_, rest) = rest.split_once('/')?;
-        let sent_by = rest.trim_start().split_once([' ', '\t', '\r', '\n'])?.1.trim();
+        let mut slashes = memchr::memchr_iter(b'/', head.as_bytes());
+        let transport = head.get(slashes.nth(1)? + 1..)?.trim_ascii_start();
+        let sent_by = transport.get(memchr::memchr2(b' ', b'\t', transport.as_bytes())?..)?.trim_ascii();
         let (host, port) = split_host_port(sent_by)?;
         let rest = line.get(end..)?;
         let mut via = TopVia { text, rest, host, port, branch: None, rport: false, more };
         while let Some(rest) = params.strip_prefix(';') {
             let end = until(rest, b';');
             let (param, next) = rest.split_at_checked(end)?;
-            let (name, value) = param.split_once('=').map_or((param, None), |(name, value)| (name, Some(value)));
-            let name = name.trim();
+            let (name, value) = match memchr::memchr(b'=', param.as_bytes()) {
+                Some(at) => (param.get(..at)?, param.get(at + 1..)),
+                None => (param, None),
+            };
+            let name = name.trim_ascii();
             if name.eq_ignore_ascii_case("branch") {
-                via.branch = value.map(str::trim);
+                via.branch = value.map(str::trim_ascii);
             } else if name.eq_ignore_ascii_case("rport") {
                 via.rport = true;
             }
@@ -117,7 +120,7 @@ impl<'a> TopVia<'a> {
 fn split_host_port(sent_by: &str) -> Option<(&str, Option<u16>)> {
     let host_end = match sent_by.strip_prefix('[') {
         Some(rest) => rest.find(']')? + 2,
-        None => sent_by.find(':').unwrap_or(sent_by.len()),
+        None => memchr::memchr(b':', sent_by.as_bytes()).unwrap_or(sent_by.len()),
     };
     let (host, rest) = sent_by.split_at_checked(host_end)?;
     let port = match rest.trim().strip_prefix(':') {
