@@ -18,7 +18,7 @@ impl Engine {
             self.invited(now, call, request, flow);
             return;
         }
-        let Some(&key) = self.by_ua.get(&event.call()) else {
+        let Some(&key) = event.call().and_then(|call| self.by_ua.get(&call)) else {
             self.left_over(now, event);
             return;
         };
