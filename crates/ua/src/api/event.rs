@@ -1,10 +1,9 @@
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::Bytes;
 use ringback_sip::Message;
 
-use crate::api::{Body, CallKey, ConnectionId, FailCause, Flow, RequestKey, ResolveId, StandaloneKey, Transport};
+use crate::api::{Body, CallKey, ConnectionId, FailCause, Flow, RequestKey, ResolveId, Transport};
 
 /// One message to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,8 +12,9 @@ pub struct Transmit {
     /// The address to send from; `None`: as the route says.
     pub local: Option<SocketAddr>,
     pub remote: SocketAddr,
-    /// The stream to use. `None` with a stream transport: whoever owns the sockets opens or reuses one to `remote`, and says
-    /// `handle_connected` or `handle_connect_failed`.
+    /// The stream to use; when it is gone, as `None`. `None` with a stream transport: whoever owns the sockets opens or reuses one to
+    /// `remote`, and says `handle_connected` or `handle_connect_failed`. (A response names the stream its request came by, and in
+    /// `remote` where RFC 3261 §18.2.2 has a new one opened.)
     pub connection: Option<ConnectionId>,
     pub bytes: Bytes,
 }
@@ -32,16 +32,7 @@ pub enum Output {
     Event(Event),
 }
 
-/// The final response to a request outside of a dialog.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    pub response: Message,
-    /// From the first transmission of the request, to the address that answered, until the response: retransmissions of what was lost are
-    /// within, look-ups, addresses that failed and the opening of a stream are not.
-    pub round_trip: Duration,
-}
-
-/// What became of a call, or of a request outside of one. The last one of a call is `Released`; until then its key is valid.
+/// What became of a call. The last one of a call is `Released`; until then its key is valid.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -49,7 +40,7 @@ pub enum Event {
     Invite { call: CallKey, request: Message, flow: Flow },
     /// The caller gave up: its CANCEL and its INVITE (487) have been answered. `Released` follows.
     Cancelled { call: CallKey },
-    /// 101-199 to our INVITE, once for each distinct response.
+    /// 101-199 to our INVITE. A peer that repeats itself is told each time.
     Provisional { call: CallKey, response: Message },
     /// The first 2xx to our INVITE; `Ua::ack` is due. Other forks are ACKed and BYEd by themselves.
     Answered { call: CallKey, response: Message },
@@ -77,17 +68,13 @@ pub enum Event {
     Request { call: CallKey, key: RequestKey, request: Message },
     /// The final response to a request of ours within the dialog.
     Response { call: CallKey, key: RequestKey, response: Result<Message, FailCause> },
-    /// What became of `Ua::send`'s request. The key is invalid from here on.
-    Standalone { key: StandaloneKey, outcome: Result<Answer, FailCause> },
     /// Nothing of the call is left but what answers retransmissions. The key is invalid from here on.
     Released { call: CallKey },
 }
 
 impl Event {
-    /// The call that it is about.
-    pub fn call(&self) -> Option<CallKey> {
+    pub fn call(&self) -> CallKey {
         match self {
-            Event::Standalone { .. } => None,
             Event::Invite { call, .. }
             | Event::Cancelled { call }
             | Event::Provisional { call, .. }
@@ -104,7 +91,7 @@ impl Event {
             | Event::Gone { call, .. }
             | Event::Request { call, .. }
             | Event::Response { call, .. }
-            | Event::Released { call } => Some(*call),
+            | Event::Released { call } => *call,
         }
     }
 }

@@ -8,5 +8,4 @@ mod lossy;
 mod races;
 mod refusals;
 mod routes;
-mod standalone;
 mod timers;
