@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Accepted,
     /// §14.1: a re-INVITE refused with 491 is tried again.
     Retry,
+    /// The time that was given to a request outside of a dialog is over.
+    GiveUp,
     /// §9.1: a cancelled INVITE got no final response in 64*T1.
     CancelEnd,
 }

@@ -1,9 +1,10 @@
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ringback_sip::Message;
 
-use crate::api::{Body, CallKey, ConnectionId, FailCause, Flow, RequestKey, ResolveId, Transport};
+use crate::api::{Body, CallKey, ConnectionId, FailCause, Flow, RequestKey, ResolveId, StandaloneKey, Transport};
 
 /// One message to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +33,16 @@ pub enum Output {
     Event(Event),
 }
 
-/// What became of a call. The last one of a call is `Released`; until then its key is valid.
+/// The final response to a request outside of a dialog.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub response: Message,
+    /// From the first transmission of the request, to the address that answered, until the response: retransmissions of what was lost are
+    /// within, look-ups, addresses that failed and the opening of a stream are not.
+    pub round_trip: Duration,
+}
+
+/// What became of a call, or of a request outside of one. The last one of a call is `Released`; until then its key is valid.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -68,13 +78,17 @@ pub enum Event {
     Request { call: CallKey, key: RequestKey, request: Message },
     /// The final response to a request of ours within the dialog.
     Response { call: CallKey, key: RequestKey, response: Result<Message, FailCause> },
+    /// What became of `Ua::send`'s request. The key is invalid from here on.
+    Standalone { key: StandaloneKey, outcome: Result<Answer, FailCause> },
     /// Nothing of the call is left but what answers retransmissions. The key is invalid from here on.
     Released { call: CallKey },
 }
 
 impl Event {
-    pub fn call(&self) -> CallKey {
+    /// The call that it is about.
+    pub fn call(&self) -> Option<CallKey> {
         match self {
+            Event::Standalone { .. } => None,
             Event::Invite { call, .. }
             | Event::Cancelled { call }
             | Event::Provisional { call, .. }
@@ -91,7 +105,7 @@ impl Event {
             | Event::Gone { call, .. }
             | Event::Request { call, .. }
             | Event::Response { call, .. }
-            | Event::Released { call } => *call,
+            | Event::Released { call } => Some(*call),
         }
     }
 }

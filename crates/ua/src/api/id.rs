@@ -47,6 +47,10 @@ key! {
     RequestKey
 }
 key! {
+    /// A request of ours outside of a dialog, until its outcome has been told.
+    StandaloneKey
+}
+key! {
     /// A name look-up asked for by `Output::Resolve`.
     ResolveId
 }

@@ -10,8 +10,8 @@ mod stats;
 
 pub use config::Config;
 pub use error::{FailCause, UaError};
-pub use event::{Event, Output, Transmit};
+pub use event::{Answer, Event, Output, Transmit};
 pub use flow::{ConnectionId, Flow, Routes, Transport};
-pub use id::{CallKey, RequestKey, ResolveId};
-pub use request::{Body, CancelReason, Invite, Reply};
+pub use id::{CallKey, RequestKey, ResolveId, StandaloneKey};
+pub use request::{Body, CancelReason, Invite, Reply, Request};
 pub use stats::{Live, Stats};

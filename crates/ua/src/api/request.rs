@@ -1,5 +1,7 @@
+use std::time::Duration;
+
 use bytes::Bytes;
-use ringback_sip::{NameAddr, StatusCode, Uri};
+use ringback_sip::{Method, NameAddr, StatusCode, Uri};
 
 /// A message body with its Content-Type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,28 @@ pub struct Invite {
     /// `None`: late offer.
     pub body: Option<Body>,
     pub max_forwards: u8,
+}
+
+/// A request outside of a dialog: OPTIONS, MESSAGE, REGISTER, SUBSCRIBE, PUBLISH. Via, From's tag and User-Agent are the crate's.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: Method,
+    pub request_uri: Uri,
+    /// A tag in it is kept (a refresh repeats it); without one it gets one.
+    pub from: NameAddr,
+    /// A tag in it is left out: with one the request would belong to a dialog.
+    pub to: NameAddr,
+    /// From `Ua::new_call_id`; the same for all registrations with one registrar (RFC 3261 §10.2).
+    pub call_id: String,
+    pub cseq: u32,
+    /// Extra headers. `Route` is the preloaded route set (RFC 3261 §8.1.1.1) and decides where the request goes.
+    pub headers: Vec<(String, String)>,
+    /// Whether the address that it leaves by is put in as Contact. Without it `headers` may have one.
+    pub contact: bool,
+    pub body: Option<Body>,
+    pub max_forwards: u8,
+    /// Time for all of it: look-up, each address, each retransmission. `None`: what timer F gives each address.
+    pub give_up_after: Option<Duration>,
 }
 
 /// A response to a request of the peer. Tags, Contact, Record-Route, Allow and Server are the crate's; `Contact` may be given with 3xx

@@ -13,6 +13,8 @@ pub struct Live {
     pub client_transactions: usize,
     /// Finished transactions of which only a key and a deadline are left.
     pub lingering: usize,
+    /// Requests outside of dialogs whose outcome has not been told.
+    pub standalone: usize,
     pub resolutions: usize,
     pub timers: usize,
 }

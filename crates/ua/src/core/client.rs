@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringback_sip::{Message, Method};
-use ringback_time::Now;
+use ringback_time::{Mono, Now};
 use tracing::debug;
 
 use crate::api::{ConnectionId, FailCause, Output, ResolveId, Transport};
@@ -38,6 +38,7 @@ pub(super) enum Owner {
     Reinvite(Index),
     Bye(Index),
     Request(Index),
+    Standalone(Index),
     /// The BYE to a fork.
     Fork,
 }
@@ -68,6 +69,8 @@ pub(super) struct Client {
     /// The ACK to a refusal, sent again for each retransmission of it.
     ack: Option<Bytes>,
     pub(super) cseq: u32,
+    /// When the request went to `current` for the first time.
+    begun: Mono,
 }
 
 impl Client {
@@ -166,6 +169,7 @@ impl Ua {
             end: None,
             ack: None,
             cseq,
+            begun: now.mono,
         });
         self.try_next(now, index, None);
         index
@@ -195,6 +199,7 @@ impl Ua {
             end: None,
             ack: None,
             cseq,
+            begun: now.mono,
         });
         self.transactions.insert(Key::of_client(branch, Class::Cancel), Transaction::Client(index));
         self.begin(now, index);
@@ -280,6 +285,7 @@ impl Ua {
         let Some(client) = self.clients.get_mut(index) else { return };
         let Some(path) = client.path() else { return };
         let bytes = client.draft.bytes.clone();
+        client.begun = now.mono;
         self.timers.stop(&mut client.retransmit);
         self.timers.stop(&mut client.end);
         if path.transport.is_reliable() {
@@ -419,6 +425,16 @@ impl Ua {
     /// A timer of a client transaction fired.
     pub(super) fn client_timer(&mut self, now: Now, index: Index, kind: Kind) {
         let Some(client) = self.clients.get_mut(index) else { return };
+        // RFC 3263 §4.3: an address that never says a word has failed, and the next one is tried. What is within a dialog or makes one
+        // has waited too long by then.
+        if kind == Kind::ClientEnd
+            && matches!(client.owner, Owner::Standalone(_))
+            && client.is_waiting()
+            && !client.targets.is_empty()
+        {
+            client.end = None;
+            return self.try_next(now, index, Some(FailCause::Timeout));
+        }
         let input = match (kind, client.machine) {
             (Kind::ClientRetransmit, machine) => {
                 client.retransmit = None;
@@ -508,8 +524,9 @@ impl Ua {
                 let reliable =
                     self.clients.get(index).and_then(Client::path).is_some_and(|path| path.transport.is_reliable());
                 let past = (!reliable).then_some((Length::Short, Past::ClientCompleted));
-                self.close_client(now, index, past);
-                self.request_answered(now, owner, index, response);
+                let closed = self.close_client(now, index, past);
+                let round_trip = closed.map_or(Duration::ZERO, |client| now.mono.since(client.begun));
+                self.request_answered(now, owner, index, response, round_trip);
             }
             Some(Machine::Invite(_)) => self.invite_progress(now, owner, index, response),
             _ => {}
@@ -561,7 +578,7 @@ impl Ua {
     }
 
     /// A stream that `Transmit` without connection asked for is open.
-    pub fn handle_connected(&mut self, _now: Now, transport: Transport, remote: SocketAddr, connection: ConnectionId) {
+    pub fn handle_connected(&mut self, now: Now, transport: Transport, remote: SocketAddr, connection: ConnectionId) {
         if self.streams == 0 {
             return;
         }
@@ -572,6 +589,7 @@ impl Ua {
                 && current.connection.is_none()
             {
                 current.connection = Some(connection);
+                client.begun = now.mono;
             }
         }
     }

@@ -86,6 +86,14 @@ pub(super) fn check_body(body: Option<&Body>) -> Result<(), UaError> {
     }
 }
 
+pub(super) fn check_call_id(call_id: &str) -> Result<(), UaError> {
+    if ringback_sip::is_valid_header_text("Call-ID", call_id) && !call_id.trim().is_empty() {
+        Ok(())
+    } else {
+        Err(UaError::InvalidHeader("Call-ID".into()))
+    }
+}
+
 fn check_reason(reason: Option<&str>) -> Result<(), UaError> {
     match reason {
         Some(text) if text.bytes().any(|byte| byte < 0x20 && byte != b'\t' || byte == 0x7f) => {

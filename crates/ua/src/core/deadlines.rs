@@ -16,6 +16,7 @@ impl Ua {
                 }
                 Kind::Accepted => self.accepted_timer(now, target.owner),
                 Kind::Retry => self.retry_reinvite(now, target.owner),
+                Kind::GiveUp => self.standalone_overdue(now, target.owner),
                 Kind::CancelEnd => self.cancel_timed_out(now, target.owner),
             }
         }

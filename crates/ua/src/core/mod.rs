@@ -3,7 +3,8 @@
 //! How a request passes: [`receive`] parses and logs it, [`requests`] finds its transaction or decides what it is and refuses what
 //! RFC 3261 §8.2 refuses, [`server`] runs server transactions; what is for the user goes on to [`uas`] (new calls), [`within`]
 //! (requests in a dialog) and out as an event. A response goes from [`receive`] to [`client`] (client transactions) and on to
-//! [`uac`] or [`within`]. Commands enter at [`uac`], [`uas`] and [`within`] and end in [`client`] or [`server`].
+//! [`uac`], [`within`] or [`standalone`] (requests of ours outside of dialogs). Commands enter at these and at [`uas`], and end in
+//! [`client`] or [`server`].
 //!
 //! Invariant: after each input or command everything that follows from it is in `output`; nothing is pending but timers, name
 //! look-ups and peers.
@@ -19,6 +20,7 @@ mod reinvite;
 mod release;
 mod requests;
 mod server;
+mod standalone;
 mod uac;
 mod uas;
 mod within;
@@ -35,6 +37,7 @@ use crate::core::call::Call;
 use crate::core::client::{Client, Resolution};
 use crate::core::compose::Texts;
 use crate::core::server::Server;
+use crate::core::standalone::Standalone;
 use crate::timer::Timers;
 use crate::transaction::key::{IdentityMap, Key, Keys};
 use crate::transaction::linger::Linger;
@@ -62,6 +65,7 @@ pub struct Ua {
     servers: Arena<Server>,
     clients: Arena<Client>,
     calls: Arena<Call>,
+    standalone: Arena<Standalone>,
     /// Calls by our tag.
     tags: IdentityMap<u64, Index>,
     /// RFC 3261 §8.2.2.2: what the first requests of calls are recognised by when they come by another path.
@@ -95,6 +99,7 @@ impl Ua {
             servers: Arena::default(),
             clients: Arena::default(),
             calls: Arena::default(),
+            standalone: Arena::default(),
             tags: IdentityMap::default(),
             merged: IdentityMap::default(),
             resolutions: Arena::default(),
@@ -133,6 +138,7 @@ impl Ua {
                 half_open: self.half_open,
                 client_transactions: self.clients.len(),
                 lingering: self.linger.len(),
+                standalone: self.standalone.len(),
                 resolutions: self.resolutions.len(),
                 timers: self.timers.len(),
             },

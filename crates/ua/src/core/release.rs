@@ -118,6 +118,7 @@ impl Ua {
             Owner::Reinvite(index) => self.reinvite_failed(now, index, cause),
             Owner::Bye(index) => self.release(now, index),
             Owner::Request(index) => self.request_failed(now, index, client, cause),
+            Owner::Standalone(index) => self.standalone_failed(index, cause),
             Owner::Nobody | Owner::Fork => {}
         }
     }

@@ -9,7 +9,7 @@ use crate::arena::Index;
 use crate::core::Ua;
 use crate::core::call::{Acknowledged, Call, Cancelling, MAX_EARLY, Stage};
 use crate::core::client::{Client, Launch, Owner, Resolution};
-use crate::core::compose::{check_body, check_headers, parts, put_headers};
+use crate::core::compose::{check_body, check_call_id, check_headers, parts, put_headers};
 use crate::dialog::Dialog;
 use crate::target::{Destination, Target};
 use crate::timer::{Kind, Target as Wake};
@@ -17,6 +17,16 @@ use crate::transaction::key::{Branch, Class};
 use crate::wire::request::Draft;
 use crate::wire::tags::to_tag;
 use crate::wire::writer::Writer;
+
+/// RFC 3261 §8.1.2: where a request outside of a dialog goes. A preloaded route decides it.
+pub(super) fn first_hop(headers: &[(String, String)], request_uri: &Uri) -> Result<Destination, UaError> {
+    let destination = |uri: &Uri| Destination::of(uri).map_err(|_| UaError::InvalidUri(uri.as_str().to_owned()));
+    let preloaded = headers.iter().find(|(name, _)| HeaderName::parse(name) == HeaderName::Route);
+    let Some((name, route)) = preloaded else { return destination(request_uri) };
+    let first = crate::wire::echo::values(route).next().and_then(|(start, end)| route.get(start..end));
+    let first = first.and_then(|first| NameAddr::parse(first).ok());
+    destination(&first.ok_or_else(|| UaError::InvalidHeader(name.clone()))?.uri)
+}
 
 /// The first sequence number of a dialog: RFC 3261 §8.1.1.5 leaves it open.
 const FIRST_CSEQ: u32 = 1;
@@ -26,21 +36,8 @@ impl Ua {
     pub fn invite(&mut self, now: Now, invite: Invite) -> Result<CallKey, UaError> {
         check_headers(&invite.headers, false, true)?;
         check_body(invite.body.as_ref())?;
-        if !ringback_sip::is_valid_header_text("Call-ID", &invite.call_id) || invite.call_id.trim().is_empty() {
-            return Err(UaError::InvalidHeader("Call-ID".into()));
-        }
-        let invalid = |uri: &Uri| UaError::InvalidUri(uri.as_str().to_owned());
-        // RFC 3261 §8.1.2: a preloaded route decides where the request goes.
-        let preloaded = invite.headers.iter().find(|(name, _)| HeaderName::parse(name) == HeaderName::Route);
-        let destination = match preloaded {
-            Some((name, route)) => {
-                let first = crate::wire::echo::values(route).next().and_then(|(start, end)| route.get(start..end));
-                let first = first.and_then(|first| NameAddr::parse(first).ok());
-                let first = first.ok_or_else(|| UaError::InvalidHeader(name.clone()))?;
-                Destination::of(&first.uri).map_err(|_| invalid(&first.uri))?
-            }
-            None => Destination::of(&invite.request_uri).map_err(|_| invalid(&invite.request_uri))?,
-        };
+        check_call_id(&invite.call_id)?;
+        let destination = first_hop(&invite.headers, &invite.request_uri)?;
         let tag = self.new_tag();
         let mut from = invite.from;
         let mut to = invite.to;

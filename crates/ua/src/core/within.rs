@@ -1,5 +1,7 @@
 //! Requests within a dialog, of the peer and of ours: RFC 3261 §12.2 and §15.
 
+use std::time::Duration;
+
 use ringback_sip::{Message, Method, StatusCode};
 use ringback_time::Now;
 use tracing::debug;
@@ -286,9 +288,17 @@ impl Ua {
     }
 
     /// The final response to a request of ours that is no INVITE.
-    pub(super) fn request_answered(&mut self, now: Now, owner: Owner, client: Index, response: &Message) {
+    pub(super) fn request_answered(
+        &mut self,
+        now: Now,
+        owner: Owner,
+        client: Index,
+        response: &Message,
+        round_trip: Duration,
+    ) {
         match owner {
             Owner::Bye(index) => self.release(now, index),
+            Owner::Standalone(index) => self.standalone_answered(index, response, round_trip),
             Owner::Request(index) => {
                 let Some(call) = self.calls.get_mut(index) else { return };
                 let Some(place) = call.requests.iter().position(|request| *request == client) else { return };

@@ -2,11 +2,12 @@
 //! at each end of a [`Pair`](super::pair::Pair).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ringback_sip::{Message, Method, NameAddr, StatusCode, Uri};
 use ringback_time::Now;
 
-use crate::api::{Body, CallKey, Event, Invite, Reply, RequestKey};
+use crate::api::{Body, CallKey, Event, Invite, Reply, Request, RequestKey, StandaloneKey};
 use crate::core::Ua;
 
 /// What the program knows of one call.
@@ -40,6 +41,8 @@ pub struct Program {
     pub ends: BTreeMap<&'static str, u32>,
     /// Our requests without an answer.
     pub in_flight: Vec<(CallKey, RequestKey)>,
+    /// Our requests outside of calls whose outcome has not been told.
+    pub standalone: Vec<StandaloneKey>,
 }
 
 const SDP: &[u8] =
@@ -71,6 +74,38 @@ impl Program {
         Some(call)
     }
 
+    /// Sends a request outside of calls. `choice`: which, and how long it may take.
+    pub fn send(&mut self, ua: &mut Ua, now: Now, to: &str, choice: u8) -> Option<StandaloneKey> {
+        let methods = [Method::Options, Method::Message, Method::Register, Method::Subscribe];
+        let call_id = ua.new_call_id();
+        let request = Request {
+            method: methods.get(usize::from(choice % 4))?.clone(),
+            request_uri: Uri::parse(to).ok()?,
+            from: NameAddr::parse("<sip:alice@a.test>").ok()?,
+            to: NameAddr::parse(&format!("<{to}>")).ok()?,
+            call_id,
+            cseq: 1,
+            headers: Vec::new(),
+            contact: choice & 4 != 0,
+            // Too long for a datagram.
+            body: (choice & 8 != 0).then(|| Body { content_type: "text/plain".into(), bytes: vec![b'x'; 1400].into() }),
+            max_forwards: 70,
+            give_up_after: (choice & 16 != 0).then(|| Duration::from_millis(u64::from(choice) * 20)),
+        };
+        let key = ua.send(now, request).ok()?;
+        self.standalone.push(key);
+        Some(key)
+    }
+
+    fn standalone_ended(&mut self, event: Event) {
+        let Event::Standalone { key, .. } = event else { return };
+        let place = self.standalone.iter().position(|known| *known == key);
+        assert!(place.is_some(), "an outcome of nothing");
+        if let Some(place) = place {
+            self.standalone.swap_remove(place);
+        }
+    }
+
     fn know(&mut self, call: CallKey, call_id: String, caller: bool, late: bool) {
         let known = Known {
             call_id,
@@ -97,7 +132,7 @@ impl Program {
         if let Event::Invite { call, request, .. } = &event {
             return self.know(*call, Self::call_id(request), false, request.body().is_empty());
         }
-        let call = event.call();
+        let Some(call) = event.call() else { return self.standalone_ended(event) };
         let known = self.calls.get_mut(&call);
         assert!(known.is_some(), "an event of a call that is not there: {event:?}");
         let Some(known) = known else { return };
@@ -106,7 +141,7 @@ impl Program {
             "after the end: {event:?}"
         );
         match event {
-            Event::Invite { .. } => {}
+            Event::Invite { .. } | Event::Standalone { .. } => {}
             Event::Provisional { .. } => assert!(known.caller && !known.up),
             Event::Answered { response, .. } => {
                 assert!(known.caller && !known.up);

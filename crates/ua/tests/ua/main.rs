@@ -8,4 +8,5 @@ mod lossy;
 mod races;
 mod refusals;
 mod routes;
+mod standalone;
 mod timers;
