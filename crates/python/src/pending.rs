@@ -30,11 +30,8 @@ impl Waiter {
 
     /// Settles the future, unless it was cancelled; false: nobody took the result. `here`: the loop that is running this.
     pub(crate) fn settle(&self, py: Python<'_>, here: Option<&Py<PyAny>>, result: PyResult<Bound<'_, PyAny>>) -> bool {
-        match self.try_settle(py, here, result) {
-            Ok(taken) => taken,
-            // A loop that was closed meanwhile has no one left to tell.
-            Err(_) => false,
-        }
+        // A loop that was closed meanwhile has no one left to tell.
+        self.try_settle(py, here, result).unwrap_or_default()
     }
 
     fn try_settle(
