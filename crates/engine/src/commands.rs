@@ -148,6 +148,11 @@ impl Engine {
                 };
                 Ok(Some(Reply::SessionBridge(self.calls.get(key).and_then(|call| call.bridge))))
             }
+            Command::SendOptions { token, to, timeout } => self.send_options(now, token, &to, timeout),
+            Command::GiveUp { request, .. } => {
+                self.give_up(now, request);
+                DONE
+            }
             Command::Stop { token, drain } => {
                 self.stop(now, token, drain);
                 Ok(None)

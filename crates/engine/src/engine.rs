@@ -23,6 +23,7 @@ use crate::call::Call;
 use crate::limits;
 use crate::locate::{Locating, SharedRoutes};
 use crate::media_flow::local_codec;
+use crate::options::Asking;
 use crate::stop::Stop;
 use crate::table::{Calls, Key};
 use crate::timers::{Timer, TimerQueue};
@@ -81,6 +82,7 @@ pub struct Engine {
     pub(crate) timers: TimerQueue,
     pub(crate) output: VecDeque<Output>,
     pub(crate) locating: Locating,
+    pub(crate) asking: Asking,
     pub(crate) stop: Stop,
     /// The program is too slow for its events.
     pub(crate) overdue: bool,
@@ -137,6 +139,7 @@ impl Engine {
             timers: TimerQueue::default(),
             output: VecDeque::new(),
             locating: Locating::default(),
+            asking: Asking::default(),
             stop: Stop::default(),
             overdue: false,
             forget_at: None,
@@ -277,7 +280,7 @@ impl Engine {
                 ringback_ua::Output::Event(event) => self.signal(now, event),
             }
         }
-        self.stop_if_empty();
+        self.stop_if_empty(now);
     }
 
     fn expire(&mut self, now: Now, key: Key) {
@@ -396,6 +399,7 @@ impl Engine {
     pub fn assert_empty(&self) {
         assert!(self.calls.is_empty(), "calls are left");
         assert!(self.by_ua.is_empty() && self.legs.is_empty() && self.forwarded.is_empty(), "tables keep something");
+        assert!(self.asking.is_empty(), "requests wait for an answer");
         assert!(self.timers.next().is_none(), "a timer is armed");
         assert_eq!(self.bridge_count(), 0, "bridges are left");
         assert!(self.locating.is_empty(), "look-ups are left");

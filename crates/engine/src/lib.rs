@@ -17,7 +17,7 @@
 //!   in `end`, which does everything that an end means: out of the tables, final, out of lists and counters, said to the peer,
 //!   ports and bridge released, every waiting command answered, `Ended` reported, linked calls ended with it. What the protocol still owes
 //!   (487, the ACK and BYE of a late 200, retransmissions) `ua` does behind.
-//! - Every command with a token is completed exactly once: by its reply, or by the error of the end of its call.
+//! - Every command with a token is completed exactly once: by its reply, or by the error of the end of its call or of the system.
 //! - A decision is checked whole before the first response; one that fails has said nothing to the caller.
 //! - A media port is in one place: reserved (given back by `release`), open (given back by `Close`), or gone.
 //! - What a peer can grow is bounded: sessions, targets, queued digits, and events of one call, which a token bucket
@@ -48,6 +48,7 @@ mod limits;
 mod locate;
 mod media_events;
 mod media_flow;
+mod options;
 mod outgoing;
 mod reinvite;
 mod signal;

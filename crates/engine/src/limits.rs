@@ -19,6 +19,9 @@ pub(crate) const DIGITS_MOST: usize = 1024;
 /// `SendDtmf` commands of one call that wait for their turn.
 pub(crate) const DIGIT_JOBS_MOST: usize = 64;
 
+/// Requests outside of calls that wait for an answer: a program may ask all that it knows at once, not without end.
+pub(crate) const REQUESTS_MOST: usize = 16_384;
+
 /// Commands of one call that wait for an answer of the media engine.
 pub(crate) const MEDIA_REPLIES_MOST: usize = 256;
 

@@ -74,10 +74,25 @@ impl Engine {
     }
 
     fn route_to(&mut self, uri: &Uri, remote: SocketAddr) -> Option<IpAddr> {
+        self.address_to(uri, remote).map(|address| address.ip())
+    }
+
+    fn address_to(&mut self, uri: &Uri, remote: SocketAddr) -> Option<SocketAddr> {
         let transport = uri.transport().and_then(Transport::from_param).unwrap_or(Transport::Udp);
         let local = self.routes.local_address(transport, remote);
-        let local = local.or_else(|| self.routes.local_address(Transport::Tcp, remote));
-        local.map(|address| address.ip())
+        local.or_else(|| self.routes.local_address(Transport::Tcp, remote))
+    }
+
+    /// The address with the listening port that a peer sees requests come from; where the peer's name would have to be looked up first, the one
+    /// that most others see.
+    pub(crate) fn own_address(&mut self, towards: &Uri) -> Option<SocketAddr> {
+        let host = match towards.maddr() {
+            Some(maddr) => Host::parse(maddr),
+            None => towards.host(),
+        };
+        let ip = host.and_then(|host| host.ip()).unwrap_or(ANYWHERE);
+        let remote = SocketAddr::new(ip, towards.port().unwrap_or(DEFAULT_PORT));
+        self.address_to(towards, remote)
     }
 
     /// Starts the look-up that a call's descriptions have to wait for.

@@ -18,6 +18,11 @@ impl Engine {
             self.invited(now, call, request, flow);
             return;
         }
+        if let Event::Standalone { key, outcome } = event {
+            self.current = None;
+            self.asked(now, key, outcome);
+            return;
+        }
         let Some(&key) = event.call().and_then(|call| self.by_ua.get(&call)) else {
             self.left_over(now, event);
             return;

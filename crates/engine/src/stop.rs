@@ -67,11 +67,12 @@ impl Engine {
     }
 
     /// Tells those who wait for the stop when the last call has ended.
-    pub(crate) fn stop_if_empty(&mut self) {
+    pub(crate) fn stop_if_empty(&mut self, now: Now) {
         if self.stop.tokens.is_empty() || !self.calls.is_empty() {
             return;
         }
         self.stop.deadline = None;
+        self.give_up_all(now);
         for token in std::mem::take(&mut self.stop.tokens) {
             self.complete(token, Ok(Reply::Unit));
         }

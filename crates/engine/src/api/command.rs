@@ -184,6 +184,19 @@ pub enum Command {
         token: Token,
         session: SessionId,
     },
+    /// Asks a peer what it can do (RFC 3261 §11). Reply: `Options`, whatever the final response says. Fails with `InvalidUri`; with `NoAnswer`
+    /// when there was none in `timeout` (`None`: in what timer F gives each address), `Unreachable` when there is no way, `NotRunning` when
+    /// the system stops meanwhile.
+    SendOptions {
+        token: Token,
+        to: String,
+        timeout: Option<Duration>,
+    },
+    /// Gives up the `SendOptions` with the token `request`, which is completed with `Ended`. Reply: `Unit`. No-op when it is over.
+    GiveUp {
+        token: Token,
+        request: Token,
+    },
     /// Ends every call (after `drain`, new ones getting 503 meanwhile). Reply: `Unit` once every session is final; what the protocol
     /// still owes goes on until `net` is told to leave.
     Stop {
@@ -221,6 +234,8 @@ impl Command {
             | Command::GetBridge { token, .. }
             | Command::ListBridges { token }
             | Command::SessionBridge { token, .. }
+            | Command::SendOptions { token, .. }
+            | Command::GiveUp { token, .. }
             | Command::Stop { token, .. } => *token,
         }
     }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::api::{SessionId, State};
 
 /// Everything that a command can fail with. `crates/python` maps each variant to one exception class.
@@ -31,6 +33,12 @@ pub enum Error {
     /// The peer refused an in-dialog request (hold, re-offer).
     #[error("{status} {reason}")]
     Refused { status: u16, reason: String },
+    /// Nobody answered a request outside of a call in the time it was given.
+    #[error("no answer within {} s", .0.as_secs_f64())]
+    NoAnswer(Duration),
+    /// There is no way to the peer of a request outside of a call.
+    #[error("{0}")]
+    Unreachable(String),
     /// The call ended while the operation waited for the peer.
     #[error("the call ended: {0}")]
     Ended(String),

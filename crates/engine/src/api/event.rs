@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ringback_media_api::{Statistics, Token};
@@ -55,6 +56,16 @@ pub enum Reply {
     BridgeInfo(Option<Box<BridgeInfo>>),
     Bridges(Vec<BridgeInfo>),
     SessionBridge(Option<BridgeId>),
+    /// A peer's answer to OPTIONS.
+    Options {
+        status: u16,
+        /// See `ringback_ua::Answer::round_trip`.
+        round_trip: Duration,
+        /// Methods, as the peer lists them.
+        allow: Vec<String>,
+        /// What the peer calls itself.
+        user_agent: Option<String>,
+    },
 }
 
 /// What a program is told. Events of one session keep their order. Those that `Config::interest` leaves out are never made.

@@ -215,6 +215,14 @@ fn operation(input: &mut Input<'_>, net: &mut Net, bridges: &mut Vec<BridgeId>, 
             net.command(node, |token| Command::Stop { token, drain });
         }
         27 => net.nodes[node].engine.handle_backlog(net.now, input.yes().then_some(Duration::from_secs(3))),
+        29 if input.yes() => {
+            let to = target(input);
+            let timeout = input.yes().then(|| Duration::from_millis(u64::from(input.next()) * 20));
+            let asked = net.command(node, |token| Command::SendOptions { token, to, timeout });
+            if input.below(3) == 0 {
+                net.command(node, |token| Command::GiveUp { token, request: asked });
+            }
+        }
         28 if input.yes() => net.advance(Duration::from_secs(u64::from(input.next()))),
         _ => net.advance(Duration::from_millis(u64::from(input.next()) * 10)),
     }

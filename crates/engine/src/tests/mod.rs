@@ -7,6 +7,7 @@ mod forward;
 mod hold;
 mod incoming;
 mod media;
+mod options;
 mod outgoing;
 mod stop;
 mod system;

@@ -121,8 +121,21 @@ impl Run<'_> {
                     2 => "sip:bob@192.0.2.77:5090".to_owned(),
                     _ => format!("sip:bob@{to}"),
                 };
+                // Requests outside of calls, one time in four; some are forgotten at once.
+                let choice = if kind & 0x60 == 0x60 { Some(self.input.byte()) } else { None };
                 let Some(program) = self.programs.get_mut(side) else { return };
-                if program.calls.len() < 20 {
+                if let Some(choice) = choice {
+                    let key = self.pair.with(side, |ua, now| program.send(ua, now, &to, choice));
+                    if let Some(key) = key
+                        && choice & 0xe0 == 0xe0
+                    {
+                        program.standalone.retain(|known| *known != key);
+                        self.pair.with(side, |ua, now| ua.forget(now, key));
+                        self.pair.ends[side].events.retain(
+                            |event| !matches!(event, crate::api::Event::Standalone { key: of, .. } if *of == key),
+                        );
+                    }
+                } else if program.calls.len() < 20 {
                     self.pair.with(side, |ua, now| program.call(ua, now, &to, kind & 16 != 0));
                 }
             }
@@ -215,6 +228,7 @@ pub fn operations(input: &[u8]) {
     }
     for (end, program) in run.pair.ends.iter().zip(&run.programs) {
         assert!(program.calls.is_empty(), "calls without an end: {:?}", program.calls);
+        assert!(program.standalone.is_empty(), "requests without an outcome: {:?}", program.standalone);
         let live = end.ua.stats().live;
         assert!(live == Live::default(), "left behind: {live:?}");
     }
