@@ -9,6 +9,9 @@ PRELUDE = """
 import asyncio, gc, os, signal, sys, threading, time, warnings
 from ringback import *
 
+# A gate that runs in the background has SIGINT ignored; a program that a person starts has not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 def builder(name, handler=None):
     b = SessionManagerBuilder().with_local_address(f"sip:{name}@127.0.0.1").with_sip_port(0)
     return b.with_handler(handler) if handler is not None else b
@@ -32,7 +35,7 @@ class Ending:
     err: str
 
 
-async def run(program: str, *, timeout: float = 60, signal_after: tuple[str, int] | None = None) -> Ending:
+async def run(program: str, *, timeout: float = 45, signal_after: tuple[str, int] | None = None) -> Ending:
     """`signal_after`: once the program printed this line, send it this signal. A hang fails."""
     source = PRELUDE + textwrap.dedent(program)
     process = await asyncio.create_subprocess_exec(
@@ -56,8 +59,10 @@ async def run(program: str, *, timeout: float = 60, signal_after: tuple[str, int
             code = await process.wait()
     except TimeoutError:
         process.kill()
-        await process.wait()
-        raise AssertionError(
-            f"the program hangs; it said:\n{b''.join(lines).decode()}\n{(await errors).decode()}"
-        ) from None
+        said = f"{b''.join(lines).decode()}\n{(await errors).decode()}"
+        raise AssertionError(f"the program hangs; it said:\n{said}") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     return Ending(code, b"".join(lines).decode(), (await errors).decode())
