@@ -1,9 +1,4 @@
-"""The Python half of the event dispatch: what `crates/python/src/dispatch.rs` runs as tasks, and what happens when a
-handler fails.
-
-A coroutine here wraps one handler method, so that its result and its failure need no callback of their own. `key` is
-the task's entry in the coordinator's table of strong references.
-"""
+"""The Python half of the event dispatch: what happens when a handler fails, and the little that Rust leaves to Python."""
 # pyright: reportPrivateUsage=false
 
 import asyncio
@@ -16,72 +11,6 @@ from ringback._ringback import CallSessionBase, CoordinatorBase, IncomingCallBas
 logger = logging.getLogger("ringback.handler")
 
 _error_tasks: set[asyncio.Task[None]] = set()
-
-
-async def run_incoming(
-    coordinator: CoordinatorBase,
-    key: int,
-    call: IncomingCallBase,
-    method: Callable[[IncomingCallBase], Awaitable[object]],
-) -> None:
-    """Runs an `async def on_incoming_call`."""
-    try:
-        result = await method(call)
-    except Exception as error:
-        failed(coordinator, call, error)
-    except BaseException:
-        # Cancelled: by the INVITE's end, and then this does nothing, or by someone who leaves the call to nobody.
-        coordinator._undecided(call)
-        raise
-    else:
-        coordinator._decided(call, result)
-    finally:
-        coordinator._incoming_done(key, call)
-
-
-async def finish_incoming(
-    coordinator: CoordinatorBase, key: int, call: IncomingCallBase, awaitable: Awaitable[object]
-) -> None:
-    """Awaits what a plain `on_incoming_call` returned."""
-    try:
-        result = await awaitable
-    except Exception as error:
-        failed(coordinator, call, error)
-    except BaseException:
-        coordinator._undecided(call)
-        raise
-    else:
-        coordinator._decided(call, result)
-    finally:
-        coordinator._incoming_done(key, call)
-
-
-async def run_event(
-    coordinator: CoordinatorBase,
-    key: int,
-    call: CallSessionBase,
-    method: Callable[..., Awaitable[object]],
-    arguments: tuple[Any, ...],
-) -> None:
-    """Runs any other `async def` method."""
-    try:
-        await method(*arguments)
-    except Exception as error:
-        failed(coordinator, call, error)
-    finally:
-        coordinator._task_done(key)
-
-
-async def finish_event(
-    coordinator: CoordinatorBase, key: int, call: CallSessionBase, awaitable: Awaitable[object]
-) -> None:
-    """Awaits what any other plain method returned."""
-    try:
-        await awaitable
-    except Exception as error:
-        failed(coordinator, call, error)
-    finally:
-        coordinator._task_done(key)
 
 
 def call_plain(

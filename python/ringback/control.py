@@ -1,14 +1,16 @@
 """`SessionControl`: operations on calls."""
 # pyright: reportPrivateUsage=false
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ringback import _ringback
 from ringback._ringback import SessionId
-from ringback._seconds import Seconds, seconds
+from ringback._seconds import Seconds, seconds, wait_seconds
 from ringback.incoming import IncomingCall
+from ringback.options import OptionsReply
 from ringback.session import CallSession, wait_for_answer
 from ringback.states import DtmfMethod
 
@@ -186,6 +188,26 @@ class SessionControl:
         `CallRejected`.
         """
         await _ringback.reoffer(coordinator, session_id, sdp)
+
+    @staticmethod
+    async def send_options(coordinator: "SessionCoordinator", to_uri: str, *, timeout: Seconds = 4.0) -> OptionsReply:
+        """Asks a peer outside of any call whether it is there, and what it can do (OPTIONS, RFC 3261 §11).
+
+        `to_uri`: a sip: URI or name-addr, its host a name or an address, `;transport=tcp` for TCP. Any final response is
+        a reply, 404 and 486 too. `timeout`, seconds, is for all of it, look-up and repetitions included; without an end
+        (`math.inf`) each address of the peer gets the protocol's 32 s. Cancelling the wait gives the request up.
+
+        Raises `InvalidUri`; `AnswerTimeout` (a `TimeoutError`) where nobody answered in time; `CallFailed`, with `cause`
+        and without a status, at once where there is no way: no such host, port closed, connection refused;
+        `NotRunningError`, also when the coordinator stops meanwhile; `ResourceExhausted` beyond 16,384 at a time.
+        """
+        future, request = _ringback.send_options(coordinator, to_uri, wait_seconds(timeout, "timeout"))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.cancelled():
+                _ringback.give_up_options(coordinator, request)
+            raise
 
     @staticmethod
     async def get_session(coordinator: "SessionCoordinator", session_id: SessionId) -> CallSession | None:

@@ -100,7 +100,10 @@ class CallRejected(SessionError):
 
 
 class CallFailed(SessionError):
-    """The call ended FAILED: no way to the peer, no answer from the network, a transport or media error."""
+    """The call ended FAILED: no way to the peer, no answer from the network, a transport or media error.
+
+    Also a request outside of calls (`send_options`) for which there is no way to the peer.
+    """
 
     status: int | None
     """What a SIP response would have said (408: no answer), where there is such a thing."""
@@ -118,7 +121,9 @@ class CallCancelled(SessionError):
 
 
 class AnswerTimeout(SessionError, TimeoutError):
-    """No answer within the time that `wait_for_answer` was given; the call goes on ringing."""
+    """No answer within the time that `wait_for_answer` was given, while the call goes on ringing; or that `send_options`
+    was given.
+    """
 
 
 class MediaError(SessionError):

@@ -74,7 +74,7 @@ def test_a_task_factory_of_the_programs_own_makes_the_handlers_tasks():
     made = []
 
     def make(loop, coroutine, **keywords):
-        made.append(getattr(coroutine, "__name__", ""))
+        made.append(getattr(coroutine, "__qualname__", ""))
         return asyncio.Task(coroutine, loop=loop, **keywords)
 
     async def main():
@@ -82,7 +82,7 @@ def test_a_task_factory_of_the_programs_own_makes_the_handlers_tasks():
         await scenario()
 
     asyncio.run(main())
-    assert "run_incoming" in made and "run_event" in made
+    assert "Recorder.on_incoming_call" in made and "Recorder.on_call_established" in made
 
 
 async def test_operations_may_be_awaited_on_another_loop(systems):

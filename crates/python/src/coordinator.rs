@@ -221,6 +221,22 @@ impl Coordinator {
         self.pending.lock().unwatch(session, future);
     }
 
+    /// A handler's task has ended; `incoming`: that of `on_incoming_call`.
+    pub(crate) fn task_done(&self, key: u64, incoming: Option<&Bound<'_, crate::incoming::IncomingCallBase>>) {
+        let mut tasks = self.tasks.lock();
+        let task = tasks.live.remove(&key);
+        let mut pending = None;
+        if let Some((network, _)) = incoming.and_then(|call| call.get().network()) {
+            let id = network.session.id;
+            if tasks.incoming.get(&id).is_some_and(|(of, _)| *of == key) {
+                pending = tasks.incoming.remove(&id);
+            }
+        }
+        // Outside of the lock: what goes may call back.
+        drop(tasks);
+        drop((task, pending));
+    }
+
     /// Since the start, until the stop.
     pub(crate) fn up_seconds(&self) -> f64 {
         match *self.run.lock() {
@@ -380,28 +396,6 @@ impl Coordinator {
         dispatch::resolve_all(slf);
     }
 
-    fn _task_done(&self, key: u64) {
-        let mut tasks = self.tasks.lock();
-        let task = tasks.live.remove(&key);
-        drop(tasks);
-        drop(task);
-    }
-
-    /// As `_task_done`, for the task of this `IncomingCall`.
-    fn _incoming_done(&self, key: u64, call: &Bound<'_, crate::incoming::IncomingCallBase>) {
-        let mut tasks = self.tasks.lock();
-        let task = tasks.live.remove(&key);
-        let mut incoming = None;
-        if let Some((network, _)) = call.get().network() {
-            let id = network.session.id;
-            if tasks.incoming.get(&id).is_some_and(|(of, _)| *of == key) {
-                incoming = tasks.incoming.remove(&id);
-            }
-        }
-        drop(tasks);
-        drop((task, incoming));
-    }
-
     /// Tasks of handlers that have not ended.
     fn _tasks(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
         self.tasks.lock().live.values().map(|task| task.clone_ref(py)).collect()
@@ -412,15 +406,6 @@ impl Coordinator {
         if let Some(attached) = self.attached.lock().as_ref() {
             attached.unstarted.store(false, Ordering::Relaxed);
         }
-    }
-
-    /// What `on_incoming_call` gave for this call.
-    fn _decided(
-        slf: &Bound<'_, Self>,
-        call: &Bound<'_, crate::incoming::IncomingCallBase>,
-        result: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        dispatch::decided(slf, call, result)
     }
 
     /// The handler has failed this call: 500, unless it was decided already.

@@ -1,7 +1,7 @@
 //! From the event queue to handlers and futures: one bounded drain a wake, on the loop's thread.
 //!
-//! A handler's method is called here. What it gives back decides at once where it can; a coroutine becomes a task that reports through
-//! `ringback._dispatch`. Handlers of one call start in the order of its events: with eager tasks (3.12+) they have started when the task
+//! A handler's method is called here. What it gives back decides at once where it can; a coroutine becomes a task (`handling.rs`).
+//! Handlers of one call start in the order of its events: with eager tasks (3.12+) they have started when the task
 //! is made; without, plain methods queue up behind the tasks made before them.
 
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use ringback_media_api::Token;
 use ringback_net::Notice;
 
 use crate::coordinator::{Coordinator, Method, Running};
+use crate::handling::Handling;
 use crate::incoming::IncomingCallBase;
 use crate::names::{Names, names};
 use crate::pending::{Undo, Waiting};
@@ -238,7 +239,7 @@ fn completed(
 // ---- handlers
 
 /// A handler raised: `ringback._dispatch.failed` logs, asks `on_error`, and refuses an undecided call.
-fn failed(slf: &Bound<'_, Coordinator>, subject: &Bound<'_, PyAny>, error: PyErr) -> PyResult<()> {
+pub(crate) fn failed(slf: &Bound<'_, Coordinator>, subject: &Bound<'_, PyAny>, error: PyErr) -> PyResult<()> {
     let py = slf.py();
     if !error.is_instance_of::<PyException>(py) {
         if let Ok(call) = subject.cast::<IncomingCallBase>() {
@@ -264,49 +265,40 @@ fn incoming(
         return Ok(());
     };
     let subject = seed::incoming(slf, call)?;
-    if method.is_async {
-        let key = slf.get().new_task_key();
-        let coroutine = names.run_incoming.bind(py).call1((slf, key, &subject, &method.call))?;
-        return spawn(slf, running, key, Some(&session), coroutine);
-    }
     let arguments = (&subject,).into_pyobject(py)?;
-    if wait_for_turn(slf, names, running, &subject, method, &arguments)? {
+    if !method.is_async && wait_for_turn(slf, names, running, &subject, method, &arguments)? {
         return Ok(());
     }
     match method.call.bind(py).call1(arguments) {
-        Ok(result) => incoming_result(slf, names, running, &session, &subject, result),
+        Ok(result) => incoming_result(slf, running, &session, &subject, result),
         Err(error) => failed(slf, &subject, error),
     }
 }
 
-/// What a plain `on_incoming_call` returned: a decision, or something that will give one.
+/// What `on_incoming_call` returned: a decision, or something that will give one.
 fn incoming_result(
     slf: &Bound<'_, Coordinator>,
-    names: &'static Names,
     running: &Running,
     session: &Session,
     subject: &Bound<'_, PyAny>,
     result: Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    let py = slf.py();
-    if !result.is_none() && result.hasattr(intern!(py, "__await__"))? {
-        let key = slf.get().new_task_key();
-        let coroutine = names.finish_incoming.bind(py).call1((slf, key, subject, result))?;
-        return spawn(slf, running, key, Some(session), coroutine);
+    if is_awaitable(&result)? {
+        return spawn(slf, running, subject, Some(session), result);
     }
     decide(slf, subject, &result)
 }
 
-/// From `_dispatch`, for the result of a task.
-pub(crate) fn decided(
-    slf: &Bound<'_, Coordinator>,
-    call: &Bound<'_, IncomingCallBase>,
-    result: &Bound<'_, PyAny>,
-) -> PyResult<()> {
-    decide(slf, call.as_any(), result)
+fn is_awaitable(result: &Bound<'_, PyAny>) -> PyResult<bool> {
+    Ok(!result.is_none() && result.hasattr(intern!(result.py(), "__await__"))?)
 }
 
-fn decide(slf: &Bound<'_, Coordinator>, subject: &Bound<'_, PyAny>, result: &Bound<'_, PyAny>) -> PyResult<()> {
+/// Carries out what `on_incoming_call` came to.
+pub(crate) fn decide(
+    slf: &Bound<'_, Coordinator>,
+    subject: &Bound<'_, PyAny>,
+    result: &Bound<'_, PyAny>,
+) -> PyResult<()> {
     let py = slf.py();
     let coordinator = slf.get();
     let Some((call, _)) = subject.cast::<IncomingCallBase>()?.get().network() else { return Ok(()) };
@@ -338,38 +330,29 @@ fn call<'py>(
     let py = slf.py();
     let subject = seed::session(slf, session)?;
     let arguments = arguments(subject.clone())?;
-    if method.is_async {
-        let key = slf.get().new_task_key();
-        let coroutine = names.run_event.bind(py).call1((slf, key, &subject, &method.call, arguments))?;
-        return spawn(slf, running, key, None, coroutine);
-    }
-    if wait_for_turn(slf, names, running, &subject, method, &arguments)? {
+    if !method.is_async && wait_for_turn(slf, names, running, &subject, method, &arguments)? {
         return Ok(());
     }
     match method.call.bind(py).call1(arguments) {
-        Ok(result) => event_result(slf, names, running, &subject, result),
+        Ok(result) => event_result(slf, running, &subject, result),
         Err(error) => failed(slf, &subject, error),
     }
 }
 
 fn event_result(
     slf: &Bound<'_, Coordinator>,
-    names: &'static Names,
     running: &Running,
     subject: &Bound<'_, PyAny>,
     result: Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    let py = slf.py();
     if result.is_none() {
         return Ok(());
     }
-    if !result.hasattr(intern!(py, "__await__"))? {
+    if !is_awaitable(&result)? {
         let message = format!("a handler must give None or an awaitable, not {}", result.get_type().name()?);
         return failed(slf, subject, PyTypeError::new_err(message));
     }
-    let key = slf.get().new_task_key();
-    let coroutine = names.finish_event.bind(py).call1((slf, key, subject, result))?;
-    spawn(slf, running, key, None, coroutine)
+    spawn(slf, running, subject, None, result)
 }
 
 /// True: tasks of earlier events have not started yet, and the plain method was put behind them.
@@ -396,31 +379,35 @@ pub(crate) fn plain_result(
     result: Bound<'_, PyAny>,
 ) -> PyResult<()> {
     let Some(running) = slf.get().running() else { return Ok(()) };
-    let names = names(slf.py())?;
     match subject.cast::<IncomingCallBase>().ok().and_then(|call| call.get().network()) {
-        Some((call, _)) => incoming_result(slf, names, &running, &call.session, subject, result),
-        None => event_result(slf, names, &running, subject, result),
+        Some((call, _)) => incoming_result(slf, &running, &call.session, subject, result),
+        None => event_result(slf, &running, subject, result),
     }
 }
 
-/// Makes a task, and keeps it until it is done.
+/// Makes a task of what a handler's method returned, and keeps it until it is done.
 fn spawn(
     slf: &Bound<'_, Coordinator>,
     running: &Running,
-    key: u64,
+    subject: &Bound<'_, PyAny>,
     incoming: Option<&Session>,
-    coroutine: Bound<'_, PyAny>,
+    awaitable: Bound<'_, PyAny>,
 ) -> PyResult<()> {
     let py = slf.py();
-    let task = running.attached.create_task.bind(py).call1((coroutine,))?;
+    let handling = match Handling::new(slf, subject, awaitable) {
+        Ok(handling) => Bound::new(py, handling)?,
+        // Its `__await__` raised, or gave no iterator.
+        Err(error) => return failed(slf, subject, error),
+    };
+    let task = running.attached.create_task.bind(py).call1((&handling,))?;
     if running.attached.eager {
-        if task.call_method0(intern!(py, "done"))?.is_truthy()? {
+        if handling.get().has_ended() {
             return Ok(());
         }
     } else {
         running.attached.unstarted.store(true, Ordering::Relaxed);
     }
-    let task = task.unbind();
+    let (key, task) = (handling.get().key(), task.unbind());
     let mut tasks = slf.get().tasks.lock();
     if let Some(session) = incoming {
         tasks.incoming.insert(session.id, (key, task.clone_ref(py)));

@@ -60,6 +60,10 @@ pub(crate) fn engine(py: Python<'_>, error: Error) -> PyErr {
         Error::ResourceExhausted(_) => plain(py, "ResourceExhausted", &message),
         Error::Media(_) => plain(py, "MediaError", &message),
         Error::BadValue(_) | Error::BadId(_) => PyValueError::new_err(message),
+        Error::NoAnswer(_) => plain(py, "AnswerTimeout", &message),
+        Error::Unreachable(cause) => {
+            raise(py, "CallFailed", &message, |attributes| attributes.set_item("cause", cause))
+        }
         Error::BridgeNotFound => plain(py, "BridgeNotFound", &message),
         Error::Refused { status, reason } => rejected(py, status, &reason, &[]),
         Error::Ended(_) => invalid_state(py, &message, State::Terminated),

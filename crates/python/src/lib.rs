@@ -16,11 +16,13 @@ mod coordinator;
 mod decisions;
 mod dispatch;
 mod errors;
+mod handling;
 mod ids;
 mod incoming;
 mod logs;
 mod media;
 mod names;
+mod options;
 mod pending;
 mod reply;
 mod seed;
@@ -38,11 +40,13 @@ fn _ringback(module: &Bound<'_, PyModule>) -> PyResult<()> {
     uri::register(module)?;
     settings::register(module)?;
     coordinator::register(module)?;
+    handling::register(module)?;
     incoming::register(module)?;
     session::register(module)?;
     calls::register(module)?;
     media::register(module)?;
     bridges::register(module)?;
+    options::register(module)?;
     audio::register(module)?;
     logs::register(module)?;
     // What is public is said in `ringback/__init__.py`.

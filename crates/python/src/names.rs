@@ -50,10 +50,7 @@ names! {
     quality_metrics = "ringback.media".QualityMetrics;
     bridge_info = "ringback.bridges".BridgeInfo;
     session_stats = "ringback.control".SessionStats;
-    run_incoming = "ringback._dispatch".run_incoming;
-    run_event = "ringback._dispatch".run_event;
-    finish_incoming = "ringback._dispatch".finish_incoming;
-    finish_event = "ringback._dispatch".finish_event;
+    options_reply = "ringback.options".OptionsReply;
     call_plain = "ringback._dispatch".call_plain;
     failed = "ringback._dispatch".failed;
     settle = "ringback._dispatch".settle;

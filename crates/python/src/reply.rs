@@ -90,6 +90,12 @@ pub(crate) fn to_python<'py>(coordinator: &Bound<'py, Coordinator>, reply: Reply
             let list = infos.iter().map(|info| bridge_info(names, py, info)).collect::<PyResult<Vec<_>>>()?;
             Ok(list.into_pyobject(py)?.into_any())
         }
+        Reply::Options { status, round_trip, allow, user_agent } => dataclass!(py, names.options_reply, {
+            status: status,
+            round_trip_ms: round_trip.as_secs_f64() * 1000.0,
+            allow: PyTuple::new(py, allow)?,
+            user_agent: user_agent,
+        }),
         _ => Ok(none()),
     }
 }
