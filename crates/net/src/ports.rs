@@ -5,6 +5,9 @@
 //! connected to itself, so that nobody's packets reach it. It is used again oldest-first after [`QUARANTINE`], so that what an old
 //! peer still sends meets a closed door; a younger one only when nothing else is left.
 //!
+//! A call's end is told to the program before its media thread has let go of the ports, a millisecond or so. They count as returned
+//! from then on: where nothing else is left, the next call gets ports that are still on their way back ([`Opened::Awaited`]).
+//!
 //! Each pair is in the epoll set of one media thread for as long as it is bound (parked it is never ready), and goes to another
 //! thread only when that one has none left.
 
@@ -76,6 +79,16 @@ impl Pair {
             empty(socket);
         }
     }
+
+    /// Opens both doors to everybody. Done before the peer is told of the ports, so that the kernel keeps what it sends at once until
+    /// the media thread has the leg.
+    fn unpark(&self) {
+        for socket in [&self.rtcp, &self.rtp] {
+            if let Err(error) = sys::disconnect(socket.as_fd()) {
+                tracing::warn!(target: "ringback.net", address = %self.local, %error, "cannot open a media socket");
+            }
+        }
+    }
 }
 
 impl Drop for Pair {
@@ -135,11 +148,34 @@ pub(crate) struct Pool {
     ranges: HashMap<IpAddr, Range, foldhash::fast::RandomState>,
     /// Given to a call whose media is not open yet.
     allocated: HashMap<LegId, Pair, foldhash::fast::RandomState>,
+    /// Addresses of the pairs that legs have, or will have.
+    lent: HashMap<LegId, SocketAddr, foldhash::fast::RandomState>,
+    /// Legs that are being closed and whose pairs nobody waits for, oldest first.
+    closing: VecDeque<LegId>,
+    /// Legs that are being closed, and who gets their pairs.
+    promised: HashMap<LegId, Heir, foldhash::fast::RandomState>,
     ids: u32,
     free_ids: Vec<u32>,
     /// Where the search for free ports begins, so that systems with the same range do not meet at its beginning.
     start: u64,
     sockets_most: usize,
+}
+
+/// A leg that gets the pair of one that is being closed.
+#[derive(Debug)]
+struct Heir {
+    leg: LegId,
+    /// Its media was opened already.
+    opened: bool,
+}
+
+/// What a leg's media is opened on.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    Pair(Pair),
+    /// A pair that comes back with [`Pool::take_back`].
+    Awaited,
+    Unknown,
 }
 
 #[derive(Debug)]
@@ -161,6 +197,9 @@ impl Pool {
             threads: threads.into_iter().map(|epoll| Thread { epoll, load: 0 }).collect(),
             ranges: HashMap::default(),
             allocated: HashMap::default(),
+            lent: HashMap::default(),
+            closing: VecDeque::new(),
+            promised: HashMap::default(),
             ids: 0,
             free_ids: Vec::new(),
             start,
@@ -177,15 +216,31 @@ impl Pool {
     pub(crate) fn allocate(&mut self, now: Mono, local: IpAddr, beside: Option<LegId>) -> Option<MediaPort> {
         let wanted = beside.map(|leg| usize::from(leg.thread())).filter(|thread| *thread < self.threads.len());
         let thread = wanted.unwrap_or_else(|| self.least_loaded());
-        let pair = self.find(now, local, thread)?;
         let number = u8::try_from(thread).ok()?;
+        let pair = self.find(now, local, thread);
         let leg = LegId::new(number, SERIAL.fetch_add(1, Ordering::Relaxed));
-        let port = MediaPort { leg, rtp: pair.local };
+        let rtp = match pair {
+            Some(pair) => {
+                let rtp = pair.local;
+                self.allocated.insert(leg, pair);
+                rtp
+            }
+            None => self.inherit(local, leg)?,
+        };
+        self.lent.insert(leg, rtp);
         if let Some(thread) = self.threads.get_mut(thread) {
             thread.load += 1;
         }
-        self.allocated.insert(leg, pair);
-        Some(port)
+        Some(MediaPort { leg, rtp })
+    }
+
+    /// Promises `leg` the pair of one that is being closed.
+    fn inherit(&mut self, local: IpAddr, leg: LegId) -> Option<SocketAddr> {
+        let lent = &self.lent;
+        let index = self.closing.iter().position(|old| lent.get(old).is_some_and(|rtp| rtp.ip() == local))?;
+        let old = self.closing.remove(index)?;
+        self.promised.insert(old, Heir { leg, opened: false });
+        self.lent.get(&old).copied()
     }
 
     fn find(&mut self, now: Mono, local: IpAddr, thread: usize) -> Option<Pair> {
@@ -204,16 +259,9 @@ impl Pool {
             fronts.min().map(|(_, index)| index)
         })?;
         let (_, mut pair) = range.parked.get_mut(from)?.pop_front()?;
-        if from != thread {
-            if let Some(old) = self.threads.get(from) {
-                let _ = old.epoll.remove(pair.rtp.as_fd());
-                let _ = old.epoll.remove(pair.rtcp.as_fd());
-            }
-            if self.watch(&pair, thread).is_err() {
-                self.discard(pair);
-                return None;
-            }
-            pair.thread = u8::try_from(thread).ok()?;
+        if from != thread && self.reassign(&mut pair, thread).is_err() {
+            self.discard(pair);
+            return None;
         }
         Some(pair)
     }
@@ -295,24 +343,86 @@ impl Pool {
         self.free_ids.push(pair.id);
     }
 
-    /// Hands the pair of a leg over to its media thread.
-    pub(crate) fn open(&mut self, leg: LegId) -> Option<Pair> {
-        self.allocated.remove(&leg)
+    /// Hands the pair of a leg over to its media thread, unparked.
+    pub(crate) fn open(&mut self, leg: LegId) -> Opened {
+        if let Some(pair) = self.allocated.remove(&leg) {
+            pair.unpark();
+            return Opened::Pair(pair);
+        }
+        match self.promised.values_mut().find(|heir| heir.leg == leg) {
+            Some(heir) => {
+                heir.opened = true;
+                Opened::Awaited
+            }
+            None => Opened::Unknown,
+        }
+    }
+
+    /// The media thread was told to close a leg: its pair is as good as back.
+    pub(crate) fn closing(&mut self, leg: LegId) {
+        if self.lent.contains_key(&leg) {
+            self.closing.push_back(leg);
+        }
     }
 
     /// A call gave its ports back without having opened media on them.
     pub(crate) fn release(&mut self, now: Mono, leg: LegId) {
+        self.lent.remove(&leg);
         if let Some(pair) = self.allocated.remove(&leg) {
             self.park(now, pair);
+        } else if let Some(old) = self.promised.iter().find(|(_, heir)| heir.leg == leg).map(|(old, _)| *old) {
+            self.promised.remove(&old);
+            self.closing.push_front(old);
+            self.unload(usize::from(leg.thread()));
         }
     }
 
-    /// Takes a parked pair back.
-    pub(crate) fn park(&mut self, now: Mono, pair: Pair) {
-        let thread = usize::from(pair.thread);
+    /// Takes back the pair of a leg that was closed, parked. Returned is who waits for it with media open, and the pair, unparked.
+    pub(crate) fn take_back(&mut self, now: Mono, leg: LegId, mut pair: Pair) -> Option<(LegId, Pair)> {
+        self.lent.remove(&leg);
+        let Some(heir) = self.promised.remove(&leg) else {
+            // Mostly the oldest.
+            if let Some(index) = self.closing.iter().position(|closing| *closing == leg) {
+                self.closing.remove(index);
+            }
+            self.park(now, pair);
+            return None;
+        };
+        self.unload(usize::from(pair.thread));
+        let thread = usize::from(heir.leg.thread());
+        if usize::from(pair.thread) != thread && self.reassign(&mut pair, thread).is_err() {
+            // Its peer will hear nothing: there is no other pair, or the leg would have got it.
+            tracing::error!(target: "ringback.net", address = %pair.local, "cannot watch a media socket");
+        }
+        if !heir.opened {
+            self.allocated.insert(heir.leg, pair);
+            return None;
+        }
+        pair.unpark();
+        Some((heir.leg, pair))
+    }
+
+    fn unload(&mut self, thread: usize) {
         if let Some(thread) = self.threads.get_mut(thread) {
             thread.load = thread.load.saturating_sub(1);
         }
+    }
+
+    /// Moves a pair to another media thread.
+    fn reassign(&self, pair: &mut Pair, thread: usize) -> io::Result<()> {
+        if let Some(old) = self.threads.get(usize::from(pair.thread)) {
+            let _ = old.epoll.remove(pair.rtp.as_fd());
+            let _ = old.epoll.remove(pair.rtcp.as_fd());
+        }
+        self.watch(pair, thread)?;
+        pair.thread = u8::try_from(thread).map_err(io::Error::other)?;
+        Ok(())
+    }
+
+    /// Takes a parked pair back.
+    fn park(&mut self, now: Mono, pair: Pair) {
+        let thread = usize::from(pair.thread);
+        self.unload(thread);
         let Some(range) = self.ranges.get_mut(&pair.local.ip()) else { return };
         let Some(queue) = range.parked.get_mut(thread) else { return };
         queue.push_back((now, pair));

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use crossbeam_queue::SegQueue;
 use ringback_engine::api::{Command, Event};
 use ringback_engine::{Engine, Output};
-use ringback_media_api::{self as media_api, Token};
+use ringback_media_api::{self as media_api, LegId, Token};
 use ringback_time::{Mono, Now};
 use ringback_ua::{Flow, Transmit, Transport};
 use socket2::Socket;
@@ -24,7 +24,7 @@ use crate::clock;
 use crate::inbox::Inbox;
 use crate::media::{FromMedia, Link, ToMedia};
 use crate::os_thread::Thread;
-use crate::ports::SharedPool;
+use crate::ports::{Opened, Pair, SharedPool};
 use crate::queue::Producer;
 use crate::streams::{News, Request, Streams};
 use crate::sys::{self, Batch, Epoll};
@@ -210,7 +210,10 @@ impl Signalling {
                 FromMedia::Event(event) => self.engine.handle_media_event(now, event),
                 FromMedia::Closed(event, pair) => {
                     // First the pair: what the engine does next may need it.
-                    self.pool.0.lock().park(now.mono, pair);
+                    let heir = self.pool.0.lock().take_back(now.mono, event.leg(), pair);
+                    if let Some((leg, pair)) = heir {
+                        self.supply(leg, pair);
+                    }
                     self.engine.handle_media_event(now, event);
                 }
                 FromMedia::Stray(number) => self.pool.0.lock().empty(number),
@@ -396,17 +399,34 @@ impl Signalling {
     fn media(&mut self, now: Now, command: media_api::Command) {
         let leg = command.leg();
         let Some((link, _)) = self.media.get_mut(usize::from(leg.thread())) else { return };
-        if !matches!(command, media_api::Command::Open { .. }) {
-            link.send(ToMedia::Command(command));
-            return;
-        }
-        match self.pool.0.lock().open(leg) {
-            Some(pair) => link.send(ToMedia::Open(pair, command)),
-            None => {
+        let opened = match command {
+            media_api::Command::Open { .. } => self.pool.0.lock().open(leg),
+            _ => {
+                if matches!(command, media_api::Command::Close { .. }) {
+                    self.pool.0.lock().closing(leg);
+                }
+                return link.send(ToMedia::Command(command));
+            }
+        };
+        match opened {
+            Opened::Pair(pair) => link.send(ToMedia::Open(pair, command)),
+            Opened::Awaited => link.send(ToMedia::OpenLater(command)),
+            Opened::Unknown => {
                 tracing::error!(target: "ringback.net", ?leg, "media was opened on ports that were not allocated");
                 let cause = "no media ports";
                 self.engine.handle_media_event(now, media_api::Event::Failed { leg, cause });
             }
+        }
+    }
+
+    /// Gives a leg that waits for it the pair that another has left.
+    fn supply(&mut self, leg: LegId, pair: Pair) {
+        let rest = match self.media.get_mut(usize::from(leg.thread())) {
+            Some((link, _)) => link.supply(leg, pair),
+            None => Some(pair),
+        };
+        if rest.is_some() {
+            tracing::error!(target: "ringback.net", ?leg, "nobody waits for these ports");
         }
     }
 
@@ -446,6 +466,8 @@ impl Signalling {
             && clock::mono() < media_end
         {
             let _ = self.epoll.wait(Some(PAUSE));
+            // Ports on their way from one leg to the next.
+            self.guarded(Self::take_media);
         }
         for (_, thread) in &mut self.media {
             let left = media_end.since(clock::mono());

@@ -25,8 +25,6 @@ struct Open {
     pair: Pair,
     /// Whom the RTP socket is connected to.
     connected: Option<SocketAddr>,
-    /// Still connected to itself.
-    parked: bool,
 }
 
 pub(super) struct MediaIo {
@@ -66,14 +64,7 @@ impl MediaIo {
         }
         self.numbers.insert(leg, pair.id);
         if let Some(slot) = self.open.get_mut(index) {
-            *slot = Some(Box::new(Open { leg, pair, connected: None, parked: true }));
-        }
-    }
-
-    /// After the engine has dealt with `Open`: unless it named a peer, the door is open to all, for learning.
-    pub(super) fn opened(&mut self, leg: LegId) {
-        if let Some(open) = self.leg(leg).filter(|open| open.parked) {
-            open.unpark(true);
+            *slot = Some(Box::new(Open { leg, pair, connected: None }));
         }
     }
 
@@ -116,18 +107,6 @@ impl MediaIo {
         self.unsent += 1;
         // A full buffer or an unreachable network is loss like any other; statistics of the far end tell of it.
         tracing::debug!(target: "ringback.media", ?leg, %error, "a packet was not sent");
-    }
-}
-
-impl Open {
-    /// `rtp`: the RTP socket too; it need not be where it is connected to a peer in the next moment.
-    fn unpark(&mut self, rtp: bool) {
-        self.parked = false;
-        for socket in [&self.pair.rtcp, &self.pair.rtp].into_iter().take(1 + usize::from(rtp)) {
-            if let Err(error) = sys::disconnect(socket.as_fd()) {
-                tracing::warn!(target: "ringback.media", leg = ?self.leg, %error, "cannot open a media socket");
-            }
-        }
     }
 }
 
@@ -181,13 +160,10 @@ impl Out for MediaIo {
 
     fn accept_from(&mut self, leg: LegId, remote: Option<SocketAddr>) {
         let Some(open) = self.leg(leg) else { return };
-        if open.parked {
-            // A socket bound to one address may go from peer to peer (itself, here) directly.
-            let direct = remote.is_some() && !open.pair.local.ip().is_unspecified();
-            open.unpark(!direct);
-        } else if open.connected == remote {
+        if open.connected == remote {
             return;
-        } else if open.connected.take().is_some() {
+        }
+        if open.connected.take().is_some() {
             // A socket bound to a wildcard keeps the source address of its first peer until it is disconnected.
             let _ = sys::disconnect(open.pair.rtp.as_fd());
         }

@@ -1,13 +1,14 @@
 //! From the signalling thread to one media thread.
 //!
-//! Invariant: nothing blocks and nothing is lost. What the ring has no room for waits, in order, on the signalling side.
+//! Invariant: nothing blocks and nothing is lost. What the ring has no room for waits, in order, on the signalling side; so does all
+//! that comes behind a leg that is opened on a pair still on its way back from another one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
-use ringback_media_api::{Command, Event};
+use ringback_media_api::{Command, Event, LegId};
 use ringback_time::Mono;
 
 use crate::ports::Pair;
@@ -23,6 +24,8 @@ pub(crate) enum ToMedia {
     Command(Command),
     /// `Command::Open`, with the leg's sockets.
     Open(Pair, Command),
+    /// `Command::Open` of a leg whose sockets come by [`Link::supply`]; never in the ring.
+    OpenLater(Command),
     /// Close every leg and end.
     Leave,
 }
@@ -85,16 +88,35 @@ impl Link {
 
     pub(crate) fn send(&mut self, message: ToMedia) {
         self.dirty = true;
-        if !self.waiting.is_empty() {
+        if !self.waiting.is_empty() || matches!(message, ToMedia::OpenLater(_)) {
             self.waiting.push_back(message);
         } else if let Err(rtrb::PushError::Full(message)) = self.ring.push(message) {
             self.waiting.push_back(message);
         }
     }
 
+    /// The sockets of a leg that was opened without. Gives them back where that leg is not waited for.
+    pub(crate) fn supply(&mut self, leg: LegId, pair: Pair) -> Option<Pair> {
+        for waiting in &mut self.waiting {
+            if let ToMedia::OpenLater(command) = waiting
+                && command.leg() == leg
+            {
+                // Until the next line.
+                let command = std::mem::replace(command, Command::Close { leg });
+                *waiting = ToMedia::Open(pair, command);
+                return None;
+            }
+        }
+        Some(pair)
+    }
+
     /// Passes on what waits, and sees to it that the thread will look. True when something still waits: come back in a millisecond.
     pub(crate) fn flush(&mut self, now: Mono) -> bool {
         while let Some(message) = self.waiting.pop_front() {
+            if matches!(message, ToMedia::OpenLater(_)) {
+                self.waiting.push_front(message);
+                break;
+            }
             self.dirty = true;
             if let Err(rtrb::PushError::Full(message)) = self.ring.push(message) {
                 self.waiting.push_front(message);
@@ -115,7 +137,6 @@ impl Link {
 mod tests {
     use super::*;
     use crate::sys::Epoll;
-    use ringback_media_api::LegId;
     use std::os::fd::AsFd as _;
 
     fn close(serial: u64) -> ToMedia {

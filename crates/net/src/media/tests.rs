@@ -15,7 +15,7 @@ use ringback_media_api::{
 use super::*;
 use crate::clock;
 use crate::os_thread::Thread;
-use crate::ports::Pool;
+use crate::ports::{Opened, Pool};
 use crate::queue::{EventQueue, Notice, Producer};
 use crate::wake::Waker;
 
@@ -31,6 +31,10 @@ struct Fixture {
 }
 
 fn fixture() -> Fixture {
+    fixture_with((32_000, 34_000))
+}
+
+fn fixture_with(media_ports: (u16, u16)) -> Fixture {
     let (parts, link, handle) = Parts::new(0).expect("parts");
     let events = Arc::new(SegQueue::new());
     let queue = Arc::new(EventQueue::new().expect("a queue"));
@@ -39,7 +43,7 @@ fn fixture() -> Fixture {
     let producer = Producer::new(Arc::clone(&queue));
     let thread = spawn(parts, rng, Arc::clone(&events), waker, producer).expect("a thread");
     let start = u64::from(std::process::id()) * 7919 + clock::mono().as_nanos() / 1000;
-    let pool = Mutex::new(Pool::new((32_000, 34_000), vec![handle], start));
+    let pool = Mutex::new(Pool::new(media_ports, vec![handle], start));
     Fixture { link, pool, events, queue, thread: Some(thread) }
 }
 
@@ -51,7 +55,7 @@ impl Fixture {
 
     fn open(&mut self, peer: Option<SocketAddr>) -> MediaPort {
         let port = self.pool.lock().allocate(clock::mono(), HOST, None).expect("ports");
-        let pair = self.pool.lock().open(port.leg).expect("allocated");
+        let Opened::Pair(pair) = self.pool.lock().open(port.leg) else { panic!("not allocated") };
         let config = LegConfig {
             remote_rtp: peer,
             remote_rtcp: None,
@@ -91,8 +95,8 @@ impl Fixture {
     fn close(&mut self, leg: LegId) -> Statistics {
         self.send(Command::Close { leg });
         loop {
-            if let FromMedia::Closed(Event::Closed { statistics, .. }, pair) = self.news() {
-                self.pool.lock().park(clock::mono(), pair);
+            if let FromMedia::Closed(Event::Closed { statistics, leg }, pair) = self.news() {
+                assert!(self.pool.lock().take_back(clock::mono(), leg, pair).is_none());
                 return statistics;
             }
         }
@@ -227,4 +231,34 @@ fn leaving_closes_every_leg() {
         .collect();
     closed.sort_unstable();
     assert_eq!(closed, legs);
+}
+
+#[test]
+fn ports_go_from_a_leg_that_is_closed_to_the_next_without_a_wait() {
+    let mut fixture = fixture_with((34_002, 34_003));
+    let old = fixture.open(None);
+    assert!(fixture.pool.lock().allocate(clock::mono(), HOST, None).is_none(), "there is one pair");
+    // The thread is told, and has not done it yet.
+    fixture.pool.lock().closing(old.leg);
+    fixture.link.send(ToMedia::Command(Command::Close { leg: old.leg }));
+    let new = fixture.pool.lock().allocate(clock::mono(), HOST, None).expect("ports on their way back");
+    assert_eq!(new.rtp, old.rtp);
+    let (phone, peer) = phone();
+    let config = LegConfig { remote_rtp: Some(peer), may_receive: true, ..LegConfig::default() };
+    assert!(matches!(fixture.pool.lock().open(new.leg), Opened::Awaited));
+    fixture.link.send(ToMedia::OpenLater(Command::Open { leg: new.leg, config: Box::new(config) }));
+    fixture.send(Command::Statistics { leg: new.leg, token: Token(77) });
+    let FromMedia::Closed(event, pair) = fixture.news() else { panic!("the statistics of a leg that is not open") };
+    let (leg, pair) = fixture.pool.lock().take_back(clock::mono(), event.leg(), pair).expect("an heir");
+    assert_eq!(leg, new.leg);
+    // What the peer sends before the thread has the leg is kept.
+    phone.send_to(&packet(1, 0), new.rtp).expect("sent");
+    assert!(fixture.link.supply(leg, pair).is_none());
+    loop {
+        match fixture.news() {
+            FromMedia::Event(Event::Statistics { statistics, .. }) if statistics.packets_received == 1 => break,
+            _ => fixture.send(Command::Statistics { leg: new.leg, token: Token(78) }),
+        }
+    }
+    fixture.close(new.leg);
 }

@@ -154,11 +154,11 @@ impl MediaThread {
             match message {
                 ToMedia::Command(command) => self.engine.handle_command(now, command, &mut self.io),
                 ToMedia::Open(pair, command) => {
-                    let leg = command.leg();
-                    self.io.insert(leg, pair);
+                    self.io.insert(command.leg(), pair);
                     self.engine.handle_command(now, command, &mut self.io);
-                    self.io.opened(leg);
                 }
+                // The link keeps it back.
+                ToMedia::OpenLater(_) => {}
                 ToMedia::Leave => {
                     for leg in self.io.legs() {
                         self.engine.handle_command(now, Command::Close { leg }, &mut self.io);

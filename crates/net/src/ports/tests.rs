@@ -23,10 +23,17 @@ fn seconds(count: u64) -> Mono {
     Mono::from_nanos(3_600_000_000_000 + count * 1_000_000_000)
 }
 
+fn opened(pool: &mut Pool, leg: LegId) -> Pair {
+    match pool.open(leg) {
+        Opened::Pair(pair) => pair,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn close(pool: &mut Pool, now: Mono, leg: LegId) {
-    let pair = pool.open(leg).expect("allocated");
+    let pair = opened(pool, leg);
     pair.park();
-    pool.park(now, pair);
+    assert!(pool.take_back(now, leg, pair).is_none());
 }
 
 #[test]
@@ -83,14 +90,13 @@ fn a_parked_pair_hears_nobody_and_is_empty_when_used_again() {
     let (mut pool, _epolls, _) = pool(1, 1);
     let stranger = std::net::UdpSocket::bind((HOST, 0)).expect("a socket");
     let port = pool.allocate(seconds(0), HOST, None).expect("a pair");
-    let pair = pool.open(port.leg).expect("allocated");
     let mut batch = Batch::new(4, 64);
     let mut heard = |pair: &Pair, bytes: &[u8]| {
         stranger.send_to(bytes, port.rtp).expect("sent");
         batch.receive(pair.rtp.as_fd()).unwrap_or(0)
     };
-    assert_eq!(heard(&pair, b"before"), 0, "parked since it was bound");
-    sys::disconnect(pair.rtp.as_fd()).expect("disconnected");
+    assert_eq!(heard(&pool.allocated[&port.leg], b"before"), 0, "parked since it was bound");
+    let pair = opened(&mut pool, port.leg);
     assert_eq!(heard(&pair, b"live"), 1);
     stranger.send_to(b"left inside", port.rtp).expect("sent");
     pair.park();
@@ -104,7 +110,7 @@ fn a_wildcard_pair_parks_and_comes_back_unbound_from_any_address() {
     let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let port = pool.allocate(seconds(0), any, None).expect("a pair");
     assert!(port.rtp.ip().is_unspecified());
-    let pair = pool.open(port.leg).expect("allocated");
+    let pair = opened(&mut pool, port.leg);
     for _ in 0..2 {
         sys::disconnect(pair.rtp.as_fd()).expect("disconnected");
         assert_eq!(pair.rtp.local_addr().expect("an address").as_socket(), Some(port.rtp));
@@ -158,4 +164,36 @@ fn what_a_peak_left_over_is_closed_again() {
         close(&mut pool, seconds(second), leg);
     }
     assert_eq!(pool.bound(), 2);
+}
+
+#[test]
+fn the_pair_of_a_leg_that_is_being_closed_is_promised_once() {
+    let (mut pool, _epolls, _) = pool(1, 2);
+    let old = pool.allocate(seconds(0), HOST, None).expect("a pair");
+    assert!(pool.allocate(seconds(0), HOST, None).is_none());
+    let pair = opened(&mut pool, old.leg);
+    assert!(pool.allocate(seconds(0), HOST, None).is_none(), "in use");
+    pool.closing(old.leg);
+    let given_up = pool.allocate(seconds(0), HOST, None).expect("as good as back");
+    assert_eq!(given_up.rtp, old.rtp);
+    assert!(pool.allocate(seconds(0), HOST, None).is_none(), "promised");
+    pool.release(seconds(0), given_up.leg);
+    let heir = pool.allocate(seconds(0), HOST, None).expect("promised to nobody");
+    pair.park();
+    assert!(pool.take_back(seconds(0), old.leg, pair).is_none(), "its media is not open yet");
+    let pair = opened(&mut pool, heir.leg);
+    assert_eq!(usize::from(pair.thread), usize::from(heir.leg.thread()), "it moved along");
+
+    pool.closing(heir.leg);
+    let next = pool.allocate(seconds(0), HOST, None).expect("as good as back");
+    assert!(matches!(pool.open(next.leg), Opened::Awaited));
+    pair.park();
+    let (leg, pair) = pool.take_back(seconds(0), heir.leg, pair).expect("who waits");
+    assert_eq!(leg, next.leg);
+    pool.closing(leg);
+    pair.park();
+    assert!(pool.take_back(seconds(0), leg, pair).is_none());
+    assert!(pool.threads.iter().all(|thread| thread.load == 0), "all is back");
+    assert!(pool.lent.is_empty() && pool.closing.is_empty() && pool.promised.is_empty());
+    assert!(matches!(pool.open(leg), Opened::Unknown));
 }
