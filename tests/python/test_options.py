@@ -14,9 +14,16 @@ from support.peer import header
 
 import ringback
 from ringback import (
-    AnswerTimeout, CallDecision, CallFailed, InvalidUri, NotRunningError, OptionsReply, SessionControl, SessionError,
+    AnswerTimeout,
+    CallDecision,
+    CallFailed,
+    InvalidUri,
+    NotRunningError,
+    OptionsReply,
+    SessionControl,
+    SessionError,
     Transport,
-)  # fmt: skip
+)
 
 METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO")
 
