@@ -2,7 +2,7 @@ import asyncio
 import logging
 
 import pytest
-from support import Recorder, until
+from support import Peer, Recorder, until
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +77,33 @@ async def test_levels_are_set_while_running(systems, collected):
     await systems.answered(caller, called)
     await asyncio.sleep(0.1)
     assert [record.name for record in collected if record.levelno < logging.WARNING] == []
+
+
+@pytest.mark.parametrize("parent", ["ringback.sip", "ringback", ""])
+async def test_a_level_counts_at_once_in_every_system(systems, collected, parent):
+    logger = logging.getLogger(parent)
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    idle = [await systems.start(name, Recorder()) for name in ("bob", "carol")]
+    invites = lambda: sum("INVITE sip:" in record.getMessage() for record in collected)  # noqa: E731
+    try:
+        async with Peer() as peer:
+            # Nothing else happens between the change and the message.
+            logger.setLevel(logging.DEBUG)
+            for coordinator in idle:
+                peer.invite(coordinator.local_address)
+            await until(lambda: invites() == 2)
+            await asyncio.sleep(0.05)
+            collected.clear()
+            logging.disable(logging.INFO)
+            for coordinator in idle:
+                peer.invite(coordinator.local_address)
+            await peer.receive("SIP/2.0 200")
+            await asyncio.sleep(0.1)
+            assert collected == []
+    finally:
+        logging.disable(logging.NOTSET)
+        logger.setLevel(before)
 
 
 async def test_one_logger_alone(systems, collected):
