@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -100,8 +100,8 @@ pub(crate) struct Attached {
     pub(crate) eager: bool,
     /// Brings the levels of loggers to the system.
     pub(crate) sync_logs: Py<PyAny>,
-    /// Started tasks have not had their first step yet (`!eager`): plain handlers queue up behind them, so that handlers start in order.
-    pub(crate) unstarted: AtomicBool,
+    /// Tasks that have not had their first step yet (`!eager`): plain handlers queue up behind them, so that handlers start in order.
+    pub(crate) unstarted: Arc<AtomicUsize>,
 }
 
 /// What belongs to one batch of events; cloned once a drain.
@@ -333,7 +333,7 @@ impl Coordinator {
         eager: bool,
         sync_logs: Py<PyAny>,
     ) {
-        let unstarted = AtomicBool::new(false);
+        let unstarted = Arc::new(AtomicUsize::new(0));
         let attached = Attached { event_loop, create_task, call_soon, eager, sync_logs, unstarted };
         let before = self.attached.lock().replace(Arc::new(attached));
         drop(before);
@@ -399,13 +399,6 @@ impl Coordinator {
     /// Tasks of handlers that have not ended.
     fn _tasks(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
         self.tasks.lock().live.values().map(|task| task.clone_ref(py)).collect()
-    }
-
-    /// All tasks made so far have had their first step.
-    fn _all_started(&self) {
-        if let Some(attached) = self.attached.lock().as_ref() {
-            attached.unstarted.store(false, Ordering::Relaxed);
-        }
     }
 
     /// The handler has failed this call: 500, unless it was decided already.

@@ -58,10 +58,6 @@ fn next(coordinator: &Coordinator) -> Option<Notice> {
 fn finish(slf: &Bound<'_, Coordinator>, running: &Running, orderly: bool) -> PyResult<()> {
     let py = slf.py();
     let more = !slf.get().backlog.lock().is_empty();
-    if running.attached.unstarted.load(Ordering::Relaxed) {
-        let started = slf.getattr(intern!(py, "_all_started"))?;
-        running.attached.call_soon.bind(py).call1((started,))?;
-    }
     if more {
         let again = slf.getattr(intern!(py, "_drain"))?;
         match running.attached.call_soon.bind(py).call1((again,)) {
@@ -364,7 +360,7 @@ fn wait_for_turn<'py>(
     method: &Method,
     arguments: &Bound<'py, PyTuple>,
 ) -> PyResult<bool> {
-    if !running.attached.unstarted.load(Ordering::Relaxed) {
+    if running.attached.unstarted.load(Ordering::Relaxed) == 0 {
         return Ok(false);
     }
     let py = slf.py();
@@ -394,18 +390,17 @@ fn spawn(
     awaitable: Bound<'_, PyAny>,
 ) -> PyResult<()> {
     let py = slf.py();
-    let handling = match Handling::new(slf, subject, awaitable) {
+    let handling = match Handling::new(slf, subject, awaitable, &running.attached.unstarted) {
         Ok(handling) => Bound::new(py, handling)?,
         // Its `__await__` raised, or gave no iterator.
         Err(error) => return failed(slf, subject, error),
     };
+    if !running.attached.eager {
+        handling.get().wait_to_start();
+    }
     let task = running.attached.create_task.bind(py).call1((&handling,))?;
-    if running.attached.eager {
-        if handling.get().has_ended() {
-            return Ok(());
-        }
-    } else {
-        running.attached.unstarted.store(true, Ordering::Relaxed);
+    if handling.get().has_ended() {
+        return Ok(());
     }
     let (key, task) = (handling.get().key(), task.unbind());
     let mut tasks = slf.get().tasks.lock();

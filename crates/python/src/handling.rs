@@ -4,7 +4,8 @@
 //! A task drives it like any coroutine (`send`, `throw`, `close`), so `asyncio.timeout`, `current_task` and cancellation work as they
 //! do without it; whatever else is asked of it (`cr_frame`, `__qualname__`: tracebacks and task lists) the method's own coroutine answers.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use pyo3::exceptions::PyException;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -27,6 +28,9 @@ pub(crate) struct Handling {
     /// Of the task in the coordinator's tables.
     key: u64,
     ended: AtomicBool,
+    /// This task is among those that `unstarted` counts.
+    waits: AtomicBool,
+    unstarted: Arc<AtomicUsize>,
 }
 
 impl Handling {
@@ -34,6 +38,7 @@ impl Handling {
         coordinator: &Bound<'_, Coordinator>,
         subject: &Bound<'_, PyAny>,
         awaitable: Bound<'_, PyAny>,
+        unstarted: &Arc<AtomicUsize>,
     ) -> PyResult<Self> {
         let py = coordinator.py();
         let iterator = awaitable.call_method0(intern!(py, "__await__"))?.cast_into::<PyIterator>()?;
@@ -44,7 +49,22 @@ impl Handling {
             iterator: iterator.unbind(),
             key: coordinator.get().new_task_key(),
             ended: AtomicBool::new(false),
+            waits: AtomicBool::new(false),
+            unstarted: Arc::clone(unstarted),
         })
+    }
+
+    /// Counts this task among those whose first step is still to come.
+    pub(crate) fn wait_to_start(&self) {
+        if !self.waits.swap(true, Ordering::Relaxed) {
+            self.unstarted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn begin(&self) {
+        if self.waits.swap(false, Ordering::Relaxed) {
+            self.unstarted.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn key(&self) -> u64 {
@@ -103,11 +123,13 @@ impl Handling {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.begin();
         self.stepped(py, self.iterator.bind(py).send(py.None().bind(py)))
     }
 
     fn send<'py>(&self, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = value.py();
+        self.begin();
         let next = self.stepped(py, self.iterator.bind(py).send(value))?;
         next.ok_or_else(|| pyo3::exceptions::PyStopIteration::new_err(()))
     }
@@ -115,6 +137,7 @@ impl Handling {
     #[pyo3(signature = (*error))]
     fn throw<'py>(&self, error: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
         let py = error.py();
+        self.begin();
         let iterator = self.iterator.bind(py);
         let step = match iterator.getattr_opt(intern!(py, "throw"))? {
             Some(throw) => throw.call1(error).map(PySendResult::Next),
@@ -129,6 +152,7 @@ impl Handling {
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.begin();
         if !self.ended.swap(true, Ordering::Relaxed) {
             let incoming = self.subject.bind(py).cast::<IncomingCallBase>().ok();
             self.coordinator.bind(py).get().task_done(self.key, incoming);
@@ -142,6 +166,13 @@ impl Handling {
     /// Name and frame are those of the method's coroutine.
     fn __getattr__<'py>(&self, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
         self.awaitable.bind(name.py()).getattr(name)
+    }
+}
+
+/// A task that was dropped before its first step does not hold the others up.
+impl Drop for Handling {
+    fn drop(&mut self) {
+        self.begin();
     }
 }
 
