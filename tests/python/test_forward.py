@@ -164,3 +164,23 @@ async def test_early_media_of_the_target_is_heard_by_the_caller(systems):
     hear = await MediaControl.open_audio(caller, call.id, sample_rate=8000)
     assert abs(strongest(await asyncio.wait_for(listen(hear, 0.4), 5), 8000) - 850) < 15
     tone.cancel()
+
+
+async def test_a_forward_without_room_is_503_and_no_error_of_the_handler(systems):
+    target = await systems.start("desk", Recorder())
+    office = Recorder(CallDecision.Forward(target.local_address))
+    switch = await systems.start("office", office, lambda builder: builder.with_max_sessions(1))
+    caller = await systems.start("alice")
+    with pytest.raises(CallRejected) as caught:
+        await (await systems.call(caller, switch)).wait_for_answer(5)
+    assert caught.value.status == 503 and office.of("error") == []
+
+
+async def test_a_forward_of_a_caller_with_no_codec_in_common_is_488_and_no_error_of_the_handler(systems):
+    target = await systems.start("desk", Recorder())
+    office = Recorder(CallDecision.Forward(target.local_address))
+    switch = await systems.start("office", office, lambda builder: builder.with_codecs("PCMA"))
+    caller = await systems.start("alice", None, lambda builder: builder.with_codecs("PCMU"))
+    with pytest.raises(CallRejected) as caught:
+        await (await systems.call(caller, switch)).wait_for_answer(5)
+    assert caught.value.status == 488 and office.of("error") == []

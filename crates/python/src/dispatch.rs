@@ -227,9 +227,25 @@ fn completed(
             | Err(Error::InvalidState { .. } | Error::SessionNotFound(_) | Error::NotRunning | Error::Ended(_)) => {
                 Ok(())
             }
-            Err(error) => failed(slf, call.bind(py), errors::engine(py, error)),
+            Err(error) => decision_failed(slf, call.bind(py), error),
         },
     }
+}
+
+/// A handler's decision could not be carried out. Its fault goes to `on_error`; what is nobody's fault, or the caller's, does not.
+fn decision_failed(slf: &Bound<'_, Coordinator>, subject: &Bound<'_, PyAny>, error: Error) -> PyResult<()> {
+    let Some((call, _)) = subject.cast::<IncomingCallBase>()?.get().network() else { return Ok(()) };
+    if call.session.state().is_final() {
+        // The engine has refused the caller already: no codec in common, too many hops.
+        return Ok(());
+    }
+    if matches!(error, Error::ResourceExhausted(_)) {
+        let headers = vec![("Retry-After".to_owned(), "10".to_owned())];
+        let decision = Decision::Reject { status: 503, reason: "Service Unavailable".into(), headers };
+        slf.get().tell(Command::Decide { token: Token::default(), session: call.session.id, decision });
+        return Ok(());
+    }
+    failed(slf, subject, errors::engine(slf.py(), error))
 }
 
 // ---- handlers
