@@ -182,10 +182,7 @@ impl Engine {
     /// The leg of a call that has media here, early media before the answer included.
     fn leg(&mut self, session: SessionId, what: &'static str) -> Result<LegId, Error> {
         let key = self.at(session, what)?;
-        match self.calls.get(key) {
-            Some(call) => call.media.leg_for(what),
-            None => Err(Error::SessionNotFound(session)),
-        }
+        self.leg_for(key, what)
     }
 
     /// A switch of the leg that may be set before there is one.
@@ -292,10 +289,15 @@ impl Engine {
         sdp
     }
 
+    /// `generate_sdp_answer`: for a call that waits for a decision and brought an offer, or an answered one.
     fn generate_answer(&mut self, key: Key, offer: &str) -> Answer {
         let Some(call) = self.calls.get(key) else { return DONE };
-        if !call.stage.is_decidable() || call.media.remote_offer.is_none() {
+        let undecided = call.stage.is_decidable() && call.media.remote_offer.is_some();
+        if !undecided && !self.is_up(key) {
             return Err(self.unfit(key, "generating an answer"));
+        }
+        if call.media.external || call.media.port.is_none() {
+            return Err(Error::Media("generating an answer: the call's media is external".into()));
         }
         let negotiated =
             ringback_sdp::answer(offer, self.wishes(key)).map_err(|error| crate::media_flow::sdp_error(&error))?;

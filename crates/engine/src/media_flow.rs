@@ -100,15 +100,6 @@ impl Media {
         self.port.filter(|_| self.open).map(|port| port.leg)
     }
 
-    /// The leg, or the error that tells why there is none.
-    pub(crate) fn leg_for(&self, what: &str) -> Result<LegId, Error> {
-        match self.leg() {
-            Some(leg) => Ok(leg),
-            None if self.external => Err(Error::Media(format!("{what}: the call's media is external"))),
-            None => Err(Error::Media(format!("{what}: the call has no media before the answer"))),
-        }
-    }
-
     pub(crate) fn has_dtmf_events(&self) -> bool {
         self.open && self.config.as_ref().is_some_and(|config| config.dtmf_send.is_some())
     }
@@ -366,10 +357,22 @@ impl Engine {
         }
     }
 
+    /// The leg of a call, or the error that tells why there is none.
+    pub(crate) fn leg_for(&self, key: Key, what: &'static str) -> Result<LegId, Error> {
+        let Some(call) = self.calls.get(key) else { return Err(self.unfit(key, what)) };
+        match call.media.leg() {
+            Some(leg) => Ok(leg),
+            None if call.media.external => Err(Error::Media(format!("{what}: the call's media is external"))),
+            // Before the answer, unless there is early media.
+            None if !self.is_up(key) => Err(self.unfit(key, what)),
+            None => Err(Error::Media(format!("{what}: the call has no media"))),
+        }
+    }
+
     /// Another destination, and another accepted source, until a description changes the remote address.
     pub(crate) fn divert(&mut self, now: Now, key: Key, remote: SocketAddr) -> Result<(), Error> {
-        let Some(call) = self.calls.get_mut(key) else { return Ok(()) };
-        call.media.leg_for("establish_media_flow")?;
+        self.leg_for(key, "establish_media_flow")?;
+        let Some(call) = self.calls.get(key) else { return Ok(()) };
         let Some(before) = &call.media.config else { return Ok(()) };
         let mut config = LegConfig::clone(before);
         config.remote_rtp = Some(remote);

@@ -96,7 +96,7 @@ fn prepared(net: &mut Net) -> SessionId {
 
 /// Columns in the order of `NAMES`.
 const TABLE: [(&str, Stage, &str); 10] = [
-    ("undecided", |net| ringing(net).1.id, "dddddd I d III II dd I d M ddd MM d"),
+    ("undecided", |net| ringing(net).1.id, "dddddd I d III II dd I d I ddd II d"),
     (
         "deferred",
         |net| {
@@ -104,7 +104,7 @@ const TABLE: [(&str, Stage, &str); 10] = [
             decide(net, B, &session, Decision::Defer).expect("deferred");
             session.id
         },
-        "dddddd I d III II dd I d M ddd MM d",
+        "dddddd I d III II dd I d I ddd II d",
     ),
     (
         "early media",
@@ -122,12 +122,12 @@ const TABLE: [(&str, Stage, &str); 10] = [
             decide(net, B, &session, super::forward(&["sip:nobody@10.9.9.9"])).expect("forwarded");
             session.id
         },
-        "IIIIII I d III II dd I I M ddd MM d",
+        "IIIIII I d III II dd I I I ddd II d",
     ),
-    ("prepared", prepared, "IIIIII d d III II dd d I M ddd MM d"),
-    ("locating", |net| dial(net, B, "sip:x@slow.example").id, "IIIIII I d III II dd I I M ddd MM d"),
-    ("calling", |net| dial(net, B, "sip:nobody@10.9.9.9").id, "IIIIII I d III II dd I I M ddd MM d"),
-    ("active", |net| answered(net).1.id, "IIIIII I d dId wd dd d I d ddd dd d"),
+    ("prepared", prepared, "IIIIII d d III II dd d I I ddd II d"),
+    ("locating", |net| dial(net, B, "sip:x@slow.example").id, "IIIIII I d III II dd I I I ddd II d"),
+    ("calling", |net| dial(net, B, "sip:nobody@10.9.9.9").id, "IIIIII I d III II dd I I I ddd II d"),
+    ("active", |net| answered(net).1.id, "IIIIII I d dId wd dd d d d ddd dd d"),
     (
         "on hold",
         |net| {
@@ -135,7 +135,7 @@ const TABLE: [(&str, Stage, &str); 10] = [
             net.ask(B, |token| Command::Hold { token, session: id }).expect("answered").expect("held");
             id
         },
-        "IIIIII I d Idd wd dd d I d ddd dd d",
+        "IIIIII I d Idd wd dd d d d ddd dd d",
     ),
     (
         "ended",

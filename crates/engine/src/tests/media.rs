@@ -36,7 +36,7 @@ fn before_the_answer_there_is_no_media() {
         net.ask(B, |token| Command::CloseAudio { token, session }),
         net.ask(B, |token| Command::EstablishMediaFlow { token, session, remote: address(C) }),
     ] {
-        assert!(matches!(result, Some(Err(Error::Media(_)))), "{result:?}");
+        assert!(matches!(result, Some(Err(Error::InvalidState { state: State::Initiating, .. }))), "{result:?}");
     }
     let info = net.ask(B, |token| Command::MediaInfo { token, session });
     assert!(matches!(info, Some(Ok(Reply::MediaInfo(None)))));
