@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ringback._ringback import CallSessionBase, CoordinatorBase, IncomingCallBase, plain_result
+from ringback._ringback import CallSessionBase, CoordinatorBase, IncomingCallBase, plain_result, postponed
 
 logger = logging.getLogger("ringback.handler")
 
@@ -20,6 +20,8 @@ def call_plain(
     arguments: tuple[Any, ...],
 ) -> None:
     """Calls a plain method whose turn has come."""
+    if postponed(coordinator, subject, method, arguments):
+        return
     try:
         result = method(*arguments)
     except Exception as error:

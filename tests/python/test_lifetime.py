@@ -99,7 +99,8 @@ async def test_calls_and_handles_leave_no_objects(systems):
     await round_of_calls(100)
     called_events.clear()
     gc.collect()
-    assert len(gc.get_objects()) - before < 50
+    # One object a call would be 100; what the interpreter and the tests' tools make beside is some dozens.
+    assert len(gc.get_objects()) - before < 100
 
 
 async def test_a_handle_keeps_its_coordinator_and_nothing_breaks_without_it(systems):

@@ -159,6 +159,16 @@ fn send_dtmf<'py>(
     coordinator.get().ask(coordinator.py(), Undo::Nothing, make)
 }
 
+/// `sending`, a future of `send_dtmf`, was cancelled: what is left of its digits is not sent.
+#[pyfunction]
+fn give_up_dtmf(coordinator: &Bound<'_, Coordinator>, session_id: SessionId, sending: &Bound<'_, PyAny>) {
+    let coordinator = coordinator.get();
+    let sending = coordinator.pending.lock().token_of(sending);
+    if let Some(sending) = sending {
+        coordinator.tell(Command::StopDtmf { token: Token::default(), session: session_id.0, sending });
+    }
+}
+
 #[pyfunction]
 fn set_muted<'py>(coordinator: &Bound<'py, Coordinator>, session_id: SessionId, muted: bool) -> Future<'py> {
     let session = session_id.0;
@@ -202,6 +212,17 @@ fn get_stats<'py>(coordinator: &Bound<'py, Coordinator>) -> PyResult<Bound<'py, 
     })
 }
 
+/// True: handlers' tasks have not started yet, and the plain method will be called after them.
+#[pyfunction]
+fn postponed(
+    coordinator: &Bound<'_, Coordinator>,
+    subject: &Bound<'_, PyAny>,
+    method: &Bound<'_, PyAny>,
+    arguments: &Bound<'_, pyo3::types::PyTuple>,
+) -> PyResult<bool> {
+    crate::dispatch::postponed(coordinator, subject, method, arguments)
+}
+
 /// A plain handler method was called when its turn came; see `dispatch`.
 #[pyfunction]
 fn plain_result(
@@ -224,10 +245,12 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(resume, module)?)?;
     module.add_function(wrap_pyfunction!(reoffer, module)?)?;
     module.add_function(wrap_pyfunction!(send_dtmf, module)?)?;
+    module.add_function(wrap_pyfunction!(give_up_dtmf, module)?)?;
     module.add_function(wrap_pyfunction!(set_muted, module)?)?;
     module.add_function(wrap_pyfunction!(get_session, module)?)?;
     module.add_function(wrap_pyfunction!(require_session, module)?)?;
     module.add_function(wrap_pyfunction!(list_active, module)?)?;
     module.add_function(wrap_pyfunction!(get_stats, module)?)?;
+    module.add_function(wrap_pyfunction!(postponed, module)?)?;
     module.add_function(wrap_pyfunction!(plain_result, module)?)
 }

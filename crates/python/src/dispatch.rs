@@ -376,11 +376,35 @@ fn wait_for_turn<'py>(
     method: &Method,
     arguments: &Bound<'py, PyTuple>,
 ) -> PyResult<bool> {
+    queue_behind(slf, names, running, subject, method.call.bind(slf.py()), arguments)
+}
+
+/// From `_dispatch`, when a plain method's turn has come: a plain method before it in the queue may have made a task meanwhile.
+pub(crate) fn postponed<'py>(
+    slf: &Bound<'py, Coordinator>,
+    subject: &Bound<'py, PyAny>,
+    method: &Bound<'py, PyAny>,
+    arguments: &Bound<'py, PyTuple>,
+) -> PyResult<bool> {
+    match slf.get().running() {
+        Some(running) => queue_behind(slf, names(slf.py())?, &running, subject, method, arguments),
+        None => Ok(false),
+    }
+}
+
+fn queue_behind<'py>(
+    slf: &Bound<'py, Coordinator>,
+    names: &'static Names,
+    running: &Running,
+    subject: &Bound<'py, PyAny>,
+    method: &Bound<'py, PyAny>,
+    arguments: &Bound<'py, PyTuple>,
+) -> PyResult<bool> {
     if running.attached.unstarted.load(Ordering::Relaxed) == 0 {
         return Ok(false);
     }
     let py = slf.py();
-    running.attached.call_soon.bind(py).call1((&names.call_plain, slf, subject, &method.call, arguments))?;
+    running.attached.call_soon.bind(py).call1((&names.call_plain, slf, subject, method, arguments))?;
     Ok(true)
 }
 
