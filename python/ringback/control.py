@@ -11,7 +11,7 @@ from ringback._ringback import SessionId
 from ringback._seconds import Seconds, seconds, wait_seconds
 from ringback.incoming import IncomingCall
 from ringback.options import OptionsReply
-from ringback.session import CallSession, wait_for_answer
+from ringback.session import CallSession, send_dtmf, wait_for_answer
 from ringback.states import DtmfMethod
 
 if TYPE_CHECKING:
@@ -170,12 +170,12 @@ class SessionControl:
         gap_ms: int = 100,
     ) -> None:
         """Sends digits: 0-9 * # A-D, "," pauses 1 s; `ValueError` on anything else. Returns when the last has been
-        sent.
+        sent. Cancelling the wait leaves the rest out.
 
         `duration_ms` of each digit is 40 to 8,000, the gap between two 0 to 8,000. Raises `MediaError` where `method`
         is RTP_EVENT and telephone-event was not negotiated.
         """
-        await _ringback.send_dtmf(coordinator, session_id, digits, DtmfMethod(method), duration_ms, gap_ms)
+        await send_dtmf(coordinator, session_id, digits, DtmfMethod(method), duration_ms, gap_ms)
 
     @staticmethod
     async def set_audio_muted(coordinator: "SessionCoordinator", session_id: SessionId, muted: bool) -> None:

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
 
 from ringback import _ringback
-from ringback._ringback import CallSessionBase
+from ringback._ringback import CallSessionBase, CoordinatorBase, SessionId
 from ringback._seconds import Seconds, wait_seconds
 from ringback.errors import AnswerTimeout, SessionError
 from ringback.states import DtmfMethod
@@ -47,7 +47,7 @@ class CallSession(CallSessionBase):
         """Sends digits: 0-9 * # A-D, "," pauses 1 s. Returns when the last has been sent. Raises `ValueError`,
         `InvalidState`.
         """
-        await _ringback.send_dtmf(self._coordinator, self.id, digits, DtmfMethod.AUTO, 100, 100)
+        await send_dtmf(self._coordinator, self.id, digits, DtmfMethod.AUTO, 100, 100)
 
     async def wait_for_answer(self, timeout: Seconds) -> None:
         """Returns at once if the call was ever answered; otherwise raises what ended it.
@@ -96,3 +96,16 @@ async def wait_for_answer(call: CallSessionBase, timeout: Seconds) -> None:
         future.result()
     finally:
         _ringback.forget_future(call, future)
+
+
+async def send_dtmf(
+    coordinator: CoordinatorBase, session: SessionId, digits: str, method: DtmfMethod, duration_ms: int, gap_ms: int
+) -> None:
+    """`CallSession.send_dtmf` and `SessionControl.send_dtmf`."""
+    sending = _ringback.send_dtmf(coordinator, session, digits, method, duration_ms, gap_ms)
+    try:
+        await sending
+    except asyncio.CancelledError:
+        if sending.cancelled():
+            _ringback.give_up_dtmf(coordinator, session, sending)
+        raise

@@ -43,6 +43,21 @@ async def test_commands_take_turns(systems):
     assert [digit for _, digit, _ in bob.of("dtmf")] == list("97531")
 
 
+async def test_cancelling_leaves_the_rest_out(systems):
+    bob = Recorder()
+    called, caller = await systems.start("bob", bob), await systems.start("alice")
+    call = await systems.answered(caller, called)
+    sending = asyncio.create_task(call.send_dtmf("1234567890"))
+    await bob.wait("dtmf")
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    await asyncio.wait_for(call.send_dtmf("#"), 1.5)
+    await until(lambda: bob.of("dtmf")[-1][1] == "#")
+    digits = "".join(digit for _, digit, _ in bob.of("dtmf"))
+    assert digits in ("1#", "12#", "123#")
+
+
 @pytest.mark.parametrize("digits", ["x", "1 2", "a", "E", "1-2", "½"])
 async def test_other_characters(systems, digits):
     called, caller = await systems.start("bob", Recorder()), await systems.start("alice")

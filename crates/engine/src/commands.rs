@@ -62,6 +62,12 @@ impl Engine {
                 let key = self.at(session, "sending digits")?;
                 self.send_digits(now, key, token, digits, method, duration_ms, gap_ms)
             }
+            Command::StopDtmf { session, sending, .. } => {
+                if let Some(key) = self.live(session) {
+                    self.stop_digits(key, sending);
+                }
+                DONE
+            }
             Command::SetMuted { session, muted, .. } => {
                 let key = self.at(session, "muting")?;
                 self.switch(

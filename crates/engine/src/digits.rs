@@ -115,6 +115,29 @@ impl Engine {
         }
     }
 
+    /// `Command::StopDtmf`.
+    pub(crate) fn stop_digits(&mut self, key: Key, sending: Token) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        let leg = call.media.leg();
+        let jobs = &mut call.digits.jobs;
+        let Some(index) = jobs.iter().position(|job| job.token == sending) else { return };
+        if index > 0 {
+            jobs.remove(index);
+            self.complete(sending, Ok(Reply::Unit));
+            return;
+        }
+        let Some(job) = jobs.front_mut() else { return };
+        match &job.way {
+            // `digits_sent` follows.
+            Way::Events => self.output.extend(leg.map(|leg| Output::Media(MediaCommand::StopDtmf { leg }))),
+            // The answer, or the timer, finds nothing left.
+            Way::Info { next, in_flight, .. } => {
+                let most = *next + usize::from(in_flight.is_some());
+                job.digits.truncate(most);
+            }
+        }
+    }
+
     /// The first command is over; the next begins.
     fn digits_done(&mut self, now: Now, key: Key, result: Result<(), Error>) {
         let Some(job) = self.calls.get_mut(key).and_then(|call| call.digits.jobs.pop_front()) else { return };

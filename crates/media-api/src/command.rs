@@ -139,6 +139,10 @@ pub enum Command {
         gap_ms: u32,
         token: Token,
     },
+    /// What is left of the oldest `SendDtmf` is not sent; the event under way is ended as it should be, and `DtmfSent` follows.
+    StopDtmf {
+        leg: LegId,
+    },
     /// Replaces what is sent by silence; packets go on.
     Mute {
         leg: LegId,
@@ -188,6 +192,7 @@ impl Command {
             | Command::PlayTone { leg, .. }
             | Command::StopPlaying { leg }
             | Command::SendDtmf { leg, .. }
+            | Command::StopDtmf { leg }
             | Command::Mute { leg, .. }
             | Command::Transmit { leg, .. }
             | Command::Statistics { leg, .. }

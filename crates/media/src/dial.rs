@@ -92,6 +92,16 @@ impl Dial {
         }
     }
 
+    /// The rest of the first job is not sent. What of it sounds is brought to its end; a pause is over.
+    pub(crate) fn cut_short(&mut self, due_ms: u64) {
+        let Some(job) = self.jobs.front_mut() else { return };
+        job.digits.clear();
+        if self.event.is_none() {
+            let gap = due_ms + u64::from(job.gap_ms);
+            self.resume_ms = self.resume_ms.min(gap);
+        }
+    }
+
     /// Gives up whatever is under way or waiting.
     pub(crate) fn abandon(&mut self) -> impl Iterator<Item = Token> {
         self.event = None;
@@ -137,6 +147,26 @@ mod tests {
         assert_eq!(all[9..], [None; 3]);
         assert_eq!(tokens, [(8, 7)]);
         assert!(!dial.is_idle(199) && dial.is_idle(200), "the gap after the last digit is kept");
+    }
+
+    #[test]
+    fn a_job_that_is_cut_short_ends_its_digit_and_leaves_the_rest_out() {
+        let mut dial = Dial::default();
+        dial.add("12", 40, 0, Token(1));
+        dial.add("3", 40, 0, Token(2));
+        assert!(matches!(dial.turn(0, 0, 160, 8), Turn::Event { token: None, .. }));
+        dial.cut_short(0);
+        let (all, tokens) = turns(&mut dial, 9);
+        let codes: Vec<u8> = all.iter().flatten().map(|(code, ..)| *code).collect();
+        assert_eq!(codes, [1, 1, 1, 3, 3, 3, 3]);
+        assert_eq!(tokens, [(2, 1), (6, 2)]);
+
+        let mut dial = Dial::default();
+        dial.cut_short(0);
+        dial.add(",,,4", 40, 60, Token(3));
+        assert_eq!(dial.turn(0, 0, 160, 8), Turn::Audio { token: None });
+        dial.cut_short(0);
+        assert_eq!(turns(&mut dial, 10), (vec![None; 10], vec![(3, 3)]), "not after the pause");
     }
 
     #[test]

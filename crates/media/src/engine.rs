@@ -322,6 +322,7 @@ fn on_leg<O: Out + ?Sized>(leg: &mut Leg, now: Now, command: Command, out: &mut 
         Command::SendDtmf { digits, duration_ms, gap_ms, token, .. } => {
             leg.send_dtmf(&digits, duration_ms, gap_ms, token, out);
         }
+        Command::StopDtmf { .. } => leg.stop_dtmf(),
         Command::Mute { on, .. } => leg.muted = on,
         Command::Transmit { on, .. } => {
             leg.transmitting = on;

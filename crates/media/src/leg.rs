@@ -349,6 +349,13 @@ impl Leg {
         }
     }
 
+    /// Of the digits that are being sent no more begin.
+    pub(crate) fn stop_dtmf(&mut self) {
+        if let Some(dial) = &mut self.dial {
+            dial.cut_short(self.due_ms);
+        }
+    }
+
     /// Events can no longer be sent: answers those who wait for them.
     pub(crate) fn end_dialling<O: Out + ?Sized>(&mut self, out: &mut O) {
         if let Some(mut dial) = self.dial.take() {

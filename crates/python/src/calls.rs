@@ -4,6 +4,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyMapping;
 use ringback_engine::api::{Command, Decision, DtmfMethod};
+use ringback_media_api::Token;
 
 use crate::convert;
 use crate::coordinator::Coordinator;

@@ -102,6 +102,12 @@ impl Pending {
         self.waiting.remove(&token.0)
     }
 
+    /// The command whose answer `future` gets.
+    pub(crate) fn token_of(&self, future: &Bound<'_, PyAny>) -> Option<Token> {
+        let is_it = |waiting: &Waiting| matches!(waiting, Waiting::Future(waiter, _) if waiter.is(future));
+        self.waiting.iter().find(|(_, waiting)| is_it(waiting)).map(|(token, _)| Token(*token))
+    }
+
     /// `for_answer`: for the answer or the end, else for the end alone.
     pub(crate) fn watch(&mut self, session: api::SessionId, for_answer: bool, waiter: Waiter) {
         self.sessions.entry(session).or_default().push((for_answer, waiter));

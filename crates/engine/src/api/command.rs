@@ -98,6 +98,12 @@ pub enum Command {
         duration_ms: u32,
         gap_ms: u32,
     },
+    /// What is left of the digits of the `SendDtmf` with the token `sending` is not sent; that one is answered as if it had been.
+    StopDtmf {
+        token: Token,
+        session: SessionId,
+        sending: Token,
+    },
     SetMuted {
         token: Token,
         session: SessionId,
@@ -216,6 +222,7 @@ impl Command {
             | Command::Resume { token, .. }
             | Command::Reoffer { token, .. }
             | Command::SendDtmf { token, .. }
+            | Command::StopDtmf { token, .. }
             | Command::SetMuted { token, .. }
             | Command::SetTransmitting { token, .. }
             | Command::GenerateOffer { token, .. }

@@ -113,6 +113,11 @@ impl Legs {
                 let length = Duration::from_millis(each * digits.len() as u64);
                 self.later(now, length, MediaEvent::DtmfSent { leg, token, completed: true });
             }
+            MediaCommand::StopDtmf { .. } => {
+                let sent = |event: &MediaEvent| matches!(event, MediaEvent::DtmfSent { .. }) && event.leg() == leg;
+                let keys: Vec<_> = self.due.iter().filter(|(_, event)| sent(event)).map(|(key, _)| *key).collect();
+                return keys.iter().filter_map(|key| self.due.remove(key)).collect();
+            }
             MediaCommand::PlayTone { token, tone, .. } => {
                 let replaced = self.stop_playing(leg);
                 self.playing.insert(leg, token);

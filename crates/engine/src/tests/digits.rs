@@ -7,6 +7,39 @@ fn send(net: &mut Net, node: usize, session: &Session, digits: &str, method: Dtm
     net.command(node, |token| Command::SendDtmf { token, session: id, digits, method, duration_ms: 100, gap_ms: 100 })
 }
 
+#[test]
+fn digits_that_nobody_wants_any_more_are_not_sent() {
+    let mut net = pair();
+    let (caller, called) = answered(&mut net);
+    let stop = |net: &mut Net, node, session: &Session, sending| {
+        let session = session.id;
+        net.ask(node, |token| Command::StopDtmf { token, session, sending }).expect("at once").expect("stopped");
+    };
+    let first = send(&mut net, A, &caller, "1234567890", DtmfMethod::Auto);
+    let second = send(&mut net, A, &caller, "5,,,,,,", DtmfMethod::Auto);
+    let third = send(&mut net, A, &caller, "#", DtmfMethod::Auto);
+    stop(&mut net, A, &caller, second);
+    stop(&mut net, A, &caller, first);
+    stop(&mut net, A, &caller, Token(1 << 40));
+    net.advance(SECOND / 2);
+    for token in [first, second, third] {
+        assert!(matches!(net.result(A, token), Some(Ok(Reply::Unit))), "{token:?}");
+    }
+    let given = |c: &&MediaCommand| matches!(c, MediaCommand::SendDtmf { .. });
+    assert_eq!(net.nodes[A].legs.log.iter().filter(given).count(), 2);
+
+    let before = net.nodes[A].events.len();
+    let by_info = send(&mut net, B, &called, "123", DtmfMethod::Info);
+    net.advance(SECOND / 10);
+    stop(&mut net, B, &called, by_info);
+    net.advance(2 * SECOND);
+    assert!(matches!(net.result(B, by_info), Some(Ok(Reply::Unit))));
+    let heard = net.nodes[A].events[before..].iter().filter(|event| matches!(event, Event::Dtmf { .. }));
+    assert_eq!(heard.count(), 1);
+    hang_up(&mut net, A, &caller);
+    net.assert_idle();
+}
+
 fn no_events(offer: &str) -> String {
     offer.replace(" 101\r\n", "\r\n").replace("a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n", "")
 }
