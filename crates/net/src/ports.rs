@@ -1,14 +1,15 @@
 //! The media ports: pairs of UDP sockets, RTP on the even port and RTCP on the odd one above, bound when first needed and kept.
 //!
-//! A pair goes round: [`Pool::allocate`] gives it to a call (parked still), [`Pool::open`] to the media thread together with the leg's
-//! `Open`, which unparks it; at the leg's end the media thread parks it again and it comes back by [`Pool::park`]. Parked means
-//! connected to itself, so that nobody's packets reach it. It is used again oldest-first after [`QUARANTINE`], so that what an old
-//! peer still sends meets a closed door; a younger one only when nothing else is left.
+//! A pair goes round: [`Pool::allocate`] gives it to a call; [`Pool::open`] lets its peer in and gives it to the media thread with the
+//! leg's `Open`; at the leg's end it comes back by [`Pool::take_back`], just as the leg left it, which costs no system call. Only when
+//! something reaches it while no leg has it (an old peer that still sends, a stranger), the media thread shuts it ([`Sockets::shut`]):
+//! connected to itself, so that nobody's packets reach it any more. It is used again oldest-first after [`QUARANTINE`], so that what
+//! an old peer still sends meets a closed door; a younger one only when nothing else is left.
 //!
 //! A call's end is told to the program before its media thread has let go of the ports, a millisecond or so. They count as returned
 //! from then on: where nothing else is left, the next call gets ports that are still on their way back ([`Opened::Awaited`]).
 //!
-//! Each pair is in the epoll set of one media thread for as long as it is bound (parked it is never ready), and goes to another
+//! Each pair is in the epoll set of one media thread for as long as it is bound (shut it is never ready), and goes to another
 //! thread only when that one has none left.
 
 use std::collections::{HashMap, VecDeque};
@@ -38,11 +39,10 @@ static SERIAL: AtomicU64 = AtomicU64::new(1);
 /// Media sockets of all systems of the process, so that they leave descriptors for others.
 static SOCKETS: AtomicUsize = AtomicUsize::new(0);
 
-/// Two bound sockets. They close when it is dropped.
+/// Two bound sockets, in one pair of hands: the pool's, a call's or an open leg's.
 #[derive(Debug)]
 pub(crate) struct Pair {
-    pub(crate) rtp: Socket,
-    pub(crate) rtcp: Socket,
+    pub(crate) sockets: Arc<Sockets>,
     /// What the RTP socket is bound to; the address may be unspecified.
     pub(crate) local: SocketAddr,
     /// Small and unique among those that are bound: the epoll keys are `2 * id` for RTP and one more for RTCP.
@@ -50,48 +50,108 @@ pub(crate) struct Pair {
     thread: u8,
 }
 
-impl Pair {
-    fn bind(local: SocketAddr) -> io::Result<(Socket, Socket)> {
+/// The sockets of a pair, and whose packets reach them. They close when the pair is dropped.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    pub(crate) rtp: Socket,
+    pub(crate) rtcp: Socket,
+    local: SocketAddr,
+    doors: Mutex<Doors>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Doors {
+    /// Whom the RTP socket is connected to: nobody, so that it hears everybody; itself, when it is shut; or a peer.
+    rtp: Option<SocketAddr>,
+    /// The RTCP socket is connected to itself; otherwise it hears everybody.
+    rtcp_shut: bool,
+    /// A leg has it, or is about to: then nobody shuts it.
+    in_use: bool,
+    /// The media thread that watches it, and may shut it.
+    thread: u8,
+}
+
+impl Sockets {
+    fn bind(local: SocketAddr, thread: u8) -> io::Result<Sockets> {
         let one = |address: SocketAddr| -> io::Result<Socket> {
             let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking().cloexec(), None)?;
             if address.is_ipv6() {
                 socket.set_only_v6(true)?;
             }
             socket.bind(&address.into())?;
-            park(&socket, address)?;
-            // What came between the two calls.
-            empty(&socket);
             Ok(socket)
         };
         let rtp = one(local)?;
         // Jitter is measured by the kernel's arrival times; RTCP has no use for them.
         sys::want_timestamps(rtp.as_fd())?;
-        Ok((rtp, one(above(local))?))
+        let rtcp = one(above(local))?;
+        SOCKETS.fetch_add(2, Ordering::Relaxed);
+        let doors = Doors { rtp: None, rtcp_shut: false, in_use: false, thread };
+        Ok(Sockets { rtp, rtcp, local, doors: Mutex::new(doors) })
     }
 
-    /// Shuts both doors, and throws away what is still inside.
-    pub(crate) fn park(&self) {
+    /// For a new leg, whose RTP comes from `source` (`None`: not known yet). Done before the peer is told of the ports, so that the
+    /// kernel keeps what it sends at once until the media thread has the leg.
+    fn open(&self, source: Option<SocketAddr>) {
+        let rtcp = {
+            let mut doors = self.doors.lock();
+            doors.in_use = true;
+            let shut = std::mem::take(&mut doors.rtcp_shut);
+            if shut { sys::disconnect(self.rtcp.as_fd()) } else { Ok(()) }
+        };
+        if let Err(error) = self.accept_from(source).map(|_| ()).and(rtcp) {
+            tracing::warn!(target: "ringback.net", address = %self.local, %error, "cannot open a media socket");
+        }
+    }
+
+    /// Lets RTP in from `source` alone, or from everybody. True when the socket is connected to `source` now.
+    pub(crate) fn accept_from(&self, source: Option<SocketAddr>) -> io::Result<bool> {
+        let mut doors = self.doors.lock();
+        if doors.rtp == source {
+            return Ok(source.is_some());
+        }
+        // A socket bound to an address may go from peer to peer directly (itself is one, too). One bound to a wildcard keeps the source
+        // address of its first peer until it is disconnected.
+        if doors.rtp.is_some() && (source.is_none() || self.local.ip().is_unspecified()) {
+            sys::disconnect(self.rtp.as_fd())?;
+            doors.rtp = None;
+        }
+        let Some(peer) = source else { return Ok(false) };
+        let result = sys::connect(self.rtp.as_fd(), &peer);
+        doors.rtp = source.filter(|_| result.is_ok());
+        if result.is_err() {
+            let _ = sys::disconnect(self.rtp.as_fd());
+        }
+        result.map(|()| true)
+    }
+
+    /// The leg is gone. The doors stay as they are until somebody knocks.
+    pub(crate) fn leave(&self) {
+        self.doors.lock().in_use = false;
+    }
+
+    /// For the media thread `thread`, about a pair that none of its legs has: shuts both doors and throws away what is inside, unless
+    /// the pair is another thread's by now, or about to come back as a new leg's.
+    pub(crate) fn shut(&self, thread: u8) {
+        let mut doors = self.doors.lock();
+        if doors.thread == thread && !doors.in_use {
+            self.shut_both(&mut doors);
+        }
+    }
+
+    fn shut_both(&self, doors: &mut Doors) {
         for (socket, address) in [(&self.rtp, self.local), (&self.rtcp, above(self.local))] {
-            if park(socket, address).is_err() {
+            if let Err(error) = connect_to_itself(socket, address) {
                 // Open then, as it was: the next user's learning and address checks still stand.
-                tracing::debug!(target: "ringback.net", %address, "cannot park a media socket");
+                tracing::debug!(target: "ringback.net", %address, %error, "cannot shut a media socket");
             }
             empty(socket);
         }
-    }
-
-    /// Opens both doors to everybody. Done before the peer is told of the ports, so that the kernel keeps what it sends at once until
-    /// the media thread has the leg.
-    fn unpark(&self) {
-        for socket in [&self.rtcp, &self.rtp] {
-            if let Err(error) = sys::disconnect(socket.as_fd()) {
-                tracing::warn!(target: "ringback.net", address = %self.local, %error, "cannot open a media socket");
-            }
-        }
+        (doors.rtp, doors.rtcp_shut) = (Some(self.local), true);
     }
 }
 
-impl Drop for Pair {
+impl Drop for Sockets {
     fn drop(&mut self) {
         SOCKETS.fetch_sub(2, Ordering::Relaxed);
     }
@@ -111,8 +171,7 @@ fn empty(socket: &Socket) {
     }
 }
 
-/// Connects a socket to itself.
-fn park(socket: &Socket, bound: SocketAddr) -> io::Result<()> {
+fn connect_to_itself(socket: &Socket, bound: SocketAddr) -> io::Result<()> {
     let itself = match bound.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => {
             sys::disconnect(socket.as_fd())?;
@@ -165,8 +224,8 @@ pub(crate) struct Pool {
 #[derive(Debug)]
 struct Heir {
     leg: LegId,
-    /// Its media was opened already.
-    opened: bool,
+    /// Its media was opened already, for this source of RTP.
+    opened: Option<Option<SocketAddr>>,
 }
 
 /// What a leg's media is opened on.
@@ -239,7 +298,7 @@ impl Pool {
         let lent = &self.lent;
         let index = self.closing.iter().position(|old| lent.get(old).is_some_and(|rtp| rtp.ip() == local))?;
         let old = self.closing.remove(index)?;
-        self.promised.insert(old, Heir { leg, opened: false });
+        self.promised.insert(old, Heir { leg, opened: None });
         self.lent.get(&old).copied()
     }
 
@@ -269,8 +328,8 @@ impl Pool {
     fn watch(&self, pair: &Pair, thread: usize) -> io::Result<()> {
         let Some(thread) = self.threads.get(thread) else { return Err(io::ErrorKind::NotFound.into()) };
         let key = u64::from(pair.id) * 2;
-        thread.epoll.add(pair.rtp.as_fd(), key)?;
-        thread.epoll.add(pair.rtcp.as_fd(), key + 1)
+        thread.epoll.add(pair.sockets.rtp.as_fd(), key)?;
+        thread.epoll.add(pair.sockets.rtcp.as_fd(), key + 1)
     }
 
     /// A pair of ports that nobody has, ourselves included.
@@ -300,18 +359,17 @@ impl Pool {
                 break;
             }
             let address = SocketAddr::new(local, self.base + (index * 2) as u16);
-            match Pair::bind(address) {
-                Ok((rtp, rtcp)) => {
-                    SOCKETS.fetch_add(2, Ordering::Relaxed);
+            let number = u8::try_from(thread).unwrap_or(0);
+            match Sockets::bind(address, number) {
+                Ok(sockets) => {
                     let id = self.free_ids.pop().unwrap_or_else(|| {
                         self.ids += 1;
                         self.ids - 1
                     });
-                    let thread = u8::try_from(thread).unwrap_or(0);
                     if let Some(ours) = range.ours.get_mut(index) {
                         *ours = true;
                     }
-                    found = Some(Pair { rtp, rtcp, local: address, id, thread });
+                    found = Some(Pair { sockets: Arc::new(sockets), local: address, id, thread: number });
                     break;
                 }
                 // Another program's, or another system's of this one.
@@ -343,15 +401,15 @@ impl Pool {
         self.free_ids.push(pair.id);
     }
 
-    /// Hands the pair of a leg over to its media thread, unparked.
-    pub(crate) fn open(&mut self, leg: LegId) -> Opened {
+    /// Hands the pair of a leg over to its media thread, open to `source`, or to everybody.
+    pub(crate) fn open(&mut self, leg: LegId, source: Option<SocketAddr>) -> Opened {
         if let Some(pair) = self.allocated.remove(&leg) {
-            pair.unpark();
+            pair.sockets.open(source);
             return Opened::Pair(pair);
         }
         match self.promised.values_mut().find(|heir| heir.leg == leg) {
             Some(heir) => {
-                heir.opened = true;
+                heir.opened = Some(source);
                 Opened::Awaited
             }
             None => Opened::Unknown,
@@ -377,7 +435,7 @@ impl Pool {
         }
     }
 
-    /// Takes back the pair of a leg that was closed, parked. Returned is who waits for it with media open, and the pair, unparked.
+    /// Takes back the pair of a leg that was closed. Returned is who waits for it with media open, and the pair, open too.
     pub(crate) fn take_back(&mut self, now: Mono, leg: LegId, mut pair: Pair) -> Option<(LegId, Pair)> {
         self.lent.remove(&leg);
         let Some(heir) = self.promised.remove(&leg) else {
@@ -394,11 +452,11 @@ impl Pool {
             // Its peer will hear nothing: there is no other pair, or the leg would have got it.
             tracing::error!(target: "ringback.net", address = %pair.local, "cannot watch a media socket");
         }
-        if !heir.opened {
+        let Some(source) = heir.opened else {
             self.allocated.insert(heir.leg, pair);
             return None;
-        }
-        pair.unpark();
+        };
+        pair.sockets.open(source);
         Some((heir.leg, pair))
     }
 
@@ -411,15 +469,16 @@ impl Pool {
     /// Moves a pair to another media thread.
     fn reassign(&self, pair: &mut Pair, thread: usize) -> io::Result<()> {
         if let Some(old) = self.threads.get(usize::from(pair.thread)) {
-            let _ = old.epoll.remove(pair.rtp.as_fd());
-            let _ = old.epoll.remove(pair.rtcp.as_fd());
+            let _ = old.epoll.remove(pair.sockets.rtp.as_fd());
+            let _ = old.epoll.remove(pair.sockets.rtcp.as_fd());
         }
-        self.watch(pair, thread)?;
         pair.thread = u8::try_from(thread).map_err(io::Error::other)?;
-        Ok(())
+        // From here on the old thread leaves it alone, whatever it has still seen of it.
+        pair.sockets.doors.lock().thread = pair.thread;
+        self.watch(pair, thread)
     }
 
-    /// Takes a parked pair back.
+    /// Takes back a pair that no leg has any more.
     fn park(&mut self, now: Mono, pair: Pair) {
         let thread = usize::from(pair.thread);
         self.unload(thread);
@@ -432,11 +491,11 @@ impl Pool {
         }
     }
 
-    /// Empties a pair that is ready though no leg has it: its thread would be woken by it again and again.
-    pub(crate) fn empty(&self, id: u32) {
+    /// Shuts a pair that is ready though no leg has had it yet: its thread would be woken by it again and again.
+    pub(crate) fn shut(&self, id: u32) {
         let parked = self.ranges.values().flat_map(|range| range.parked.iter().flatten()).map(|(_, pair)| pair);
         if let Some(pair) = parked.chain(self.allocated.values()).find(|pair| pair.id == id) {
-            pair.park();
+            pair.sockets.shut_both(&mut pair.sockets.doors.lock());
         }
     }
 

@@ -216,7 +216,7 @@ impl Signalling {
                     }
                     self.engine.handle_media_event(now, event);
                 }
-                FromMedia::Stray(number) => self.pool.0.lock().empty(number),
+                FromMedia::Stray(number) => self.pool.0.lock().shut(number),
             }
             self.act(now);
         }
@@ -399,8 +399,11 @@ impl Signalling {
     fn media(&mut self, now: Now, command: media_api::Command) {
         let leg = command.leg();
         let Some((link, _)) = self.media.get_mut(usize::from(leg.thread())) else { return };
-        let opened = match command {
-            media_api::Command::Open { .. } => self.pool.0.lock().open(leg),
+        let opened = match &command {
+            // As the media engine will want it: unless the source is to be learned, only the negotiated one is let in.
+            media_api::Command::Open { config, .. } => {
+                self.pool.0.lock().open(leg, config.remote_rtp.filter(|_| !config.symmetric))
+            }
             _ => {
                 if matches!(command, media_api::Command::Close { .. }) {
                     self.pool.0.lock().closing(leg);

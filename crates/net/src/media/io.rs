@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
@@ -13,7 +13,7 @@ use ringback_media_api::{AudioPort, Event, LegId};
 use ringback_time::Mono;
 
 use super::link::FromMedia;
-use crate::ports::Pair;
+use crate::ports::{Pair, Sockets};
 use crate::queue::Producer;
 use crate::sys;
 use crate::wake::Waker;
@@ -27,9 +27,20 @@ struct Open {
     connected: Option<SocketAddr>,
 }
 
+/// What became of the pair of a number.
+#[derive(Debug)]
+enum Slot {
+    /// No leg of this thread has had it yet.
+    Unknown,
+    Open(Box<Open>),
+    /// Its leg is gone, and the pair in the pool, or on its way there or to the next leg.
+    Left(Weak<Sockets>),
+}
+
 pub(super) struct MediaIo {
+    thread: u8,
     /// By the pair's number, which is also in the epoll key.
-    open: Vec<Option<Box<Open>>>,
+    slots: Vec<Slot>,
     numbers: HashMap<LegId, u32, foldhash::fast::RandomState>,
     events: Arc<SegQueue<FromMedia>>,
     signalling: Arc<Waker>,
@@ -44,9 +55,15 @@ pub(super) struct MediaIo {
 const STRAY_INTERVAL: Duration = Duration::from_millis(2);
 
 impl MediaIo {
-    pub(super) fn new(events: Arc<SegQueue<FromMedia>>, signalling: Arc<Waker>, producer: Arc<Producer>) -> Self {
+    pub(super) fn new(
+        thread: u8,
+        events: Arc<SegQueue<FromMedia>>,
+        signalling: Arc<Waker>,
+        producer: Arc<Producer>,
+    ) -> Self {
         MediaIo {
-            open: Vec::new(),
+            thread,
+            slots: Vec::new(),
             numbers: HashMap::default(),
             events,
             signalling,
@@ -59,12 +76,12 @@ impl MediaIo {
 
     pub(super) fn insert(&mut self, leg: LegId, pair: Pair) {
         let index = pair.id as usize;
-        if self.open.len() <= index {
-            self.open.resize_with(index + 1, || None);
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || Slot::Unknown);
         }
         self.numbers.insert(leg, pair.id);
-        if let Some(slot) = self.open.get_mut(index) {
-            *slot = Some(Box::new(Open { leg, pair, connected: None }));
+        if let Some(slot) = self.slots.get_mut(index) {
+            *slot = Slot::Open(Box::new(Open { leg, pair, connected: None }));
         }
     }
 
@@ -74,13 +91,22 @@ impl MediaIo {
 
     /// Whose socket an epoll key means, and whether it is the RTCP one.
     pub(super) fn socket(&self, key: u64) -> Option<(LegId, BorrowedFd<'_>, bool)> {
-        let open = self.open.get(usize::try_from(key / 2).ok()?)?.as_ref()?;
+        let Slot::Open(open) = self.slots.get(usize::try_from(key / 2).ok()?)? else { return None };
         let rtcp = key % 2 == 1;
-        Some((open.leg, if rtcp { open.pair.rtcp.as_fd() } else { open.pair.rtp.as_fd() }, rtcp))
+        let sockets = &open.pair.sockets;
+        Some((open.leg, if rtcp { sockets.rtcp.as_fd() } else { sockets.rtp.as_fd() }, rtcp))
     }
 
-    /// A socket is ready that no leg has. Nothing should reach a parked one; should something do, it must not keep the thread busy.
+    /// A socket is ready that no leg has: whoever sends there meets a closed door from now on.
     pub(super) fn stray(&mut self, now: Mono, key: u64) {
+        let slot = usize::try_from(key / 2).ok().and_then(|index| self.slots.get(index));
+        if let Some(Slot::Left(sockets)) = slot
+            && let Some(sockets) = sockets.upgrade()
+        {
+            sockets.shut(self.thread);
+            return;
+        }
+        // Only the pool has it, and until it is shut there this thread finds it ready. Told often enough.
         if now.since(self.stray_at) >= STRAY_INTERVAL
             && let Ok(number) = u32::try_from(key / 2)
         {
@@ -92,7 +118,10 @@ impl MediaIo {
 
     fn leg(&mut self, leg: LegId) -> Option<&mut Open> {
         let index = *self.numbers.get(&leg)?;
-        self.open.get_mut(index as usize)?.as_deref_mut()
+        match self.slots.get_mut(index as usize)? {
+            Slot::Open(open) => Some(open),
+            _ => None,
+        }
     }
 
     /// Wakes the signalling thread if there is something for it; once a turn.
@@ -121,7 +150,7 @@ fn again(mut send: impl FnMut() -> std::io::Result<()>) -> std::io::Result<()> {
 impl Out for MediaIo {
     fn rtp(&mut self, leg: LegId, to: SocketAddr, packet: &[u8]) {
         let Some(open) = self.leg(leg) else { return };
-        let fd = open.pair.rtp.as_fd();
+        let fd = open.pair.sockets.rtp.as_fd();
         let connected = open.connected == Some(to);
         let result = again(|| if connected { sys::send(fd, packet) } else { sys::send_to(fd, packet, &to) });
         if result.is_err() {
@@ -131,7 +160,7 @@ impl Out for MediaIo {
 
     fn rtcp(&mut self, leg: LegId, to: SocketAddr, packet: &[u8]) {
         let Some(open) = self.leg(leg) else { return };
-        let fd = open.pair.rtcp.as_fd();
+        let fd = open.pair.sockets.rtcp.as_fd();
         let result = again(|| sys::send_to(fd, packet, &to));
         if result.is_err() {
             self.note(leg, result);
@@ -142,9 +171,11 @@ impl Out for MediaIo {
         let mut news = None;
         if let Event::Closed { leg, .. } = &event
             && let Some(number) = self.numbers.remove(leg)
-            && let Some(open) = self.open.get_mut(number as usize).and_then(Option::take)
+            && let Some(slot) = self.slots.get_mut(number as usize)
+            && let Slot::Open(open) = std::mem::replace(slot, Slot::Unknown)
         {
-            open.pair.park();
+            open.pair.sockets.leave();
+            *slot = Slot::Left(Arc::downgrade(&open.pair.sockets));
             news = Some(open.pair);
         }
         self.events.push(match news {
@@ -160,22 +191,11 @@ impl Out for MediaIo {
 
     fn accept_from(&mut self, leg: LegId, remote: Option<SocketAddr>) {
         let Some(open) = self.leg(leg) else { return };
-        if open.connected == remote {
-            return;
-        }
-        if open.connected.take().is_some() {
-            // A socket bound to a wildcard keeps the source address of its first peer until it is disconnected.
-            let _ = sys::disconnect(open.pair.rtp.as_fd());
-        }
-        if let Some(remote) = remote {
-            match sys::connect(open.pair.rtp.as_fd(), &remote) {
-                Ok(()) => open.connected = Some(remote),
-                // The engine's own check of each packet's source still stands.
-                Err(error) => {
-                    tracing::debug!(target: "ringback.media", ?leg, %remote, %error, "cannot connect");
-                    let _ = sys::disconnect(open.pair.rtp.as_fd());
-                }
-            }
+        open.connected = None;
+        match open.pair.sockets.accept_from(remote) {
+            Ok(connected) => open.connected = remote.filter(|_| connected),
+            // The engine's own check of each packet's source still stands.
+            Err(error) => tracing::debug!(target: "ringback.media", ?leg, ?remote, %error, "cannot connect"),
         }
     }
 }

@@ -34,9 +34,9 @@ pub(crate) enum ToMedia {
 #[derive(Debug)]
 pub(crate) enum FromMedia {
     Event(Event),
-    /// `Event::Closed`, with the leg's sockets, parked.
+    /// `Event::Closed`, with the leg's sockets.
     Closed(Event, Pair),
-    /// The pair of this number is ready though no leg has it.
+    /// The pair of this number is ready though no leg of this thread has had it yet.
     Stray(u32),
 }
 

@@ -55,7 +55,7 @@ impl Fixture {
 
     fn open(&mut self, peer: Option<SocketAddr>) -> MediaPort {
         let port = self.pool.lock().allocate(clock::mono(), HOST, None).expect("ports");
-        let Opened::Pair(pair) = self.pool.lock().open(port.leg) else { panic!("not allocated") };
+        let Opened::Pair(pair) = self.pool.lock().open(port.leg, None) else { panic!("not allocated") };
         let config = LegConfig {
             remote_rtp: peer,
             remote_rtcp: None,
@@ -245,7 +245,7 @@ fn ports_go_from_a_leg_that_is_closed_to_the_next_without_a_wait() {
     assert_eq!(new.rtp, old.rtp);
     let (phone, peer) = phone();
     let config = LegConfig { remote_rtp: Some(peer), may_receive: true, ..LegConfig::default() };
-    assert!(matches!(fixture.pool.lock().open(new.leg), Opened::Awaited));
+    assert!(matches!(fixture.pool.lock().open(new.leg, Some(peer)), Opened::Awaited));
     fixture.link.send(ToMedia::OpenLater(Command::Open { leg: new.leg, config: Box::new(config) }));
     fixture.send(Command::Statistics { leg: new.leg, token: Token(77) });
     let FromMedia::Closed(event, pair) = fixture.news() else { panic!("the statistics of a leg that is not open") };
@@ -261,4 +261,28 @@ fn ports_go_from_a_leg_that_is_closed_to_the_next_without_a_wait() {
         }
     }
     fixture.close(new.leg);
+}
+
+#[test]
+fn who_sends_to_a_leg_that_is_gone_is_shut_out_and_the_next_leg_on_its_ports_is_not() {
+    let mut fixture = fixture();
+    let (old, old_peer) = phone();
+    let port = fixture.open(Some(old_peer));
+    fixture.close(port.leg);
+    let end = Instant::now() + PATIENCE;
+    old.connect(port.rtp).expect("connected");
+    // Nobody listens any more: its host says so.
+    while old.send(&packet(1, 0)).is_ok() {
+        assert!(Instant::now() < end, "the door is open");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    fixture.pool.lock().rest_is_over();
+    let again = fixture.open(Some(old_peer));
+    assert_eq!(again.rtp, port.rtp);
+    hear(&old, |packet| packet.len() == 172);
+    while fixture.statistics(again.leg).packets_received == 0 {
+        let _ = old.send(&packet(2, 0));
+        assert!(Instant::now() < end, "the door is shut");
+    }
+    fixture.close(again.leg);
 }

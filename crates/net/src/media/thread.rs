@@ -71,7 +71,7 @@ pub(crate) fn spawn(
         sys::set_precise_timers();
         MediaThread {
             engine: MediaEngine::new(parts.number, rng),
-            io: MediaIo::new(events, signalling, Arc::clone(&producer)),
+            io: MediaIo::new(parts.number, events, signalling, Arc::clone(&producer)),
             producer,
             epoll: parts.epoll,
             ring: parts.ring,

@@ -24,7 +24,7 @@ fn seconds(count: u64) -> Mono {
 }
 
 fn opened(pool: &mut Pool, leg: LegId) -> Pair {
-    match pool.open(leg) {
+    match pool.open(leg, None) {
         Opened::Pair(pair) => pair,
         other => panic!("{other:?}"),
     }
@@ -32,7 +32,6 @@ fn opened(pool: &mut Pool, leg: LegId) -> Pair {
 
 fn close(pool: &mut Pool, now: Mono, leg: LegId) {
     let pair = opened(pool, leg);
-    pair.park();
     assert!(pool.take_back(now, leg, pair).is_none());
 }
 
@@ -86,35 +85,70 @@ fn the_oldest_is_used_first_after_its_quarantine_and_a_younger_one_only_at_need(
 }
 
 #[test]
-fn a_parked_pair_hears_nobody_and_is_empty_when_used_again() {
+fn a_shut_pair_hears_nobody_and_is_empty_when_used_again() {
     let (mut pool, _epolls, _) = pool(1, 1);
     let stranger = std::net::UdpSocket::bind((HOST, 0)).expect("a socket");
     let port = pool.allocate(seconds(0), HOST, None).expect("a pair");
+    let rtcp = above(port.rtp);
     let mut batch = Batch::new(4, 64);
     let mut heard = |pair: &Pair, bytes: &[u8]| {
         stranger.send_to(bytes, port.rtp).expect("sent");
-        batch.receive(pair.rtp.as_fd()).unwrap_or(0)
+        stranger.send_to(bytes, rtcp).expect("sent");
+        [&pair.sockets.rtp, &pair.sockets.rtcp].map(|socket| batch.receive(socket.as_fd()).unwrap_or(0))
     };
-    assert_eq!(heard(&pool.allocated[&port.leg], b"before"), 0, "parked since it was bound");
     let pair = opened(&mut pool, port.leg);
-    assert_eq!(heard(&pair, b"live"), 1);
+    assert_eq!(heard(&pair, b"live"), [1, 1]);
     stranger.send_to(b"left inside", port.rtp).expect("sent");
-    pair.park();
-    assert_eq!(heard(&pair, b"after"), 0);
-    assert_eq!(pair.rtp.local_addr().expect("an address").as_socket(), Some(port.rtp));
+    pair.sockets.shut(0);
+    assert_eq!(heard(&pair, b"in use"), [2, 1]);
+    pair.sockets.leave();
+    pair.sockets.shut(1);
+    assert_eq!(heard(&pair, b"not that thread's to shut"), [1, 1]);
+    stranger.send_to(b"left inside", port.rtp).expect("sent");
+    stranger.send_to(b"left inside", rtcp).expect("sent");
+    pair.sockets.shut(0);
+    assert_eq!(heard(&pair, b"after"), [0, 0]);
+    assert_eq!(pair.sockets.rtp.local_addr().expect("an address").as_socket(), Some(port.rtp));
+    pair.sockets.open(None);
+    assert_eq!(heard(&pair, b"learning"), [1, 1]);
 }
 
 #[test]
-fn a_wildcard_pair_parks_and_comes_back_unbound_from_any_address() {
+fn a_pair_goes_from_one_peer_to_the_next_without_being_shut() {
+    let (mut pool, _epolls, _) = pool(1, 1);
+    let [old, new] = [(); 2].map(|()| std::net::UdpSocket::bind((HOST, 0)).expect("a socket"));
+    let mut batch = Batch::new(4, 64);
+    let mut ports = Vec::new();
+    for (peer, other) in [(&old, &new), (&new, &old)] {
+        let port = pool.allocate(seconds(0), HOST, None).expect("a pair");
+        ports.push(port.rtp);
+        let Opened::Pair(pair) = pool.open(port.leg, peer.local_addr().ok()) else { panic!("allocated") };
+        other.send_to(b"the other", port.rtp).expect("sent");
+        peer.send_to(b"the peer", port.rtp).expect("sent");
+        assert_eq!(batch.receive(pair.sockets.rtp.as_fd()).expect("received"), 1);
+        assert_eq!(batch.get(0).map(|datagram| datagram.bytes.to_vec()), Some(b"the peer".to_vec()));
+        assert!(pair.sockets.accept_from(peer.local_addr().ok()).expect("connected"), "as it is already");
+        pool.closing(port.leg);
+        assert!(pool.take_back(seconds(1), port.leg, pair).is_none());
+    }
+    assert_eq!(ports.first(), ports.last());
+}
+
+#[test]
+fn a_wildcard_pair_is_shut_and_comes_back_unbound_from_any_address() {
     let (mut pool, _epolls, _) = pool(1, 1);
     let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let port = pool.allocate(seconds(0), any, None).expect("a pair");
     assert!(port.rtp.ip().is_unspecified());
     let pair = opened(&mut pool, port.leg);
+    let address = || pair.sockets.rtp.local_addr().expect("an address").as_socket();
     for _ in 0..2 {
-        sys::disconnect(pair.rtp.as_fd()).expect("disconnected");
-        assert_eq!(pair.rtp.local_addr().expect("an address").as_socket(), Some(port.rtp));
-        pair.park();
+        pair.sockets.leave();
+        pair.sockets.shut(0);
+        pair.sockets.open(None);
+        assert_eq!(address(), Some(port.rtp));
+        assert!(pair.sockets.accept_from(Some(SocketAddr::new(HOST, 9))).expect("connected"));
+        assert_eq!(address(), Some(SocketAddr::new(HOST, port.rtp.port())));
     }
 }
 
@@ -179,21 +213,18 @@ fn the_pair_of_a_leg_that_is_being_closed_is_promised_once() {
     assert!(pool.allocate(seconds(0), HOST, None).is_none(), "promised");
     pool.release(seconds(0), given_up.leg);
     let heir = pool.allocate(seconds(0), HOST, None).expect("promised to nobody");
-    pair.park();
     assert!(pool.take_back(seconds(0), old.leg, pair).is_none(), "its media is not open yet");
     let pair = opened(&mut pool, heir.leg);
     assert_eq!(usize::from(pair.thread), usize::from(heir.leg.thread()), "it moved along");
 
     pool.closing(heir.leg);
     let next = pool.allocate(seconds(0), HOST, None).expect("as good as back");
-    assert!(matches!(pool.open(next.leg), Opened::Awaited));
-    pair.park();
+    assert!(matches!(pool.open(next.leg, None), Opened::Awaited));
     let (leg, pair) = pool.take_back(seconds(0), heir.leg, pair).expect("who waits");
     assert_eq!(leg, next.leg);
     pool.closing(leg);
-    pair.park();
     assert!(pool.take_back(seconds(0), leg, pair).is_none());
     assert!(pool.threads.iter().all(|thread| thread.load == 0), "all is back");
     assert!(pool.lent.is_empty() && pool.closing.is_empty() && pool.promised.is_empty());
-    assert!(matches!(pool.open(leg), Opened::Unknown));
+    assert!(matches!(pool.open(leg, None), Opened::Unknown));
 }
