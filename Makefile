@@ -64,8 +64,8 @@ check: build
 	$(BIN)/ruff check python tests examples benches
 	$(BIN)/mypy
 	$(BIN)/pyright
-	$(BIN)/python -m mypy.stubtest ringback._ringback
-	$(BIN)/pyright --pythonpath $(BIN)/python --verifytypes ringback --ignoreexternal
+	$(BIN)/python -P -m mypy.stubtest ringback._ringback
+	PATH=$(abspath $(BIN)):$$PATH pyright --verifytypes ringback --ignoreexternal
 
 bench: build
 	$(BIN)/python benches/run.py $(ARGS)
