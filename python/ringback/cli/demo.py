@@ -57,8 +57,8 @@ class Watched(CallHandler):
     """Notes its calls' states while a ladder is drawn."""
 
     ladder: Ladder | None = None
-    began = 0.0
-    on_right = False
+    began: float = 0.0
+    on_right: bool = False
 
     def on_call_state_changed(self, call: CallSession, old: CallState, new: CallState) -> None:
         if self.ladder is not None:
@@ -68,7 +68,7 @@ class Watched(CallHandler):
 class WatchedPbx(Watched, Pbx):
     """The PBX, at the right of the ladder."""
 
-    on_right = True
+    on_right: bool = True
 
 
 async def build_pbx(host: str, port: int, handler: CallHandler, console: Console) -> SessionCoordinator:

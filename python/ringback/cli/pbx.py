@@ -44,9 +44,9 @@ class Line:
 
     def __init__(self, call: CallSession) -> None:
         self.call = call
-        self.digits = ""
+        self.digits: str = ""
         self.partner: SessionId | None = None
-        self.since = datetime.now(UTC)
+        self.since: datetime = datetime.now(UTC)
 
 
 class Pbx(CallHandler):
@@ -54,7 +54,7 @@ class Pbx(CallHandler):
 
     def __init__(self) -> None:
         self.lines: dict[SessionId, Line] = {}
-        self.ended = 0
+        self.ended: int = 0
         self._waiting: CallSession | None = None
 
     def on_incoming_call(self, call: IncomingCall) -> CallDecision:

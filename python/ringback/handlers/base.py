@@ -10,7 +10,7 @@ from ringback.media import MediaStatistics
 from ringback.session import CallSession
 from ringback.states import CallState
 
-logger = logging.getLogger("ringback.handler")
+logger: logging.Logger = logging.getLogger("ringback.handler")
 
 
 class CallHandler:
