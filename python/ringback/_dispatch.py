@@ -4,24 +4,38 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ringback._ringback import CallSessionBase, CoordinatorBase, IncomingCallBase, plain_result, postponed
+from ringback._ringback import CallSessionBase, CoordinatorBase, IncomingCallBase, next_turn, plain_result
+
+if TYPE_CHECKING:
+    from ringback.coordinator import SessionCoordinator
 
 logger = logging.getLogger("ringback.handler")
 
 _error_tasks: set[asyncio.Task[None]] = set()
 
+Turn: TypeAlias = tuple[IncomingCallBase | CallSessionBase, Callable[..., object], tuple[Any, ...]]
+"""Whom a handler's method is told about, the method, and its arguments."""
 
-def call_plain(
+
+def take_turns(coordinator: "SessionCoordinator") -> None:
+    """Calls the handlers that had to wait for others to start, in order; waits for each task that one of them makes."""
+    turns = coordinator._turns
+    try:
+        while turns and next_turn(coordinator):
+            _call(coordinator, *turns.popleft())
+    finally:
+        if turns:
+            asyncio.get_running_loop().call_soon(take_turns, coordinator)
+
+
+def _call(
     coordinator: CoordinatorBase,
     subject: IncomingCallBase | CallSessionBase,
     method: Callable[..., object],
     arguments: tuple[Any, ...],
 ) -> None:
-    """Calls a plain method whose turn has come."""
-    if postponed(coordinator, subject, method, arguments):
-        return
     try:
         result = method(*arguments)
     except Exception as error:

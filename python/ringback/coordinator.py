@@ -6,11 +6,13 @@ import functools
 import sys
 import threading
 import warnings
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 from ringback import _lifecycle, _ringback
+from ringback._dispatch import Turn
 from ringback._logs import Levels
 from ringback._ringback import BridgeId, CoordinatorBase, SessionId
 from ringback._waker import Waker
@@ -37,6 +39,8 @@ class SessionCoordinator(CoordinatorBase):
         self._levels: Levels | None = None
         self._waker: Waker | None = None
         self._stopping: asyncio.Task[None] | None = None
+        # Handlers whose turn has not come: others have to start before them.
+        self._turns: deque[Turn] = deque()
         # Tasks that await `stop`: it must not wait for them.
         self._stoppers: set[asyncio.Task[Any]] = set()
         _lifecycle.remember(self)
@@ -109,6 +113,7 @@ class SessionCoordinator(CoordinatorBase):
         if self._loop is not None and not self._loop.is_closed():
             raise RuntimeError(f"{self!r} belongs to another event loop")
         self._release()
+        self._turns.clear()
         create_task, eager = _task_maker(loop)
         levels = Levels(self, loop)
         self._attach(loop, create_task, loop.call_soon, eager, levels.sync)

@@ -339,3 +339,42 @@ async def test_a_blocked_loop_loses_no_event(systems):
         await call.hangup()
     await until(lambda: len(bob.of("ended")) == 10)
     assert len(bob.of("established")) == 10
+
+
+async def test_the_order_holds_among_many_calls(systems):
+    """Plain and async methods by turns: those that wait for a task of another call keep the order of their own."""
+
+    class Mixed(CallHandler):
+        def __init__(self):
+            self.started = {}
+
+        def note(self, call, name):
+            self.started.setdefault(call.id, []).append(name)
+
+        async def on_incoming_call(self, call):
+            return CallDecision.Accept()
+
+        def on_call_state_changed(self, call, old, new):
+            self.note(call, new.name)
+
+        async def on_call_established(self, call, local_sdp, remote_sdp):
+            self.note(call, "established")
+            await asyncio.sleep(0.01)
+
+        def on_call_ended(self, call, reason):
+            async def later():
+                self.note(call, "ended")
+
+            return later()
+
+    bob = Mixed()
+    called, caller = await systems.start("bob", bob), await systems.start("alice")
+
+    async def one():
+        async with await systems.call(caller, called) as call:
+            await call.wait_for_answer(10)
+
+    await asyncio.gather(*(one() for _ in range(150)))
+    await until(lambda: sum("ended" in names for names in bob.started.values()) == 150)
+    orders = {tuple(names) for names in bob.started.values()}
+    assert orders == {("ACTIVE", "established", "TERMINATED", "ended")}

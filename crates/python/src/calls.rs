@@ -213,18 +213,13 @@ fn get_stats<'py>(coordinator: &Bound<'py, Coordinator>) -> PyResult<Bound<'py, 
     })
 }
 
-/// True: handlers' tasks have not started yet, and the plain method will be called after them.
+/// Takes the next handler out of the queue's count; False: tasks have to start first.
 #[pyfunction]
-fn postponed(
-    coordinator: &Bound<'_, Coordinator>,
-    subject: &Bound<'_, PyAny>,
-    method: &Bound<'_, PyAny>,
-    arguments: &Bound<'_, pyo3::types::PyTuple>,
-) -> PyResult<bool> {
-    crate::dispatch::postponed(coordinator, subject, method, arguments)
+fn next_turn(coordinator: &Bound<'_, Coordinator>) -> bool {
+    crate::dispatch::next_turn(coordinator)
 }
 
-/// A plain handler method was called when its turn came; see `dispatch`.
+/// A handler method was called when its turn came; see `dispatch`.
 #[pyfunction]
 fn plain_result(
     coordinator: &Bound<'_, Coordinator>,
@@ -252,6 +247,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(require_session, module)?)?;
     module.add_function(wrap_pyfunction!(list_active, module)?)?;
     module.add_function(wrap_pyfunction!(get_stats, module)?)?;
-    module.add_function(wrap_pyfunction!(postponed, module)?)?;
+    module.add_function(wrap_pyfunction!(next_turn, module)?)?;
     module.add_function(wrap_pyfunction!(plain_result, module)?)
 }

@@ -102,6 +102,8 @@ pub(crate) struct Attached {
     pub(crate) sync_logs: Py<PyAny>,
     /// Tasks that have not had their first step yet (`!eager`): plain handlers queue up behind them, so that handlers start in order.
     pub(crate) unstarted: Arc<AtomicUsize>,
+    /// Handlers in that queue. While there are any, `async def` ones get in line too, or their tasks would come between.
+    pub(crate) queued: AtomicUsize,
 }
 
 /// What belongs to one batch of events; cloned once a drain.
@@ -334,7 +336,8 @@ impl Coordinator {
         sync_logs: Py<PyAny>,
     ) {
         let unstarted = Arc::new(AtomicUsize::new(0));
-        let attached = Attached { event_loop, create_task, call_soon, eager, sync_logs, unstarted };
+        let attached =
+            Attached { event_loop, create_task, call_soon, eager, sync_logs, unstarted, queued: AtomicUsize::new(0) };
         let before = self.attached.lock().replace(Arc::new(attached));
         drop(before);
     }

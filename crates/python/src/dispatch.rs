@@ -278,6 +278,7 @@ fn incoming(
     };
     let subject = seed::incoming(slf, call)?;
     let arguments = (&subject,).into_pyobject(py)?;
+    // An `async def` is the first of its call: nothing has to start before it.
     if !method.is_async && wait_for_turn(slf, names, running, &subject, method, &arguments)? {
         return Ok(());
     }
@@ -342,7 +343,7 @@ fn call<'py>(
     let py = slf.py();
     let subject = seed::session(slf, session)?;
     let arguments = arguments(subject.clone())?;
-    if !method.is_async && wait_for_turn(slf, names, running, &subject, method, &arguments)? {
+    if wait_for_turn(slf, names, running, &subject, method, &arguments)? {
         return Ok(());
     }
     match method.call.bind(py).call1(arguments) {
@@ -367,7 +368,7 @@ fn event_result(
     spawn(slf, running, subject, None, result)
 }
 
-/// True: tasks of earlier events have not started yet, and the plain method was put behind them.
+/// True: handlers of earlier events have not started yet, and this one was put behind them.
 fn wait_for_turn<'py>(
     slf: &Bound<'py, Coordinator>,
     names: &'static Names,
@@ -376,36 +377,31 @@ fn wait_for_turn<'py>(
     method: &Method,
     arguments: &Bound<'py, PyTuple>,
 ) -> PyResult<bool> {
-    queue_behind(slf, names, running, subject, method.call.bind(slf.py()), arguments)
-}
-
-/// From `_dispatch`, when a plain method's turn has come: a plain method before it in the queue may have made a task meanwhile.
-pub(crate) fn postponed<'py>(
-    slf: &Bound<'py, Coordinator>,
-    subject: &Bound<'py, PyAny>,
-    method: &Bound<'py, PyAny>,
-    arguments: &Bound<'py, PyTuple>,
-) -> PyResult<bool> {
-    match slf.get().running() {
-        Some(running) => queue_behind(slf, names(slf.py())?, &running, subject, method, arguments),
-        None => Ok(false),
-    }
-}
-
-fn queue_behind<'py>(
-    slf: &Bound<'py, Coordinator>,
-    names: &'static Names,
-    running: &Running,
-    subject: &Bound<'py, PyAny>,
-    method: &Bound<'py, PyAny>,
-    arguments: &Bound<'py, PyTuple>,
-) -> PyResult<bool> {
-    if running.attached.unstarted.load(Ordering::Relaxed) == 0 {
+    let attached = &running.attached;
+    // A task stands behind those made before it anyhow.
+    let tasks = !method.is_async && attached.unstarted.load(Ordering::Relaxed) > 0;
+    if !tasks && attached.queued.load(Ordering::Relaxed) == 0 {
         return Ok(false);
     }
     let py = slf.py();
-    running.attached.call_soon.bind(py).call1((&names.call_plain, slf, subject, method, arguments))?;
+    let turn = (subject, method.call.bind(py), arguments);
+    slf.getattr(intern!(py, "_turns"))?.call_method1(intern!(py, "append"), (turn,))?;
+    if attached.queued.fetch_add(1, Ordering::Relaxed) == 0 {
+        attached.call_soon.bind(py).call1((&names.take_turns, slf))?;
+    }
     Ok(true)
+}
+
+/// From `_dispatch`, before the next handler in the queue has its turn. False: a task was made meanwhile, by one before it or for another
+/// call, and has to start first.
+pub(crate) fn next_turn(slf: &Bound<'_, Coordinator>) -> bool {
+    let Some(running) = slf.get().running() else { return true };
+    if running.attached.unstarted.load(Ordering::Relaxed) > 0 {
+        return false;
+    }
+    // Those queued for a loop that is gone do not count here.
+    let _ = running.attached.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |queued| queued.checked_sub(1));
+    true
 }
 
 /// From `_dispatch`, when the turn of a plain method has come: it was called, and gave `result`.
