@@ -16,8 +16,9 @@ use crate::sys::EventFd;
 
 /// Commands on their way: some 500 calls set up within one millisecond.
 pub(crate) const RING: usize = 4096;
-/// A thread that is up again this soon needs no wake.
-const SOON: Duration = Duration::from_millis(1);
+/// A thread that is up again this soon needs no wake: what a peer sends meanwhile is kept by the leg's sockets, which are open already,
+/// and what is told of a leg shows in its next packet, which is rarely due before.
+pub(crate) const SOON: Duration = Duration::from_millis(4);
 
 #[derive(Debug)]
 pub(crate) enum ToMedia {

@@ -1,8 +1,8 @@
 //! The media threads: each owns one `MediaEngine` and the sockets of its open legs.
 //!
-//! Commands come by a bounded ring ([`link::Link`]), read whenever the thread is up, which with live legs is each millisecond that has
-//! work; it is woken only when it would sleep on for longer. Events go back by a queue and the signalling thread's waker; audio
-//! readiness goes straight to the program's queue.
+//! Commands come by a bounded ring ([`link::Link`]), read whenever the thread is up: at the next turn of a leg, and while calls come and
+//! go every few milliseconds; it is woken only when it would sleep on for longer. Events go back by a queue and the signalling thread's
+//! waker; audio readiness goes straight to the program's queue.
 
 mod io;
 mod link;

@@ -11,7 +11,7 @@ use ringback_media::MediaEngine;
 use ringback_media_api::Command;
 
 use super::io::MediaIo;
-use super::link::{Bed, FromMedia, Link, RING, ToMedia};
+use super::link::{Bed, FromMedia, Link, RING, SOON, ToMedia};
 use super::pace::Pace;
 use crate::clock;
 use crate::log;
@@ -116,7 +116,7 @@ impl MediaThread {
     }
 
     fn turn(&mut self) {
-        self.commands();
+        let told = self.commands();
         let now = clock::now();
         if self.engine.poll_timeout().is_some_and(|due| due <= now.mono) {
             self.engine.handle_timeout(now, &mut self.io);
@@ -133,7 +133,9 @@ impl MediaThread {
             let _ = sys::set_normal();
             tracing::warn!(target: "ringback.media", "a media thread cannot keep up and has given up its real-time priority");
         }
-        let until = [due, held].into_iter().flatten().min();
+        // While calls come and go it looks by itself whether there is more, which is cheaper for both than to be woken for each.
+        let more = told.then(|| after + SOON);
+        let until = [due, held, more].into_iter().flatten().min();
         self.bed.lie_down(until);
         let timeout = if self.ring.is_empty() { until.map(|until| until.since(after)) } else { Some(Duration::ZERO) };
         let ready = self.epoll.wait(timeout);
@@ -145,10 +147,13 @@ impl MediaThread {
         self.receive();
     }
 
-    fn commands(&mut self) {
+    /// True when there were any.
+    fn commands(&mut self) -> bool {
+        let mut told = false;
         // What comes while this runs has its turn too, but not for ever: packets are waiting.
         for _ in 0..RING {
             let Ok(message) = self.ring.pop() else { break };
+            told = true;
             // A command takes effect when it is read, not when the turn began.
             let now = clock::now();
             match message {
@@ -164,10 +169,11 @@ impl MediaThread {
                         self.engine.handle_command(now, Command::Close { leg }, &mut self.io);
                     }
                     self.leaving = true;
-                    return;
+                    return told;
                 }
             }
         }
+        told
     }
 
     fn receive(&mut self) {
