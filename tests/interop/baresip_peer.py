@@ -1,21 +1,25 @@
 """Runs baresip as a peer on loopback: it answers by itself, plays a tone and writes what it hears to a file."""
 
 import asyncio
+import contextlib
 import glob
+import itertools
 import json
+import re
 import shutil
 import tempfile
 import wave
 from pathlib import Path
 
 import numpy as np
+from network import HOST, control_port, free_ports
 from numpy.typing import NDArray
-from sipp_peer import free_port
+from systems import tone, until
 
 CONFIG = """\
 poll_method epoll
-sip_listen 127.0.0.1:{port}
-net_interface lo
+sip_listen {host}:{port}
+net_interface {host}
 call_local_timeout 120
 call_max_calls 4
 audio_source aufile,{folder}/tone.wav
@@ -26,6 +30,7 @@ auplay_srate 8000
 ausrc_channels 1
 auplay_channels 1
 rtp_ports {rtp_low}-{rtp_high}
+rtp_stats yes
 jitter_buffer_delay 1-5
 snd_path {folder}
 module_path /usr/lib/baresip/modules
@@ -43,65 +48,107 @@ ctrl_tcp_listen 127.0.0.1:{control}
 class Baresip:
     """`async with Baresip(660.0)` runs one that plays 660 Hz."""
 
-    def __init__(self, frequency: float, *, codec: str = "PCMU", transport: str = "udp") -> None:
+    def __init__(self, frequency: float, *, codec: str = "PCMU", answer: bool = True) -> None:
         self.frequency = frequency
         self.codec = codec
-        self.transport = transport
+        self.answer = answer
         # baresip takes the port above its SIP port for TLS.
-        self.port = free_port() & ~1
-        self.control = free_port()
+        self.port = free_ports(2)
+        self.control = control_port()
+        self.events: list[dict[str, str]] = []
 
-    @property
-    def uri(self) -> str:
-        suffix = "" if self.transport == "udp" else f";transport={self.transport}"
-        return f"sip:baresip@127.0.0.1:{self.port}{suffix}"
+    def uri(self, transport: str = "udp") -> str:
+        suffix = "" if transport == "udp" else f";transport={transport}"
+        return f"sip:baresip@{HOST}:{self.port}{suffix}"
 
     async def __aenter__(self) -> "Baresip":
         self.folder = Path(tempfile.mkdtemp(prefix="baresip-"))
-        self._write_tone()
-        rtp = 30000 + (self.port % 1000) * 20
-        config = CONFIG.format(port=self.port, folder=self.folder, rtp_low=rtp, rtp_high=rtp + 18, control=self.control)
-        (self.folder / "config").write_text(config)
-        account = f"<sip:baresip@127.0.0.1:{self.port}>;regint=0;answermode=auto;audio_codecs={self.codec}\n"
-        (self.folder / "accounts").write_text(account)
-        (self.folder / "contacts").touch()
-        self.log = open(self.folder / "log", "wb")  # noqa: SIM115 - closed in __aexit__
-        self.process = await asyncio.create_subprocess_exec(
-            "baresip", "-f", str(self.folder), stdin=asyncio.subprocess.DEVNULL, stdout=self.log, stderr=self.log
-        )
-        async with asyncio.timeout(15):
-            while True:
-                try:
-                    self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.control)
-                    break
-                except OSError:
-                    if self.process.returncode is not None:
-                        raise AssertionError("baresip did not start:\n" + self.log_text()) from None
-                    await asyncio.sleep(0.05)
-        self._pump = asyncio.create_task(self._drain())
+        self.process: asyncio.subprocess.Process | None = None
+        self.writer: asyncio.StreamWriter | None = None
+        self._pump: asyncio.Task[None] | None = None
+        self._tokens = itertools.count(1)
+        self._answers: dict[str, asyncio.Future[dict[str, object]]] = {}
+        try:
+            await self._start()
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
+    async def _start(self) -> None:
+        self._write_tone()
+        rtp = free_ports(8)
+        (self.folder / "config").write_text(
+            CONFIG.format(
+                host=HOST,
+                port=self.port,
+                folder=self.folder,
+                rtp_low=rtp,
+                rtp_high=rtp + 8,
+                control=self.control,
+            )
+        )
+        mode = "auto" if self.answer else "manual"
+        account = f"<sip:baresip@{HOST}:{self.port}>;regint=0;answermode={mode};audio_codecs={self.codec}\n"
+        (self.folder / "accounts").write_text(account)
+        (self.folder / "contacts").touch()
+        with (self.folder / "log").open("wb") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                "baresip", "-f", str(self.folder), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    reader, self.writer = await asyncio.open_connection("127.0.0.1", self.control)
+                    break
+                except OSError:
+                    assert self.process.returncode is None, "baresip did not start:\n" + self.log()
+                    await asyncio.sleep(0.05)
+        self._pump = asyncio.create_task(self._read(reader))
+
     def _write_tone(self) -> None:
-        time = np.arange(8000 * 60) / 8000
-        samples = (8000 * np.sin(2 * np.pi * self.frequency * time)).astype("<i2")
         with wave.open(str(self.folder / "tone.wav"), "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
             file.setframerate(8000)
-            file.writeframes(samples.tobytes())
+            file.writeframes(tone(self.frequency, 120).astype("<i2").tobytes())
 
-    async def _drain(self) -> None:
-        while await self.reader.read(65536):
-            pass
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        """Netstrings of JSON: answers to commands, and events."""
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                length = int((await reader.readuntil(b":"))[:-1])
+                message = json.loads((await reader.readexactly(length + 1))[:-1])
+                if message.get("event"):
+                    self.events.append(message)
+                elif (waiter := self._answers.pop(str(message.get("token")), None)) and not waiter.done():
+                    waiter.set_result(message)
 
     async def command(self, command: str, parameters: str = "") -> None:
-        """A menu command ("dial", "hangup", "hold", "resume", ...) through the control port (netstring of JSON)."""
-        text = json.dumps({"command": command, "params": parameters, "token": "t"}).encode()
+        """A command of its menu: "dial", "hangup", "hold", "resume", "sndcode" and the like."""
+        assert self.writer is not None
+        token = str(next(self._tokens))
+        waiter = self._answers[token] = asyncio.get_running_loop().create_future()
+        text = json.dumps({"command": command, "params": parameters, "token": token}).encode()
         self.writer.write(b"%d:%s," % (len(text), text))
         await self.writer.drain()
+        answer = await asyncio.wait_for(waiter, 20)
+        assert answer["ok"], f"baresip: {command} {parameters}: {answer}\n{self.log()}"
 
-    def log_text(self) -> str:
-        return (self.folder / "log").read_text(errors="replace")
+    def log(self) -> str:
+        text = (self.folder / "log").read_text(errors="replace")
+        # Without the line of figures that it draws over itself all the time.
+        return re.sub(r"(\[[\d:]+\] audio=\S+ \(bit/s\)\s*)+", "\n", text)
+
+    def event_types(self) -> list[str]:
+        return [event.get("type", "") for event in self.events]
+
+    def digits(self) -> str:
+        """What it understood of telephone-events, so far."""
+        return "".join(event.get("param", "") for event in self.events if event.get("type") == "CALL_DTMF_START")
+
+    async def until_event(self, kind: str, count: int = 1) -> None:
+        await until(lambda: self.event_types().count(kind) >= count, what=f"baresip's {kind} ({self.event_types()})")
 
     def heard(self) -> NDArray[np.int16]:
         """What it decoded so far, 8,000 Hz, over all its calls."""
@@ -112,14 +159,18 @@ class Baresip:
         return np.concatenate(parts).astype(np.int16) if parts else np.zeros(0, dtype=np.int16)
 
     async def __aexit__(self, *_: object) -> None:
-        self._pump.cancel()
-        self.writer.close()
-        if self.process.returncode is None:
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
+        if self.writer is not None:
+            self.writer.close()
+            with contextlib.suppress(OSError):
+                await self.writer.wait_closed()
+        if self.process is not None and self.process.returncode is None:
             self.process.terminate()
             try:
-                await asyncio.wait_for(self.process.wait(), 5)
+                await asyncio.wait_for(self.process.wait(), 10)
             except TimeoutError:
                 self.process.kill()
                 await self.process.wait()
-        self.log.close()
         shutil.rmtree(self.folder, ignore_errors=True)

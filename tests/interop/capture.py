@@ -1,51 +1,226 @@
-"""Captures what a test module's calls put on loopback, and lets tshark judge it."""
+"""Captures what a test module's calls put on loopback, and reads it back through tshark."""
 
-import contextlib
+import asyncio
+import re
 import subprocess
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-# tshark recognises RTP and RTCP by the SDP of the calls; SIP is recognised on any port by its text.
-OPTIONS = ["-o", "udp.try_heuristic_first:TRUE", "-o", "tcp.try_heuristic_first:TRUE"]
-# Errors and malformed packets of the protocols that we speak. What a peer sends counts too: its packets are in the same calls.
-BAD = "(sip || sdp || rtp || rtcp || rtpevent) && (_ws.malformed || _ws.expert.severity == error)"
+from network import BLOCK
+
+# SIP is recognised on any port by its text, before tshark goes by the port; RTP and RTCP by the SDP of the calls alone, so that a
+# description that says another address than packets come from is found out.
+OPTIONS = ["-n", "-o", "udp.try_heuristic_first:TRUE", "-o", "tcp.try_heuristic_first:TRUE"]
+
+FIELDS = (
+    "frame.number",
+    "frame.time_epoch",
+    "frame.protocols",
+    "ip.src",
+    "ip.dst",
+    "udp.srcport",
+    "udp.dstport",
+    "tcp.srcport",
+    "tcp.dstport",
+    "tcp.len",
+    "tcp.reassembled_in",
+    "tcp.analysis.retransmission",
+    "udp.length",
+    "sip.Request-Line",
+    "sip.Status-Line",
+    "sip.Call-ID",
+    "sip.CSeq",
+    "sip.Via",
+    "sip.from.tag",
+    "sip.to.tag",
+    "sip.Max-Forwards",
+    "sip.Contact",
+    "sip.Content-Length",
+    "sip.Content-Type",
+    "sdp.media",
+    "sdp.media_attr",
+    "sdp.owner.version",
+    "sip.resend",
+    "rtp.ssrc",
+    "rtp.seq",
+    "rtp.timestamp",
+    "rtp.marker",
+    "rtp.p_type",
+    "rtp.setup-method",
+    "rtp.payload",
+    "rtcp.pt",
+    "rtcp.sdes.type",
+    "rtcp.ssrc.high_seq",
+    "rtpevent.event_id",
+    "rtpevent.end_of_event",
+    "rtpevent.duration",
+)
+_AGGREGATOR = "\x1e"
+
+
+@dataclass(frozen=True)
+class Packet:
+    """One captured frame: what tshark made of it."""
+
+    values: dict[str, list[str]]
+
+    def all(self, name: str) -> list[str]:
+        return self.values[name]
+
+    def one(self, name: str) -> str:
+        values = self.values[name]
+        return values[0] if values else ""
+
+    def number(self, name: str) -> int:
+        return int(self.one(name), 0)
+
+    @property
+    def frame(self) -> int:
+        return int(self.one("frame.number"))
+
+    @property
+    def time(self) -> float:
+        return float(self.one("frame.time_epoch"))
+
+    @property
+    def protocols(self) -> list[str]:
+        return self.one("frame.protocols").split(":")
+
+    @property
+    def source(self) -> tuple[str, int]:
+        return self.one("ip.src"), int(self.one("udp.srcport") or self.one("tcp.srcport") or 0)
+
+    @property
+    def destination(self) -> tuple[str, int]:
+        return self.one("ip.dst"), int(self.one("udp.dstport") or self.one("tcp.dstport") or 0)
+
+    @property
+    def line(self) -> str:
+        """Request or status line of the SIP message."""
+        return self.one("sip.Request-Line") or self.one("sip.Status-Line")
+
+    def __str__(self) -> str:
+        return f"#{self.frame} {self.source} -> {self.destination} {':'.join(self.protocols[2:])} {self.line}".rstrip()
+
+
+@dataclass(frozen=True)
+class Expert:
+    """One row of tshark's expert summary."""
+
+    severity: str
+    group: str
+    protocol: str
+    summary: str
+    count: int
+
+
+def read(path: Path, display_filter: str = "frame") -> list[Packet]:
+    """The packets of a capture file in their order; a packet that is only half written yet is left out."""
+    fields = (word for name in FIELDS for word in ("-e", name))
+    text = tshark(
+        path, "-Y", display_filter, "-T", "fields", "-E", "separator=/t", "-E", f"aggregator={_AGGREGATOR}", *fields
+    )
+    packets = []
+    for line in text.removesuffix("\n").split("\n") if text else []:
+        values = line.split("\t")
+        assert len(values) == len(FIELDS), f"tshark printed {len(values)} fields: {line!r}"
+        packets.append(
+            Packet(
+                {name: value.split(_AGGREGATOR) if value else [] for name, value in zip(FIELDS, values, strict=True)}
+            )
+        )
+    return packets
+
+
+def experts(path: Path, least: str = "note") -> list[Expert]:
+    """What tshark has to say about a capture, from severity `least` (error, warn, note, chat) upwards."""
+    found = []
+    severity = ""
+    for line in tshark(path, "-q", "-z", f"expert,{least}").splitlines():
+        if heading := re.fullmatch(r"(\w+?)s? \(\d+\)", line):
+            severity = heading[1].lower()
+        elif row := re.fullmatch(r"\s*(\d+)\s+(\S+)\s+(\S+(?: \S+)*)\s{2,}(\S.*)", line):
+            found.append(Expert(severity, row[2], row[3], row[4], int(row[1])))
+    return found
+
+
+def tshark(path: Path, *arguments: str) -> str:
+    run = subprocess.run(["tshark", "-r", str(path), *OPTIONS, *arguments], capture_output=True, text=True, timeout=300)
+    # A capture that is still being written may end within a packet.
+    assert run.returncode == 0 or "cut short" in run.stderr, f"tshark {arguments}: {run.stderr}"
+    return run.stdout
 
 
 @dataclass
 class Capture:
+    """dumpcap at work."""
+
     path: Path
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[str]"
+    log: list[str] = field(default_factory=list)
 
     @classmethod
     def start(cls, path: Path) -> "Capture":
-        # Below 16384 are the control connections of baresip and the like; nothing else runs on this machine's loopback that matters.
-        command = ["dumpcap", "-q", "-i", "lo", "-B", "64", "-w", str(path), "-f", "udp or tcp"]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        deadline = time.monotonic() + 10
-        while not (path.exists() and path.stat().st_size > 0):
-            if process.poll() is not None or time.monotonic() > deadline:
-                process.kill()
-                raise AssertionError(f"dumpcap did not start: {process.stderr.read().decode() if process.stderr else ''}")
-            time.sleep(0.02)
-        return cls(path, process)
+        # ICMP is left out: it quotes packets that would be judged twice.
+        ports = f"{BLOCK.start}-{BLOCK.stop - 1}"
+        # Datagrams go from a port of ours to another; a connection may begin at any.
+        wanted = f"udp src portrange {ports} and udp dst portrange {ports} or tcp portrange {ports}"
+        command = ["dumpcap", "-q", "-i", "lo", "-B", "64", "-w", str(path), "-f", wanted]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        # dumpcap names the file once the capture is open.
+        log = []
+        for line in process.stderr:
+            log.append(line)
+            if line.startswith("File:"):
+                return cls(path, process, log)
+        process.wait()
+        process.stderr.close()
+        raise CaptureError(f"dumpcap did not start: {''.join(log)}")
 
     def stop(self) -> None:
+        """Ends the capture; raises where packets are missing in it."""
         self.process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(10)
-        if self.process.poll() is None:
+        try:
+            _, rest = self.process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
+            self.process.communicate()
+            raise
+        dropped = re.search(r"received/dropped on interface .*?: (\d+)/(\d+)", rest)
+        assert dropped is not None, f"dumpcap does not say what it dropped: {rest}"
+        assert dropped[2] == "0", f"dumpcap dropped packets: {rest}"
 
-    def _tshark(self, *arguments: str) -> str:
-        command = ["tshark", "-r", str(self.path), *OPTIONS, *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    async def messages(
+        self,
+        call_id: str,
+        until: Callable[[Sequence[Packet]], bool] = lambda packets: True,
+        what: str = "what is waited for",
+        seconds: float = 20,
+    ) -> list[Packet]:
+        """The SIP messages with that Call-ID so far, as soon as they satisfy `until`."""
+        deadline = time.monotonic() + seconds
+        while True:
+            packets = await asyncio.to_thread(read, self.path, f'sip.Call-ID == "{call_id}"')
+            if packets and until(packets):
+                return packets
+            lines = "\n".join(map(str, packets))
+            assert time.monotonic() < deadline, f"{what} is not in the capture of {call_id}:\n{lines}"
+            await asyncio.sleep(0.1)
 
-    def count(self, display_filter: str) -> int:
-        return len(self._tshark("-Y", display_filter, "-T", "fields", "-e", "frame.number").split())
+    async def packets(self, display_filter: str, until: Callable[[Sequence[Packet]], bool], what: str) -> list[Packet]:
+        """The packets so far that tshark's filter lets through, as soon as they satisfy `until`."""
+        deadline = time.monotonic() + 20
+        while True:
+            packets = await asyncio.to_thread(read, self.path, display_filter)
+            if until(packets):
+                return packets
+            lines = "\n".join(map(str, packets[-20:]))
+            assert time.monotonic() < deadline, f"{what} is not in the capture ({display_filter}):\n{lines}"
+            await asyncio.sleep(0.1)
 
-    def malformed(self) -> str:
-        """One line for each packet that tshark finds fault with; empty where there is none."""
-        fields = ["frame.number", "frame.protocols", "sip.Request-Line", "sip.Status-Line", "_ws.expert.message"]
-        return self._tshark("-Y", BAD, "-T", "fields", *(word for field in fields for word in ("-e", field)))
+
+class CaptureError(Exception):
+    """This user may not capture, or cannot."""

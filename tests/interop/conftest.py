@@ -1,22 +1,28 @@
-"""Fixtures of the interoperability tests: each needs a real peer, and every module's traffic is captured and judged by tshark."""
+"""Fixtures of the interoperability tests: each needs a real peer, and every module's traffic is captured and judged.
+
+A module says in `EXPECTED` which protocols its capture has to hold: one that holds none proves nothing.
+"""
 
 import os
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from capture import Capture
+from capture import Capture, CaptureError, read
+from judge import counts, faults
 
 PEERS = ("sipp", "baresip", "tshark")
+CI = os.environ.get("CI") == "true"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing = {peer for peer in PEERS if shutil.which(peer) is None}
-    if missing and os.environ.get("CI") == "true":
+    if missing and CI:
         raise pytest.UsageError(f"under CI nothing may be left out, but these peers are missing: {sorted(missing)}")
     for item in items:
         needed = {marker.args[0] for marker in item.iter_markers("peer")}
+        if "wire" in getattr(item, "fixturenames", ()):
+            needed.add("tshark")
         if needed & missing:
             item.add_marker(pytest.mark.skip(reason=f"left out: {', '.join(sorted(needed & missing))} not installed"))
 
@@ -26,21 +32,33 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def judged_by_tshark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Captures the module's packets; at its end tshark must have seen calls and found nothing malformed."""
-    if shutil.which("tshark") is None:
-        yield
+def capture(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capture | None]:
+    """Captures the module's packets; at its end nothing may be wrong with them."""
+    expected: tuple[str, ...] = request.module.EXPECTED
+    if not expected or shutil.which("tshark") is None:
+        yield None
         return
-    capture = Capture.start(tmp_path_factory.mktemp("capture") / "calls.pcapng")
     try:
-        yield
+        capture = Capture.start(tmp_path_factory.mktemp("capture") / f"{request.module.__name__}.pcapng")
+    except CaptureError:
+        if CI or os.geteuid() == 0:
+            raise
+        yield None
+        return
+    try:
+        yield capture
     finally:
         capture.stop()
-    assert capture.count("sip") > 0, "the capture holds no SIP: it proves nothing"
-    bad = capture.malformed()
-    assert bad == "", f"tshark finds these packets malformed:\n{bad}"
+    found = counts(read(capture.path))
+    lacking = [name for name in expected if not found[name]]
+    assert not lacking, f"the capture holds no {', '.join(lacking)}: it proves nothing; {dict(found)}"
+    wrong = faults(capture.path)
+    assert not wrong, f"{len(wrong)} faults in {capture.path}:\n" + "\n".join(wrong[:50])
 
 
 @pytest.fixture
-def scratch(tmp_path: Path) -> Path:
-    return tmp_path
+def wire(capture: Capture | None) -> Capture:
+    """The module's capture, for tests that look at single packets of theirs."""
+    if capture is None:
+        pytest.skip("left out: this user may not capture packets (dumpcap)")
+    return capture

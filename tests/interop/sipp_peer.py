@@ -1,4 +1,4 @@
-"""Runs SIPp as a peer on loopback: a built-in scenario by name or one of `scenarios/*.xml`."""
+"""Runs SIPp as a peer on loopback: a built-in scenario by name, or one made of steps (`scenario.py`)."""
 
 import asyncio
 import contextlib
@@ -9,79 +9,119 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SCENARIOS = Path(__file__).parent / "scenarios"
-
-
-def free_port() -> int:
-    """A UDP and TCP port of 127.0.0.1 that nobody has at this moment."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            udp.bind(("127.0.0.1", 0))
-            port: int = udp.getsockname()[1]
-            with contextlib.suppress(OSError):
-                tcp.bind(("127.0.0.1", port))
-                return port
+from network import HOST, free_ports
+from scenario import Step, scenario
 
 
 @dataclass
 class Sipp:
-    """One SIPp process. `async with` starts it; leaving the block ends it."""
+    """One SIPp process. `async with` starts it; leaving the block ends it.
 
-    scenario: str
+    With `remote` it calls, without it is called. `echo`: it sends back all RTP that it gets.
+    """
+
+    name: str
+    steps: tuple[Step, ...] = ()
     remote: str | None = None
     calls: int = 1
     rate: int = 10
     hold_ms: int = 0
     transport: str = "u1"
     service: str = "service"
-    keys: dict[str, str] = field(default_factory=dict)
+    echo: bool = False
     extra: list[str] = field(default_factory=list)
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=free_ports)
+    # SIPp echoes on this port and the one two above.
+    media_port: int = field(default_factory=lambda: free_ports(4))
 
     async def __aenter__(self) -> "Sipp":
         self.folder = Path(tempfile.mkdtemp(prefix="sipp-"))
-        path = SCENARIOS / f"{self.scenario}.xml"
-        what = ["-sf", str(path)] if path.exists() else ["-sn", self.scenario]
+        try:
+            await self._start()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def _start(self) -> None:
+        what = ["-sn", self.name]
+        if self.steps:
+            path = self.folder / "scenario.xml"
+            path.write_text(scenario(self.name, *self.steps))
+            what = ["-sf", str(path)]
         arguments = [
-            *what, "-i", "127.0.0.1", "-p", str(self.port), "-mi", "127.0.0.1", "-min_rtp_port", str(free_port()), "-m", str(self.calls),
-            "-r", str(self.rate), "-l", str(max(self.calls, 1)), "-d", str(self.hold_ms), "-t", self.transport, "-s", self.service,
-            "-timeout", "50", "-timeout_error", "-nostdin", "-trace_err", "-error_file", str(self.folder / "errors"),
-            "-trace_stat", "-stf", str(self.folder / "stat.csv"), "-fd", "1",
-            *(word for key, value in self.keys.items() for word in ("-key", key, value)), *self.extra,
+            *what, "-i", HOST, "-p", str(self.port), "-mi", HOST, "-mp", str(self.media_port), "-m", str(self.calls),
+            "-r", str(self.rate), "-l", str(self.calls), "-d", str(self.hold_ms), "-t", self.transport, "-s", self.service,
+            "-timeout", "100", "-timeout_error", "-nostdin", "-trace_err", "-error_file", str(self.folder / "errors"),
+            "-trace_stat", "-stf", str(self.folder / "stat.csv"), "-fd", "1", "-buff_size", "1048576",
+            *(["-rtp_echo"] if self.echo else []), *self.extra,
         ]  # fmt: skip
         if self.remote:
             arguments.append(self.remote)
-        self.process = await asyncio.create_subprocess_exec(
-            "sipp", *arguments, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, cwd=self.folder
-        )
+        with (self.folder / "output").open("wb") as output:
+            self.process = await asyncio.create_subprocess_exec(
+                "sipp", *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.folder
+            )
         if not self.remote:
             await self._until_bound()
-        return self
 
     async def _until_bound(self) -> None:
         """A server scenario is ready when its port is taken."""
         kind = socket.SOCK_STREAM if self.transport.startswith("t") else socket.SOCK_DGRAM
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while True:
                 with socket.socket(socket.AF_INET, kind) as probe:
                     try:
-                        probe.bind(("127.0.0.1", self.port))
+                        probe.bind((HOST, self.port))
                     except OSError:
                         return
+                assert self.process.returncode is None, f"SIPp {self.name} did not start:\n{self._words()}"
                 await asyncio.sleep(0.02)
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{HOST}:{self.port}"
 
-    async def finished(self, timeout: float = 55) -> None:
+    @property
+    def uri(self) -> str:
+        suffix = ";transport=tcp" if self.transport.startswith("t") else ""
+        return f"sip:{self.service}@{self.address}{suffix}"
+
+    def poke(self, call_id: str) -> None:
+        """Lets the scenario of that call go on where it is at `wait_for_poke`: SIPp goes by the Call-ID, so anybody's INFO
+        will do. For a peer on UDP."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.bind((HOST, free_ports()))
+            own = f"{HOST}:{sender.getsockname()[1]}"
+            lines = [
+                f"INFO sip:{self.address} SIP/2.0",
+                f"Via: SIP/2.0/UDP {own};branch=z9hG4bKpoke",
+                f"From: <sip:test@{own}>;tag=poke",
+                f"To: <sip:{self.address}>;tag=poked",
+                f"Call-ID: {call_id}",
+                "CSeq: 1 INFO",
+                "Max-Forwards: 70",
+                "Content-Length: 0",
+            ]
+            sender.sendto("\r\n".join([*lines, "", ""]).encode(), (HOST, self.port))
+
+    async def finished(self, timeout: float = 50) -> None:
         """Waits for the end of the scenario and fails with SIPp's own words where it did not go as written."""
-        async with asyncio.timeout(timeout):
-            code = await self.process.wait()
-        if code != 0:
-            errors = self.folder / "errors"
-            text = errors.read_text(errors="replace") if errors.exists() else "(no error file)"
-            raise AssertionError(f"SIPp {self.scenario} ended with {code}:\n{text[-4000:]}")
+        try:
+            async with asyncio.timeout(timeout):
+                code = await self.process.wait()
+        except TimeoutError:
+            raise AssertionError(f"SIPp {self.name} has not come to its end:\n{self._words()}") from None
+        assert code == 0, f"SIPp {self.name} ended with {code}:\n{self._words()}"
+
+    def _words(self) -> str:
+        """What SIPp wrote: its errors, or where there are none the end of its screen."""
+        for name in ("errors", "output"):
+            path = self.folder / name
+            text = path.read_text(errors="replace") if path.exists() else ""
+            if text.strip():
+                return text[-4000:]
+        return "(nothing)"
 
     def statistics(self) -> dict[str, str]:
         """The last line of SIPp's statistics file, by column name."""
@@ -90,7 +130,9 @@ class Sipp:
         return {name: value for name, value in rows[-1].items() if name}
 
     async def __aexit__(self, *_: object) -> None:
-        if self.process.returncode is None:
-            self.process.kill()
-            await self.process.wait()
+        process = getattr(self, "process", None)
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)

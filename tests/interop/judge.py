@@ -1,0 +1,158 @@
+"""What is wrong with a capture: in tshark's opinion, and by the rules of RTP, RTCP and SIP that tshark does not check."""
+
+import itertools
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from capture import Expert, Packet, experts, read
+from network import HOST, MEDIA
+
+# The protocols that ringback speaks, by their names in tshark's expert summary.
+PROTOCOLS = {"SIP", "SDP", "RTP", "RTCP", "RFC 2833 RTP Event", "RTP Event"}
+# Opinions that are no faults.
+HARMLESS = (
+    # Headers of applications, which is what X- is for.
+    re.compile(r"Unrecognised SIP header \(x-", re.IGNORECASE),
+    # A figure that tshark works out.
+    re.compile(r"RTCP round-trip delay detected"),
+)
+
+SAMPLES = 160  # of a packet: 20 ms of G.711
+SR, RR, SDES, BYE = "200", "201", "202", "203"
+CNAME = "1"
+
+
+def faults(path: Path) -> list[str]:
+    """One line for each fault; empty where there is none."""
+    packets = read(path)
+    return [
+        *opinions(experts(path)),
+        *unrecognised(packets),
+        *sip_faults(packets),
+        *rtp_faults(packets),
+        *rtcp_faults(packets),
+    ]
+
+
+def counts(packets: Iterable[Packet]) -> Counter[str]:
+    """How many packets there are of each protocol."""
+    return Counter(name for packet in packets for name in set(packet.protocols))
+
+
+def opinions(found: Iterable[Expert]) -> Iterator[str]:
+    """Errors, warnings and notes of tshark about our protocols, and whatever it cannot take apart at all."""
+    for expert in found:
+        ours = expert.protocol in PROTOCOLS or expert.group == "Malformed"
+        if ours and not any(harmless.search(expert.summary) for harmless in HARMLESS):
+            yield f"tshark: {expert.severity}, {expert.protocol}: {expert.summary} ({expert.count} packets)"
+
+
+def unrecognised(packets: Iterable[Packet]) -> Iterator[str]:
+    """Every datagram is SIP, or is RTP or RTCP between addresses that some description has said; streams hold SIP alone."""
+    for packet in packets:
+        protocols = set(packet.protocols)
+        if protocols & {"sip", "rtp", "rtcp"}:
+            continue
+        if "udp" in protocols and packet.number("udp.length") > 8:
+            yield f"unrecognised datagram: {packet}"
+        elif "tcp" in protocols and packet.number("tcp.len") > 0:
+            if packet.all("tcp.reassembled_in") or packet.all("tcp.analysis.retransmission"):
+                continue
+            yield f"unrecognised bytes in a stream: {packet}"
+
+
+def sip_faults(packets: Iterable[Packet]) -> Iterator[str]:
+    """What RFC 3261 §8.1.1 and §8.2.6 want in every message."""
+    for packet in packets:
+        if "sip" not in packet.protocols:
+            continue
+        missing = [name for name in ("sip.Via", "sip.Call-ID", "sip.CSeq", "sip.from.tag") if not packet.all(name)]
+        requests, statuses = packet.all("sip.Request-Line"), packet.all("sip.Status-Line")
+        if len(packet.all("sip.Max-Forwards")) < len(requests):
+            missing.append("sip.Max-Forwards")
+        if not packet.all("sip.to.tag") and any(not status.startswith("SIP/2.0 100") for status in statuses):
+            missing.append("sip.to.tag")
+        dialog = [line for line in (*requests, *statuses) if line.startswith(("INVITE", "SIP/2.0 2"))]
+        if dialog and "INVITE" in packet.one("sip.CSeq") and not packet.all("sip.Contact"):
+            missing.append("sip.Contact")
+        if "tcp" in packet.protocols and len(packet.all("sip.Content-Length")) < len(requests) + len(statuses):
+            missing.append("sip.Content-Length")
+        if missing:
+            yield f"{', '.join(missing)} missing: {packet}"
+
+
+def is_ours(packet: Packet) -> bool:
+    """Media that ringback sent."""
+    host, port = packet.source
+    return host == HOST and port in MEDIA
+
+
+def streams(packets: Iterable[Packet]) -> dict[tuple[object, ...], list[Packet]]:
+    """ringback's RTP packets by stream."""
+    found: dict[tuple[object, ...], list[Packet]] = defaultdict(list)
+    for packet in packets:
+        if packet.all("rtp.seq") and is_ours(packet):
+            found[(packet.source, packet.one("rtp.ssrc"))].append(packet)
+    return found
+
+
+def rtp_faults(packets: Iterable[Packet]) -> Iterator[str]:
+    for stream in streams(packets).values():
+        yield from stream_faults(stream)
+
+
+def stream_faults(stream: Sequence[Packet]) -> Iterator[str]:
+    """RFC 3550 §5.1 and RFC 4733 §2.5.1 for one stream, in the order in which it was sent."""
+    if stream[0].one("rtp.marker") != "True" and stream[0].one("rtp.marker") != "1":
+        # RFC 3551 §4.1: the first packet of a talkspurt.
+        yield f"a stream begins without the marker: {stream[0]}"
+    for before, packet in itertools.pairwise(stream):
+        step = (packet.number("rtp.seq") - before.number("rtp.seq")) % 65536
+        if step != 1:
+            yield f"the sequence number goes on by {step}: {packet}"
+        ticks = (packet.number("rtp.timestamp") - before.number("rtp.timestamp")) % (1 << 32)
+        if packet.all("rtpevent.event_id") and before.all("rtpevent.event_id"):
+            if ticks == 0:
+                # Updates and ends of one event.
+                if packet.one("rtpevent.event_id") != before.one("rtpevent.event_id"):
+                    yield f"another event with the same timestamp: {packet}"
+                if packet.number("rtpevent.duration") < before.number("rtpevent.duration"):
+                    yield f"an event becomes shorter: {packet}"
+                continue
+        if not 0 < ticks < 8000 * 30 or ticks % SAMPLES:
+            yield f"the timestamp goes on by {ticks}: {packet}"
+    for events in _events(stream):
+        first = [is_true(packet.one("rtp.marker")) for packet in events]
+        ends = [is_true(packet.one("rtpevent.end_of_event")) for packet in events]
+        if first != [True] + [False] * (len(events) - 1):
+            yield f"the marker is not that of the event's first packet alone: {events[0]}"
+        if ends[-3:] != [True] * 3 or any(ends[:-3]):
+            yield f"an event does not end by three ends: {events[0]}"
+
+
+def _events(stream: Sequence[Packet]) -> Iterator[list[Packet]]:
+    found: dict[tuple[str, str], list[Packet]] = defaultdict(list)
+    for packet in stream:
+        if packet.all("rtpevent.event_id"):
+            found[(packet.one("rtp.timestamp"), packet.one("rtpevent.event_id"))].append(packet)
+    yield from found.values()
+
+
+def is_true(value: str) -> bool:
+    return value in ("1", "True")
+
+
+def rtcp_faults(packets: Iterable[Packet]) -> Iterator[str]:
+    """RFC 3550 §6.1: a compound begins with a report and names its source; §6.6: BYE comes last."""
+    for packet in packets:
+        if "rtcp" not in packet.protocols or not is_ours(packet):
+            continue
+        kinds = packet.all("rtcp.pt")
+        if kinds[0] not in (SR, RR):
+            yield f"RTCP without a report at its head: {packet}"
+        if SDES not in kinds or CNAME not in packet.all("rtcp.sdes.type"):
+            yield f"RTCP without a CNAME: {packet}"
+        if BYE in kinds[:-1]:
+            yield f"RTCP goes on after BYE: {packet}"

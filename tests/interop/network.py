@@ -1,0 +1,71 @@
+"""The corner of the loopback network that one test run has for itself: a block of ports that nobody else has.
+
+What a capture of the block holds is this run's, whatever else the machine does. (An address of its own would be neater, 127.0.0.0/8
+is all here; but a peer that binds its media to all addresses then sends from 127.0.0.1, which is not what its SDP says.)
+"""
+
+import itertools
+import socket
+
+HOST = "127.0.0.1"
+_SIZE = 2560
+_STRIDE = 8
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            # Of all addresses, as some peers want them.
+            udp.bind(("", port))
+            tcp.bind(("", port))
+        except OSError:
+            return False
+        return True
+
+
+# Where blocks may begin: first below the ports that the kernel gives out by itself, then among them.
+_STARTS = (30_000, *range(20_000, 30_000 - _SIZE, _SIZE), *range(33_000, 60_000, _SIZE))
+
+
+def _claim() -> tuple[socket.socket, int]:
+    """A free block, claimed by holding its first port."""
+    for first in _STARTS:
+        guard = socket.socket()
+        try:
+            guard.bind((HOST, first))
+        except OSError:
+            guard.close()
+            continue
+        if all(_is_free(port) for port in range(first + 1, first + _SIZE)):
+            return guard, first
+        guard.close()
+    raise RuntimeError("no block of ports is free")
+
+
+_guard, _first = _claim()
+BLOCK = range(_first, _first + _SIZE)
+# ringback's RTP and RTCP, and everything that anybody listens on.
+MEDIA = range(_first + _STRIDE, _first + 1200)
+_OTHERS = range(_first + 1200, _first + _SIZE)
+
+
+_strides = itertools.cycle(range(_OTHERS.start, _OTHERS.stop - _STRIDE + 1, _STRIDE))
+
+
+def free_ports(count: int = 1) -> int:
+    """The first, even, of up to 8 consecutive ports that nobody has, for UDP and TCP."""
+    assert count <= _STRIDE
+    for _ in range(len(_OTHERS) // _STRIDE):
+        first = next(_strides)
+        if all(_is_free(first + offset) for offset in range(count)):
+            return first
+    raise AssertionError(f"no {count} free ports in {_OTHERS}")
+
+
+def control_port() -> int:
+    """A TCP port outside of the block, for what is not to be captured."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
