@@ -95,7 +95,7 @@ async def test_calls_and_handles_leave_no_objects(systems):
         """Objects of ours, tasks and futures. (asyncio keeps cancelled timers for a while: they do not count.)"""
         gc.collect()
         ours = (asyncio.Future, asyncio.Task)
-        return sum(type(o).__module__.startswith("ringback") or isinstance(o, ours) for o in gc.get_objects())
+        return sum(str(type(o).__module__).startswith("ringback") or isinstance(o, ours) for o in gc.get_objects())
 
     await round_of_calls(20)
     called_events = called._on_error.__self__.events
