@@ -184,16 +184,18 @@ impl MediaEngine {
             return;
         }
         let now_ms = millis(now.mono);
-        // One that was begun, else one that is free, else the one with the fewest legs; the next of those to come.
-        let first = now_ms + 1;
-        let due_ms = (first..first + PHASES as u64)
+        let mut leg = Box::new(Leg::new(id, config, now.mono, &mut self.rng));
+        // A phase that was begun, else one that is free, else the one with the fewest legs; of several the one last to come: a packet is
+        // due when its time is over, and a call that ends at once has sent none to nobody.
+        let due_ms = (now_ms + 1..=now_ms + leg.ptime_ms().min(PHASES as u64))
+            .rev()
             .min_by_key(|ms| match self.phases.get((ms % PHASES as u64) as usize).copied() {
                 Some(legs @ 1..TOGETHER) => (0, TOGETHER - legs),
                 Some(0) | None => (1, 0),
                 Some(legs) => (2, legs),
             })
-            .unwrap_or(first);
-        let mut leg = Box::new(Leg::new(id, config, now.mono, due_ms, &mut self.rng));
+            .unwrap_or(now_ms + 1);
+        leg.due_ms = due_ms;
         leg.phase = (due_ms % PHASES as u64) as usize;
         leg.epoch = self.next_epoch();
         if let Some(count) = self.phases.get_mut(leg.phase) {

@@ -162,8 +162,8 @@ impl Incoming {
 }
 
 impl Leg {
-    /// `now_ms` and `rng` start the numbers of its stream; it is due at `due_ms`.
-    pub(crate) fn new(id: LegId, config: Box<LegConfig>, now: Mono, due_ms: u64, rng: &mut impl RngCore) -> Self {
+    /// `now` and `rng` start the numbers of its stream. When it is due is to be set.
+    pub(crate) fn new(id: LegId, config: Box<LegConfig>, now: Mono, rng: &mut impl RngCore) -> Self {
         let now_ms = millis(now);
         let mut leg = Leg {
             id,
@@ -184,7 +184,7 @@ impl Leg {
             monitor: None,
             watch: None,
             deadline: now,
-            due_ms,
+            due_ms: 0,
             phase: 0,
             epoch: 0,
             config,

@@ -291,7 +291,7 @@ fn closing_says_goodbye_and_tells_the_last_figures() {
     else {
         panic!("{:?}", world.events());
     };
-    assert_eq!((closed, statistics.packets_sent), (a, 52));
+    assert_eq!((closed, statistics.packets_sent), (a, 51));
     world.forget();
     world.command(Command::Close { leg: a });
     assert_eq!(world.events(), [Event::Closed { leg: a, statistics: Statistics::default() }], "its ports are freed");
