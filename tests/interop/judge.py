@@ -121,9 +121,10 @@ def stream_faults(stream: Sequence[Packet]) -> Iterator[str]:
                 if packet.number("rtpevent.duration") < before.number("rtpevent.duration"):
                     yield f"an event becomes shorter: {packet}"
                 continue
-        # After a source that stood still the clock goes on by the time that passed, which is no whole number of packets.
+        # After a source that stood still, or gave way to another, the clock goes on by the time that passed, which is no whole
+        # number of packets; the marker then says that there is a gap.
         passed = (packet.time - before.time) * 8000
-        resumed = ticks > 3 * SAMPLES and abs(ticks - passed) <= 2 * SAMPLES
+        resumed = ticks > SAMPLES and is_true(packet.one("rtp.marker")) and abs(ticks - passed) <= 2 * SAMPLES
         if not 0 < ticks < 8000 * 30 or (ticks % SAMPLES and not resumed):
             yield f"the timestamp goes on by {ticks}: {packet}"
     for events in _events(stream):
