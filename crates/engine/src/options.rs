@@ -72,6 +72,8 @@ impl Engine {
             contact: true,
             body: None,
             max_forwards: MAX_FORWARDS,
+            contact_form: None,
+            flow: None,
             give_up_after: given,
         };
         let key = self.ua.send(now, request).map_err(|error| ua_error(error, State::Initiating))?;

@@ -152,6 +152,8 @@ impl Engine {
             headers,
             body: Some(Body::sdp(plan.sdp().to_owned())),
             max_forwards,
+            contact: None,
+            flow: None,
         };
         match self.ua.invite(now, invite) {
             Ok(ua) => {

@@ -2,7 +2,7 @@
 
 use ringback_sip::{Message, StatusCode};
 use ringback_time::Now;
-use ringback_ua::{Event, FailCause, Reply as Answer};
+use ringback_ua::{Event, FailCause, Flow, Reply as Answer, RequestKey};
 
 use crate::call::{Ending, Stage};
 use crate::end::rejected;
@@ -21,6 +21,11 @@ impl Engine {
         if let Event::Standalone { key, outcome } = event {
             self.current = None;
             self.asked(now, key, outcome);
+            return;
+        }
+        if let Event::OutOfDialog { key, request, flow } = event {
+            self.current = None;
+            self.out_of_dialog(now, key, request, flow);
             return;
         }
         let Some(&key) = event.call().and_then(|call| self.by_ua.get(&call)) else {
@@ -57,6 +62,12 @@ impl Engine {
             }
             _ => {}
         }
+    }
+
+    /// A request outside of a dialog, of one of the methods that `ua` was told to hand up (`Config::requests` of `ua`).
+    fn out_of_dialog(&mut self, now: Now, key: RequestKey, request: Message, _flow: Flow) {
+        let _method = request.method();
+        self.ua.answer_request(now, key, Answer::new(StatusCode::NOT_IMPLEMENTED));
     }
 
     /// Something about a call that ended here before the peer knew.

@@ -189,6 +189,8 @@ fn calling_side() {
                 headers: Vec::new(),
                 body: Some(Body::sdp(SDP)),
                 max_forwards: 70,
+                contact: None,
+                flow: None,
             };
             calls.push(ua.invite(at(clock), invite).unwrap());
             drain(&mut ua, &mut sent, &mut events);

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use ringback_sip::Method;
+
 /// What one `Ua` is told at the start. `Default` has the standard's timers.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -23,6 +25,8 @@ pub struct Config {
     pub half_open_invites: usize,
     /// What that 503's Retry-After says, seconds.
     pub retry_after: u32,
+    /// Methods of requests outside of dialogs that the rooms above answer (`Event::OutOfDialog`).
+    pub requests: Vec<Method>,
 }
 
 impl Default for Config {
@@ -38,6 +42,7 @@ impl Default for Config {
             message_bytes: 65_535,
             half_open_invites: 10_000,
             retry_after: 5,
+            requests: Vec::new(),
         }
     }
 }

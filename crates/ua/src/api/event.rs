@@ -40,6 +40,8 @@ pub struct Answer {
     /// From the first transmission of the request, to the address that answered, until the response: retransmissions of what was lost are
     /// within, look-ups, addresses that failed and the opening of a stream are not.
     pub round_trip: Duration,
+    /// The path that the response came by.
+    pub flow: Flow,
 }
 
 /// What became of a call, or of a request outside of one. The last one of a call is `Released`; until then its key is valid.
@@ -78,6 +80,9 @@ pub enum Event {
     Request { call: CallKey, key: RequestKey, request: Message },
     /// The final response to a request of ours within the dialog.
     Response { call: CallKey, key: RequestKey, response: Result<Message, FailCause> },
+    /// A request of a peer outside of a dialog, of one of `Config::requests`, to be answered by `Ua::answer_request`. Already checked
+    /// (RFC 3261 §8.2); one that is not answered in 64*T1 is forgotten.
+    OutOfDialog { key: RequestKey, request: Message, flow: Flow },
     /// What became of `Ua::send`'s request. The key is invalid from here on.
     Standalone { key: StandaloneKey, outcome: Result<Answer, FailCause> },
     /// Nothing of the call is left but what answers retransmissions. The key is invalid from here on.
@@ -88,7 +93,7 @@ impl Event {
     /// The call that it is about.
     pub fn call(&self) -> Option<CallKey> {
         match self {
-            Event::Standalone { .. } => None,
+            Event::Standalone { .. } | Event::OutOfDialog { .. } => None,
             Event::Invite { call, .. }
             | Event::Cancelled { call }
             | Event::Provisional { call, .. }

@@ -3,6 +3,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ringback_sip::{Method, NameAddr, StatusCode, Uri};
 
+use crate::api::Flow;
+
 /// A message body with its Content-Type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body {
@@ -30,6 +32,23 @@ pub struct Invite {
     /// `None`: late offer.
     pub body: Option<Body>,
     pub max_forwards: u8,
+    /// What Contact says beside the address.
+    pub contact: Option<Box<ContactForm>>,
+    /// The only way that it may take, whatever Route and Request-URI say (RFC 5626 §5.3).
+    pub flow: Option<Flow>,
+}
+
+/// What a Contact says beside the address that a request leaves by. `Default` is the user of `Config::user` and nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContactForm {
+    /// Instead of `Config::user`.
+    pub user: Option<String>,
+    /// Instead of the address: a GRUU (RFC 5627 §4.3).
+    pub uri: Option<Uri>,
+    /// Parameters of the URI, first semicolon included.
+    pub uri_params: String,
+    /// Parameters of the header field, first semicolon included.
+    pub params: String,
 }
 
 /// A request outside of a dialog: OPTIONS, MESSAGE, REGISTER, SUBSCRIBE, PUBLISH. Via, From's tag and User-Agent are the crate's.
@@ -48,8 +67,12 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// Whether the address that it leaves by is put in as Contact. Without it `headers` may have one.
     pub contact: bool,
+    /// What that Contact says beside the address.
+    pub contact_form: Option<Box<ContactForm>>,
     pub body: Option<Body>,
     pub max_forwards: u8,
+    /// The only way that it may take, whatever Route and Request-URI say (RFC 5626 §4.2).
+    pub flow: Option<Flow>,
     /// Time for all of it: look-up, each address, each retransmission. `None`: what timer F gives each address.
     pub give_up_after: Option<Duration>,
 }

@@ -526,7 +526,7 @@ impl Ua {
                 let past = (!reliable).then_some((Length::Short, Past::ClientCompleted));
                 let closed = self.close_client(now, index, past);
                 let round_trip = closed.map_or(Duration::ZERO, |client| now.mono.since(client.begun));
-                self.request_answered(now, owner, index, response, round_trip);
+                self.request_answered(now, owner, index, response, round_trip, flow);
             }
             Some(Machine::Invite(_)) => self.invite_progress(now, owner, index, response),
             _ => {}

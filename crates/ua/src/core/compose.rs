@@ -3,17 +3,19 @@
 use bytes::Bytes;
 use ringback_sip::{HeaderName, Message, Method, StatusCode, is_valid_header_text};
 
-use crate::api::{Body, Config, Reply, Transport, UaError};
+use crate::api::{Body, Config, ContactForm, Reply, Transport, UaError};
 use crate::core::Ua;
 use crate::wire::body::{self, BodyFault};
 use crate::wire::echo::Echo;
 use crate::wire::request::Sender;
 use crate::wire::writer::Writer;
 
-/// The methods that this user agent answers otherwise than 405 and 501.
-const ALLOW: &str = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO\r\n";
+/// The methods that this user agent answers otherwise than 405 and 501, beside `Config::requests`.
+const ALLOW: &str = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO";
 /// Option tags that may stand in Require.
 const EXTENSIONS: &[&str] = &[];
+/// Those that may stand in a REGISTER besides (RFC 3327 §5.3, RFC 5626 §4.2).
+const OF_REGISTER: &[&str] = &["path", "outbound"];
 
 /// A response nobody above is asked about.
 pub(super) struct Automatic<'a> {
@@ -27,6 +29,7 @@ pub(super) struct Automatic<'a> {
 pub(super) struct Texts {
     server: Vec<u8>,
     user_agent: Vec<u8>,
+    allow: String,
     pub(super) public_address: Option<String>,
 }
 
@@ -41,7 +44,9 @@ impl Texts {
             Ok(ip) => format!("[{ip}]"),
             Err(_) => host.clone(),
         });
-        Texts { server: line("Server"), user_agent: line("User-Agent"), public_address }
+        let more: String = config.requests.iter().map(|method| format!(", {method}")).collect();
+        let allow = format!("{ALLOW}{more}\r\n");
+        Texts { server: line("Server"), user_agent: line("User-Agent"), allow, public_address }
     }
 }
 
@@ -75,6 +80,17 @@ pub(super) fn check_headers(
         }
     }
     Ok(())
+}
+
+pub(super) fn check_form(form: Option<&ContactForm>) -> Result<(), UaError> {
+    let Some(form) = form else { return Ok(()) };
+    let user = form.user.as_deref().unwrap_or_default();
+    let fits = |text: &str| !text.contains(['<', '>', '"']) && is_valid_header_text("Contact", text);
+    if fits(user) && fits(&form.uri_params) && is_valid_header_text("Contact", &form.params) {
+        Ok(())
+    } else {
+        Err(UaError::InvalidHeader("Contact".into()))
+    }
 }
 
 pub(super) fn check_body(body: Option<&Body>) -> Result<(), UaError> {
@@ -111,6 +127,16 @@ pub(super) fn check_reply(reply: &Reply) -> Result<(), UaError> {
     check_reason(reply.reason.as_deref())
 }
 
+/// The same for a request outside of a dialog, where a 2xx may list contacts (RFC 3261 §10.3, 8).
+pub(super) fn check_outside_reply(reply: &Reply) -> Result<(), UaError> {
+    if !reply.status.is_success() {
+        return check_reply(reply);
+    }
+    check_headers(&reply.headers, true, false)?;
+    check_body(reply.body.as_ref())?;
+    check_reason(reply.reason.as_deref())
+}
+
 pub(super) fn parts(body: Option<&Body>) -> Option<(&str, &[u8])> {
     body.map(|body| (body.content_type.as_str(), &body.bytes[..]))
 }
@@ -137,7 +163,7 @@ impl Ua {
 
     /// What INVITE and its 2xx say about us (RFC 3261 §13.2.1, §13.3.1.4).
     pub(super) fn put_abilities(&self, out: &mut Writer) {
-        out.text(ALLOW);
+        out.text(&self.texts.allow);
     }
 
     /// A response to an INVITE, by the user.
@@ -179,12 +205,13 @@ impl Ua {
         match status.as_u16() {
             200 if request.method() == Some(&Method::Options) => {
                 // §11.2: what a 200 to OPTIONS says.
-                out.text(ALLOW).text("Accept: application/sdp\r\nAccept-Encoding: identity\r\nAccept-Language: en\r\n");
+                out.text(&self.texts.allow);
+                out.text("Accept: application/sdp\r\nAccept-Encoding: identity\r\nAccept-Language: en\r\n");
                 out.text("Supported: ").text(&EXTENSIONS.join(", ")).text("\r\n");
             }
             // §8.2.1.
             405 => {
-                out.text(ALLOW);
+                out.text(&self.texts.allow);
             }
             415 => match body::check_encoding(request) {
                 Err(BodyFault::Encoding) => {
@@ -208,5 +235,8 @@ impl Ua {
 
 /// §8.2.2.3: the options in Require that are not understood here.
 pub(super) fn unsupported(request: &Message) -> impl Iterator<Item = &str> {
-    request.require().filter(|option| !EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(option)))
+    let more = if request.method() == Some(&Method::Register) { OF_REGISTER } else { &[] };
+    request
+        .require()
+        .filter(move |option| !EXTENSIONS.iter().chain(more).any(|known| known.eq_ignore_ascii_case(option)))
 }

@@ -15,6 +15,7 @@ mod compose;
 mod deadlines;
 mod fork;
 mod log;
+mod outside;
 mod receive;
 mod reinvite;
 mod release;
@@ -75,6 +76,8 @@ pub struct Ua {
     counters: Stats,
     /// Server transactions of INVITEs.
     half_open: usize,
+    /// Server transactions of requests outside of dialogs.
+    outside: usize,
     /// Client transactions over streams.
     streams: usize,
     /// BYEs to forks nobody waits for.
@@ -106,6 +109,7 @@ impl Ua {
             output: VecDeque::new(),
             counters: Stats::default(),
             half_open: 0,
+            outside: 0,
             streams: 0,
             fork_byes: 0,
         }

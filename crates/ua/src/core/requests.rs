@@ -107,7 +107,10 @@ impl Ua {
             return self.request_within(now, index, incoming);
         }
         // §8.2.1.
-        if let Err(status) = check_method(method) {
+        let served = self.config.requests.contains(method);
+        if let Err(status) = check_method(method)
+            && !served
+        {
             return self.refuse(request, via, flow, status, None);
         }
         // §12.2.2; also what cannot be but in a dialog.
@@ -116,6 +119,7 @@ impl Ua {
         }
         match method {
             Method::Invite => self.invite_received(now, incoming),
+            _ if served => self.outside_received(now, incoming),
             _ => {
                 let status = match inspect(incoming) {
                     Ok(()) => StatusCode::OK,

@@ -61,7 +61,7 @@ pub(super) struct Server {
     interval: Duration,
     trying: Option<TimerId>,
     retransmit: Option<TimerId>,
-    end: Option<TimerId>,
+    pub(super) end: Option<TimerId>,
 }
 
 /// What a new server transaction is about.
@@ -108,6 +108,9 @@ impl Ua {
             end: None,
         });
         self.transactions.insert(key, Transaction::Server(index));
+        if !invite && owner.is_none() {
+            self.outside += 1;
+        }
         if invite {
             self.half_open += 1;
             // §17.2.1: 100 unless the user answers within 200 ms.
@@ -125,8 +128,10 @@ impl Ua {
         self.timers.stop(&mut server.trying);
         self.timers.stop(&mut server.retransmit);
         self.timers.stop(&mut server.end);
-        if matches!(server.machine, Machine::Invite(_)) {
-            self.half_open -= 1;
+        match server.machine {
+            Machine::Invite(_) => self.half_open -= 1,
+            Machine::Request(_) if server.owner.is_none() => self.outside -= 1,
+            Machine::Request(_) => {}
         }
         match past {
             Some((length, past)) => self.retire(now, server.key, length, past),
@@ -284,7 +289,10 @@ impl Ua {
             }
             (Kind::ServerEnd, Machine::Request(_)) => {
                 server.end = None;
-                self.drive_server_request(now, index, server_request::Input::TimerJ, None);
+                if !self.drive_server_request(now, index, server_request::Input::TimerJ, None) {
+                    // Nobody has answered it.
+                    self.close_server(now, index, None);
+                }
             }
             _ => {}
         }

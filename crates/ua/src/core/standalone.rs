@@ -8,12 +8,12 @@ use std::time::Duration;
 use ringback_sip::{Message, Method, NameAddr};
 use ringback_time::Now;
 
-use crate::api::{Answer, Event, FailCause, Request, StandaloneKey, UaError};
+use crate::api::{Answer, Event, FailCause, Flow, Request, StandaloneKey, UaError};
 use crate::arena::Index;
 use crate::core::Ua;
 use crate::core::client::{Launch, Owner, class_of};
-use crate::core::compose::{check_body, check_call_id, check_headers, parts, put_headers};
-use crate::core::uac::first_hop;
+use crate::core::compose::{check_body, check_call_id, check_form, check_headers, parts, put_headers};
+use crate::core::uac::way;
 use crate::timer::{Kind, Target as Wake, TimerId};
 use crate::wire::request::Draft;
 use crate::wire::writer::Writer;
@@ -44,7 +44,8 @@ impl Ua {
         check_headers(headers, !request.contact, true)?;
         check_body(body.as_ref())?;
         check_call_id(&request.call_id)?;
-        let destination = first_hop(headers, &request.request_uri)?;
+        check_form(request.contact_form.as_deref())?;
+        let (hop, destination) = way(request.flow, headers, &request.request_uri)?;
         let mut out = Writer::with_capacity(512 + body.as_ref().map_or(0, |body| body.bytes.len()));
         let (method_name, request_uri) = (method.as_str(), request.request_uri.request_uri());
         out.text(method_name).text(" ").text(request_uri.as_str()).text(" SIP/2.0\r\n");
@@ -67,13 +68,16 @@ impl Ua {
         {
             entry.end = Some(self.timers.set(now.mono, length, Wake { kind: Kind::GiveUp, owner: index }));
         }
+        let class = class_of(method);
+        let draft = Draft::new(out.body(parts(body.as_ref())), line_end, request.contact);
+        let draft = draft.with_form(request.contact_form);
         let launch = Launch {
-            draft: Draft::new(out.body(parts(body.as_ref())), line_end, request.contact),
-            class: class_of(method),
+            draft,
+            class,
             owner: Owner::Standalone(index),
             cseq: request.cseq,
-            hop: None,
-            destination: Some(destination),
+            hop,
+            destination,
             branch: None,
         };
         let client = self.launch(now, launch);
@@ -105,8 +109,8 @@ impl Ua {
         true
     }
 
-    pub(super) fn standalone_answered(&mut self, index: Index, response: &Message, round_trip: Duration) {
-        self.standalone_ended(index, Ok(Answer { response: response.clone(), round_trip }));
+    pub(super) fn standalone_answered(&mut self, index: Index, response: &Message, round_trip: Duration, flow: Flow) {
+        self.standalone_ended(index, Ok(Answer { response: response.clone(), round_trip, flow }));
     }
 
     pub(super) fn standalone_failed(&mut self, index: Index, cause: FailCause) {

@@ -9,7 +9,7 @@ use crate::arena::Index;
 use crate::core::Ua;
 use crate::core::call::{Acknowledged, Call, Cancelling, MAX_EARLY, Stage};
 use crate::core::client::{Client, Launch, Owner, Resolution};
-use crate::core::compose::{check_body, check_call_id, check_headers, parts, put_headers};
+use crate::core::compose::{check_body, check_call_id, check_form, check_headers, parts, put_headers};
 use crate::dialog::Dialog;
 use crate::target::{Destination, Target};
 use crate::timer::{Kind, Target as Wake};
@@ -28,6 +28,18 @@ pub(super) fn first_hop(headers: &[(String, String)], request_uri: &Uri) -> Resu
     destination(&first.ok_or_else(|| UaError::InvalidHeader(name.clone()))?.uri)
 }
 
+/// Where a request outside of a dialog is tried first, and then: its flow and nothing else, or where RFC 3261 §8.1.2 leads.
+pub(super) fn way(
+    flow: Option<Flow>,
+    headers: &[(String, String)],
+    request_uri: &Uri,
+) -> Result<(Option<Target>, Option<Destination>), UaError> {
+    match flow {
+        Some(flow) => Ok((Some(Target::of_flow(&flow)), None)),
+        None => Ok((None, Some(first_hop(headers, request_uri)?))),
+    }
+}
+
 /// The first sequence number of a dialog: RFC 3261 §8.1.1.5 leaves it open.
 const FIRST_CSEQ: u32 = 1;
 
@@ -37,7 +49,8 @@ impl Ua {
         check_headers(&invite.headers, false, true)?;
         check_body(invite.body.as_ref())?;
         check_call_id(&invite.call_id)?;
-        let destination = first_hop(&invite.headers, &invite.request_uri)?;
+        check_form(invite.contact.as_deref())?;
+        let (hop, destination) = way(invite.flow, &invite.headers, &invite.request_uri)?;
         let tag = self.new_tag();
         let mut from = invite.from;
         let mut to = invite.to;
@@ -54,7 +67,7 @@ impl Ua {
         self.put_abilities(&mut out);
         self.put_user_agent(&mut out);
         put_headers(&mut out, &invite.headers);
-        let draft = Draft::new(out.body(parts(invite.body.as_ref())), line_end, true);
+        let draft = Draft::new(out.body(parts(invite.body.as_ref())), line_end, true).with_form(invite.contact);
         // The client transaction is begun with the call's name, and the call needs the client's: the call comes first.
         let stage = Stage::Calling { client: Index::from_bits(0), cancelling: Cancelling::No };
         let index = self.calls.insert(Call::new(stage, true, tag));
@@ -65,8 +78,8 @@ impl Ua {
             class: Class::Invite,
             owner: Owner::Invite(index),
             cseq: FIRST_CSEQ,
-            hop: None,
-            destination: Some(destination),
+            hop,
+            destination,
             branch: None,
         };
         let client = self.launch(now, launch);

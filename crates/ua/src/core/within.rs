@@ -6,12 +6,12 @@ use ringback_sip::{Message, Method, StatusCode};
 use ringback_time::Now;
 use tracing::debug;
 
-use crate::api::{Body, CallKey, Event, FailCause, Reply, RequestKey, UaError};
+use crate::api::{Body, CallKey, Event, FailCause, Flow, Reply, RequestKey, UaError};
 use crate::arena::Index;
 use crate::core::Ua;
 use crate::core::call::{Acknowledged, MAX_PENDING, Stage};
 use crate::core::client::{Launch, Owner, class_of};
-use crate::core::compose::{check_body, check_headers, check_reply, parts, put_headers};
+use crate::core::compose::{check_body, check_headers, check_outside_reply, check_reply, parts, put_headers};
 use crate::core::requests::{Incoming, check_method, inspect};
 use crate::core::server::{Machine, NewServer, Path};
 use crate::target::Destination;
@@ -124,15 +124,17 @@ impl Ua {
         self.call_event(index, Event::Request { call: CallKey::new(index), key, request: request.clone() });
     }
 
-    /// Answers the request of `Event::Request`. Nothing happens when it has been answered, or its call is over. Headers that may not go
-    /// out are left out.
+    /// Answers the request of `Event::Request` or `Event::OutOfDialog`. Nothing happens when it has been answered, or its call is over.
+    /// Headers that may not go out are left out.
     pub fn answer_request(&mut self, now: Now, key: RequestKey, mut reply: Reply) {
         let index = key.index();
         let Some(server) = self.servers.get(index) else { return };
-        let (Some(echo), Some(owner), Machine::Request(_)) = (&server.echo, server.owner, server.machine) else {
-            return;
+        let (Some(echo), owner, Machine::Request(_)) = (&server.echo, server.owner, server.machine) else { return };
+        let checked = match owner {
+            Some(_) => check_reply(&reply),
+            None => check_outside_reply(&reply),
         };
-        if check_reply(&reply).is_err() {
+        if checked.is_err() {
             reply = Reply::new(reply.status);
         }
         let bytes = self.compose_response(echo, &reply);
@@ -143,6 +145,7 @@ impl Ua {
             return;
         }
         let again = simple.then_some(status.as_u16());
+        let Some(owner) = owner else { return self.answer_outside(now, index, bytes, again) };
         self.drive_server_request(now, index, server_request::Input::Final, Some((bytes, again)));
         if let Some(call) = self.calls.get_mut(owner) {
             call.pending.retain(|pending| *pending != index);
@@ -295,10 +298,11 @@ impl Ua {
         client: Index,
         response: &Message,
         round_trip: Duration,
+        flow: &Flow,
     ) {
         match owner {
             Owner::Bye(index) => self.release(now, index),
-            Owner::Standalone(index) => self.standalone_answered(index, response, round_trip),
+            Owner::Standalone(index) => self.standalone_answered(index, response, round_trip, *flow),
             Owner::Request(index) => {
                 let Some(call) = self.calls.get_mut(index) else { return };
                 let Some(place) = call.requests.iter().position(|request| *request == client) else { return };

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
+use ringback_sip::Method;
 use ringback_time::{Mono, Now, Wall};
 
 use crate::api::{Config, ConnectionId, Event, Flow, Output, ResolveId, Routes, Transmit, Transport};
@@ -86,7 +87,8 @@ const MAX_STEPS: usize = 2_000_000;
 
 impl Pair {
     pub fn new(seed: u64, conditions: Conditions) -> Pair {
-        Pair::with_config(seed, conditions, Config::default())
+        let requests = vec![Method::Register, Method::Message];
+        Pair::with_config(seed, conditions, Config { requests, ..Config::default() })
     }
 
     pub fn with_config(seed: u64, conditions: Conditions, config: Config) -> Pair {

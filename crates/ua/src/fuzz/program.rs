@@ -68,6 +68,8 @@ impl Program {
             headers: Vec::new(),
             body: (!late).then(sdp),
             max_forwards: 70,
+            contact: None,
+            flow: None,
         };
         let call = ua.invite(now, invite).ok()?;
         self.know(call, call_id, true, late);
@@ -90,6 +92,8 @@ impl Program {
             // Too long for a datagram.
             body: (choice & 8 != 0).then(|| Body { content_type: "text/plain".into(), bytes: vec![b'x'; 1400].into() }),
             max_forwards: 70,
+            contact_form: None,
+            flow: None,
             give_up_after: (choice & 16 != 0).then(|| Duration::from_millis(u64::from(choice) * 20)),
         };
         let key = ua.send(now, request).ok()?;
@@ -132,6 +136,9 @@ impl Program {
         if let Event::Invite { call, request, .. } = &event {
             return self.know(*call, Self::call_id(request), false, request.body().is_empty());
         }
+        if let Event::OutOfDialog { key, .. } = event {
+            return ua.answer_request(now, key, Reply::new(StatusCode::OK));
+        }
         let Some(call) = event.call() else { return self.standalone_ended(event) };
         let known = self.calls.get_mut(&call);
         assert!(known.is_some(), "an event of a call that is not there: {event:?}");
@@ -141,7 +148,7 @@ impl Program {
             "after the end: {event:?}"
         );
         match event {
-            Event::Invite { .. } | Event::Standalone { .. } => {}
+            Event::Invite { .. } | Event::Standalone { .. } | Event::OutOfDialog { .. } => {}
             Event::Provisional { .. } => assert!(known.caller && !known.up),
             Event::Answered { response, .. } => {
                 assert!(known.caller && !known.up);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use ringback_sip::{HeaderName, Message, Method};
 
-use crate::api::Transport;
+use crate::api::{ContactForm, Transport};
 use crate::transaction::key::Branch;
 use crate::wire::writer::Writer;
 
@@ -20,6 +20,7 @@ pub(crate) struct Draft {
     inserted: u32,
     /// Whether it has a Contact: requests that make or refresh a dialog.
     contact: bool,
+    form: Option<Box<ContactForm>>,
 }
 
 /// What Via and Contact say.
@@ -34,16 +35,33 @@ pub(crate) struct Sender<'a> {
 impl Sender<'_> {
     /// `<sip:user@host:port;transport=tcp>`
     pub(crate) fn write_contact(&self, out: &mut Writer) {
-        out.text("Contact: <sip:");
-        if !self.user.is_empty() {
-            out.text(self.user).text("@");
+        out.text("Contact: <");
+        self.write_address(out, self.user);
+        out.text(">\r\n");
+    }
+
+    /// The same with what its owner wants said.
+    fn write_form(&self, out: &mut Writer, form: &ContactForm) {
+        out.text("Contact: <");
+        match &form.uri {
+            Some(uri) => {
+                out.text(uri.as_str());
+            }
+            None => self.write_address(out, form.user.as_deref().unwrap_or(self.user)),
+        }
+        out.text(&form.uri_params).text(">").text(&form.params).text("\r\n");
+    }
+
+    fn write_address(&self, out: &mut Writer, user: &str) {
+        out.text("sip:");
+        if !user.is_empty() {
+            out.text(user).text("@");
         }
         out.host_port(self.public_address, self.local);
         // RFC 3263 §4.1: UDP is what is used without the parameter.
         if self.transport != Transport::Udp {
             out.text(";transport=").text(self.transport.as_param());
         }
-        out.text(">\r\n");
     }
 }
 
@@ -53,7 +71,11 @@ const INSERTED: usize = 256;
 impl Draft {
     /// `split`: where the request line ends.
     pub(crate) fn new(bytes: Bytes, split: usize, contact: bool) -> Draft {
-        Draft { bytes, split: split as u32, inserted: 0, contact }
+        Draft { bytes, split: split as u32, inserted: 0, contact, form: None }
+    }
+
+    pub(crate) fn with_form(self, form: Option<Box<ContactForm>>) -> Draft {
+        Draft { form, ..self }
     }
 
     /// RFC 3261 §8.1.1.7, RFC 3581 §3: the Via of one attempt.
@@ -65,7 +87,10 @@ impl Draft {
         out.host_port(sender.public_address, sender.local).text(";branch=").branch(branch);
         out.text(if sender.transport == Transport::Udp { ";rport\r\n" } else { "\r\n" });
         if self.contact {
-            sender.write_contact(&mut out);
+            match &self.form {
+                None => sender.write_contact(&mut out),
+                Some(form) => sender.write_form(&mut out, form),
+            }
         }
         let inserted = (out.len() - split) as u32;
         out.raw(self.bytes.get(split + self.inserted as usize..).unwrap_or_default());

@@ -31,6 +31,8 @@ pub(crate) fn invite_to(pair: &mut Pair, side: usize, uri: &str, body: Option<&'
             headers: Vec::new(),
             body: body.map(Body::sdp),
             max_forwards: 70,
+            contact: None,
+            flow: None,
         };
         ua.invite(now, invite).unwrap()
     })
@@ -208,6 +210,8 @@ impl Solo {
             headers,
             body: body.map(Body::sdp),
             max_forwards: 70,
+            contact: None,
+            flow: None,
         };
         self.call(|ua, now| ua.invite(now, invite).unwrap())
     }

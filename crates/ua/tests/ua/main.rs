@@ -5,6 +5,7 @@ mod calls;
 mod common;
 mod fuzzed;
 mod lossy;
+mod outside;
 mod races;
 mod refusals;
 mod routes;

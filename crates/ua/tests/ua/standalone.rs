@@ -6,7 +6,8 @@ use std::time::Duration;
 use ringback_sip::{Method, NameAddr, Uri};
 use ringback_ua::fuzz::pair::{Conditions, Pair};
 use ringback_ua::{
-    Answer, Body, Config, ConnectionId, Event, FailCause, Live, Request, StandaloneKey, Transport, Ua, UaError,
+    Answer, Body, Config, ConnectionId, ContactForm, Event, FailCause, Flow, Live, Request, StandaloneKey, Transport,
+    Ua, UaError,
 };
 
 use crate::common::{Solo, has_header, header, response};
@@ -24,6 +25,8 @@ fn options(uri: &str) -> Request {
         cseq: 1,
         headers: vec![("Accept".into(), "application/sdp".into())],
         contact: true,
+        contact_form: None,
+        flow: None,
         body: None,
         max_forwards: 70,
         give_up_after: None,
@@ -108,6 +111,41 @@ fn other_methods_fit_as_well() {
     assert!(text.ends_with("Content-Type: text/plain\r\nContent-Length: 18\r\n\r\nWatson, come here."));
     solo.receive(&response(&text, "202 Accepted", "peer", &[], ""));
     assert_eq!(status(&outcome(&mut solo, key)), 202);
+}
+
+#[test]
+fn contact_says_what_its_owner_wants_and_a_flow_is_the_only_way() {
+    let mut solo = Solo::new();
+    let form = ContactForm {
+        user: Some("desk%20one".into()),
+        uri: None,
+        uri_params: ";ob".into(),
+        params: ";+sip.instance=\"<urn:uuid:1>\";reg-id=1".into(),
+    };
+    let remote = address("198.51.100.7:33000");
+    let flow = Flow { transport: Transport::Tcp, local: remote, remote, connection: Some(ConnectionId(9)) };
+    let register = Request {
+        method: Method::Register,
+        contact_form: Some(Box::new(form)),
+        flow: Some(flow),
+        ..options("sip:nowhere.example")
+    };
+    send(&mut solo, register.clone());
+    let sent = solo.sent[0].1.clone();
+    assert_eq!((sent.remote, sent.connection), (remote, Some(ConnectionId(9))));
+    assert!(solo.lookups.is_empty());
+    let text = solo.only_text();
+    assert_eq!(
+        header(&text, "Contact"),
+        "<sip:desk%20one@192.0.2.1:5060;transport=tcp;ob>;+sip.instance=\"<urn:uuid:1>\";reg-id=1"
+    );
+    let gruu = ContactForm { uri: Uri::parse("sip:a@x.example;gr=1").ok(), ..ContactForm::default() };
+    send(&mut solo, Request { contact_form: Some(Box::new(gruu)), ..options(PEER) });
+    assert_eq!(header(&solo.only_text(), "Contact"), "<sip:a@x.example;gr=1>");
+    let bad = ContactForm { params: ";a\r\nVia: x".into(), ..ContactForm::default() };
+    let bad = Request { contact_form: Some(Box::new(bad)), ..options(PEER) };
+    let error = solo.call(|ua, now| ua.send(now, bad).unwrap_err());
+    assert_eq!(error, UaError::InvalidHeader("Contact".into()));
 }
 
 #[test]
