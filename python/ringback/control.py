@@ -65,7 +65,7 @@ class SessionControl:
 
         Raises `InvalidUri`, `InvalidHeader`, `ResourceExhausted`.
         """
-        return await _ringback.create_call(coordinator, from_uri, to_uri, None, headers, False)
+        return await _created(coordinator, _ringback.create_call(coordinator, from_uri, to_uri, None, headers, False))
 
     @staticmethod
     async def send_prepared_call(
@@ -89,7 +89,11 @@ class SessionControl:
         `from_uri` and `to_uri` may be name-addr: `"Alice" <sip:alice@example.com>`. `sdp`: external media, as in
         `CallDecision.Accept`. Raises `InvalidUri`, `InvalidHeader`, `SdpError`, `ResourceExhausted`.
         """
-        return await _ringback.create_call(coordinator, from_uri, to_uri, sdp, headers, True)
+        future = _ringback.create_call(coordinator, from_uri, to_uri, sdp, headers, True)
+        call = await _created(coordinator, future)
+        # After whoever awaits this has gone on: for it the call is INITIATING, and a hang-up at once sends nothing.
+        asyncio.get_running_loop().call_soon(_ringback.launch, coordinator, call.id)
+        return call
 
     @staticmethod
     async def accept_incoming_call(
@@ -225,6 +229,16 @@ class SessionControl:
     async def get_stats(coordinator: "SessionCoordinator") -> SessionStats:
         """Counts since the system was built. Works after `stop` too."""
         return _ringback.get_stats(coordinator)
+
+
+async def _created(coordinator: "SessionCoordinator", future: "asyncio.Future[CallSession]") -> CallSession:
+    try:
+        return await future
+    except asyncio.CancelledError:
+        # Cancelled when the call was there already and on its way: it belongs to nobody. (Else it ends when it comes.)
+        if future.done() and not future.cancelled() and future.exception() is None:
+            _ringback.discard(coordinator, future.result().id)
+        raise
 
 
 def _session_of(call: IncomingCall) -> CallSession:

@@ -1,6 +1,7 @@
 """Calls between two systems, from both sides: `CallSession`, `SessionControl`, the order of events."""
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -22,7 +23,9 @@ from ringback import (
     SessionControl,
     SessionId,
     SessionNotFound,
+    _ringback,
 )  # fmt: skip
+from ringback.control import _created
 
 
 async def test_a_call_from_start_to_end(systems):
@@ -290,6 +293,61 @@ async def test_a_prepared_call_can_be_given_up(systems):
     await call.hangup()
     assert call.state is CallState.CANCELLED
     assert (await alice.wait("ended"))[0] == call
+
+
+async def test_a_new_call_is_initiating_for_whoever_awaits_it(systems):
+    bob, alice = Recorder(), Recorder()
+    called, caller = await systems.start("bob", bob), await systems.start("alice", alice)
+    for _ in range(20):
+        call = await systems.call(caller, called)
+        assert call.state is CallState.INITIATING
+        time.sleep(0.002)  # noqa: ASYNC251 - the engine's threads have all the time they need
+        assert call.state is CallState.INITIATING and alice.of("progress") == []
+        await call.wait_for_answer(5)
+        await call.hangup()
+    await alice.wait("ended", 20)
+
+
+async def test_a_call_hung_up_at_once_is_never_sent(systems, peer):
+    alice = Recorder()
+    caller = await systems.start("alice", alice)
+    call = await SessionControl.create_outgoing_call(caller, caller.local_address, peer.uri)
+    await call.hangup()
+    assert (call.state, call.end_reason) == (CallState.CANCELLED, "cancelled")
+    assert (await alice.wait("ended"))[0] == call
+    # What had been sent would be there before what is sent now.
+    reply = asyncio.create_task(SessionControl.send_options(caller, peer.uri))
+    assert (await peer.receive("")).startswith("OPTIONS")
+    reply.cancel()
+
+
+async def test_creating_a_call_may_be_cancelled_at_any_point(systems, peer):
+    caller = await systems.start("alice")
+    creating = lambda: SessionControl.create_outgoing_call(caller, caller.local_address, peer.uri)  # noqa: E731
+    task = asyncio.create_task(creating())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    # The answer is there, and the task has not gone on yet.
+    future = _ringback.create_call(caller, caller.local_address, peer.uri, None, None, True)
+    task = asyncio.create_task(_created(caller, future))
+    future.add_done_callback(lambda _: task.cancel())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until(lambda: not _ringback.list_active(caller))
+    assert (await SessionControl.get_stats(caller)).total_sessions == 2
+    reply = asyncio.create_task(SessionControl.send_options(caller, peer.uri))
+    assert (await peer.receive("")).startswith("OPTIONS"), "no INVITE was sent"
+    reply.cancel()
+
+
+async def test_a_stop_ends_a_call_that_has_not_gone_out(systems, peer):
+    alice = Recorder()
+    caller = await systems.start("alice", alice)
+    call = await SessionControl.create_outgoing_call(caller, caller.local_address, peer.uri)
+    await SessionControl.stop(caller)
+    assert call.state is CallState.CANCELLED and (await alice.wait("ended"))[0] == call
 
 
 async def test_the_session_guard_hangs_up(systems):

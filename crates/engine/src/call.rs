@@ -29,6 +29,8 @@ pub(crate) enum Stage {
     Forwarding,
     /// Outgoing, and nothing was sent.
     Prepared,
+    /// Outgoing, the INVITE waits for `Command::Launch`.
+    HeldBack,
     /// Outgoing, the INVITE is to be sent as soon as our own address is known.
     Locating,
     /// Outgoing, the INVITE is out.

@@ -32,9 +32,16 @@ impl Engine {
                 }
                 result.map(|()| Some(Reply::Unit))
             }
-            Command::CreateCall { from, to, sdp, headers, send, .. } => {
-                let session = self.create_call(now, &from, &to, sdp, headers, send)?;
+            Command::CreateCall { from, to, sdp, headers, send, options, .. } => {
+                let session = self.create_call(now, &from, &to, sdp, headers, send, options)?;
                 Ok(Some(Reply::Session(session)))
+            }
+            Command::Launch { session, .. } => {
+                if let Some(key) = self.live(session) {
+                    self.current = Some(key);
+                    self.launch(now, key);
+                }
+                DONE
             }
             Command::SendPrepared { session, sdp, .. } => {
                 let key = self.at(session, "sending a prepared call")?;
@@ -272,7 +279,7 @@ impl Engine {
             Stage::Prepared => true,
             Stage::Undecided | Stage::Deferred => call.media.remote_offer.is_none() && call.media.early.is_none(),
             Stage::Confirmed => call.reinvite.is_none(),
-            Stage::Forwarding | Stage::Locating | Stage::Calling | Stage::AwaitingAck => false,
+            Stage::Forwarding | Stage::HeldBack | Stage::Locating | Stage::Calling | Stage::AwaitingAck => false,
         };
         if !fits {
             return Err(self.unfit(key, "generating an offer"));

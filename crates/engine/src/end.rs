@@ -147,7 +147,7 @@ impl Engine {
                         tracing::warn!(target: "ringback.session", call_id = %call.session.call_id, "no final response: {error}");
                     }
                 }
-                Stage::Prepared | Stage::Locating => {}
+                Stage::Prepared | Stage::HeldBack | Stage::Locating => {}
                 Stage::Calling => {
                     self.ua.cancel(now, ua, reason.map(CancelReason));
                 }
@@ -262,7 +262,7 @@ impl Engine {
             Stage::Undecided | Stage::Deferred | Stage::Forwarding => {
                 Ending::refused(StatusCode::DECLINE, reason, Vec::new())
             }
-            Stage::Prepared | Stage::Locating | Stage::Calling => Ending {
+            Stage::Prepared | Stage::HeldBack | Stage::Locating | Stage::Calling => Ending {
                 wire: Wire::hang_up(reason.as_deref().map(reason_header)),
                 ..Ending::cancelled(reason.unwrap_or_else(|| "cancelled".into()))
             },

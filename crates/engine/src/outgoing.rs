@@ -7,7 +7,7 @@ use ringback_sip::{Message, NameAddr, Scheme, StatusCode, Uri};
 use ringback_time::Now;
 use ringback_ua::{Body, Invite, Transport};
 
-use crate::api::{Direction, Error, Event, HeaderList, Session};
+use crate::api::{CallOptions, Direction, Error, Event, HeaderList, Session};
 use crate::call::{Call, Ending, Link, Stage};
 use crate::content;
 use crate::decide::ua_error;
@@ -36,6 +36,7 @@ pub(crate) const MAX_FORWARDS: u8 = 70;
 
 impl Engine {
     /// `Command::CreateCall`: checks, reserves media, and sends where that is wanted.
+    #[expect(clippy::too_many_arguments, reason = "the fields of the command")]
     pub(crate) fn create_call(
         &mut self,
         now: Now,
@@ -44,6 +45,7 @@ impl Engine {
         sdp: Option<String>,
         headers: HeaderList,
         send: bool,
+        options: CallOptions,
     ) -> Result<Arc<Session>, Error> {
         if self.stop.is_stopping() {
             return Err(Error::NotRunning);
@@ -61,7 +63,11 @@ impl Engine {
         let Some(session) = self.calls.get(key).map(|call| Arc::clone(&call.session)) else {
             return Err(Error::NotRunning);
         };
-        if send && let Err(error) = self.send_or_locate(now, key) {
+        if send && options.held_back {
+            if let Some(call) = self.calls.get_mut(key) {
+                call.stage = Stage::HeldBack;
+            }
+        } else if send && let Err(error) = self.send_or_locate(now, key) {
             // Where nothing was sent, there is no session either way.
             self.finish(now, key, Ending::failed(None, error.to_string()));
             return Err(error);
@@ -116,6 +122,15 @@ impl Engine {
             }
         }
         self.send_or_locate(now, key)
+    }
+
+    /// `Command::Launch`. A stop that drains does not keep it from going out: the call was there before.
+    pub(crate) fn launch(&mut self, now: Now, key: Key) {
+        if self.is_at(key, Stage::HeldBack)
+            && let Err(error) = self.send_or_locate(now, key)
+        {
+            self.finish(now, key, Ending::failed(None, error.to_string()));
+        }
     }
 
     /// Sends now, or as soon as our own address towards the peer is known.

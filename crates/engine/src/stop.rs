@@ -59,7 +59,7 @@ impl Engine {
                 Stage::Undecided | Stage::Deferred | Stage::Forwarding => {
                     Ending::refused(StatusCode::SERVICE_UNAVAILABLE, None, unavailable().headers).over(true)
                 }
-                Stage::Prepared | Stage::Locating | Stage::Calling => Ending::cancelled("cancelled"),
+                Stage::Prepared | Stage::HeldBack | Stage::Locating | Stage::Calling => Ending::cancelled("cancelled"),
                 Stage::AwaitingAck | Stage::Confirmed => Ending::hung_up(SHUTDOWN),
             };
             self.finish(now, key, ending);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{LOCALHOST, PATIENCE, Phone, address, free_ports, running, settings, wait_for, wait_for_event};
-use ringback_engine::api::{Command, Decision, Event, Origin, Reply, Session, SessionId, State};
+use ringback_engine::api::{CallOptions, Command, Decision, Event, Origin, Reply, Session, SessionId, State};
 use ringback_media_api::{Statistics, Token};
 use ringback_net::{Level, Listen, Notice, System};
 use ringback_ua::Transport;
@@ -178,6 +178,7 @@ fn systems_call_each_other_by_name_and_hear_each_other() {
         sdp: None,
         headers: Vec::new(),
         send: true,
+        options: CallOptions::default(),
     };
     let Reply::Session(outgoing) = run(&caller, create) else { panic!("no session") };
     let call = wait_for_event(&callee, |event| match event {
@@ -214,6 +215,7 @@ fn a_request_too_large_for_udp_goes_by_tcp() {
         sdp: None,
         headers: vec![("X-Large".into(), "x".repeat(2000))],
         send: true,
+        options: CallOptions::default(),
     };
     run(&caller, create);
     let call = wait_for_event(&callee, |event| match event {
@@ -234,6 +236,7 @@ fn a_port_where_nobody_is_fails_the_call_at_once() {
         sdp: None,
         headers: Vec::new(),
         send: true,
+        options: CallOptions::default(),
     };
     let Reply::Session(session) = run(&system, create) else { panic!("no session") };
     // Timer B would take 32 s; the refusal comes back by ICMP.

@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyMapping;
-use ringback_engine::api::{Command, Decision, DtmfMethod};
+use ringback_engine::api::{CallOptions, Command, Decision, DtmfMethod};
 use ringback_media_api::Token;
 
 use crate::convert;
@@ -19,7 +19,7 @@ use crate::seed;
 
 type Future<'py> = PyResult<Bound<'py, PyAny>>;
 
-/// The future of an INITIATING `CallSession`; `send`: the INVITE follows at once.
+/// The future of an INITIATING `CallSession`; `send`: the INVITE follows upon `launch`, and the call is held for that.
 #[pyfunction]
 #[pyo3(signature = (coordinator, from_uri, to_uri, sdp, headers, send))]
 fn create_call<'py>(
@@ -31,8 +31,21 @@ fn create_call<'py>(
     send: bool,
 ) -> Future<'py> {
     let headers = convert::headers(headers)?;
-    let make = |token| Command::CreateCall { token, from: from_uri, to: to_uri, sdp, headers, send };
+    let options = CallOptions { held_back: true };
+    let make = |token| Command::CreateCall { token, from: from_uri, to: to_uri, sdp, headers, send, options };
     coordinator.get().ask(coordinator.py(), Undo::Hangup, make)
+}
+
+/// Sends the INVITE of a call that was created with `send`; nothing happens where that is over.
+#[pyfunction]
+fn launch(coordinator: &Bound<'_, Coordinator>, session_id: SessionId) {
+    coordinator.get().tell(Command::Launch { token: Token::default(), session: session_id.0 });
+}
+
+/// Ends a call that nobody has taken.
+#[pyfunction]
+fn discard(coordinator: &Bound<'_, Coordinator>, session_id: SessionId) {
+    coordinator.get().tell(Command::Hangup { token: Token::default(), session: session_id.0, reason: None });
 }
 
 #[pyfunction]
@@ -231,6 +244,8 @@ fn plain_result(
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(create_call, module)?)?;
+    module.add_function(wrap_pyfunction!(launch, module)?)?;
+    module.add_function(wrap_pyfunction!(discard, module)?)?;
     module.add_function(wrap_pyfunction!(send_prepared, module)?)?;
     module.add_function(wrap_pyfunction!(accept, module)?)?;
     module.add_function(wrap_pyfunction!(progress, module)?)?;

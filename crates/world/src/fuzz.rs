@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringback_engine::api::{Command, Config, Decision, DtmfMethod, Event, Interest, Origin, SessionId};
+use ringback_engine::api::{CallOptions, Command, Config, Decision, DtmfMethod, Event, Interest, Origin, SessionId};
 use ringback_media_api::{Token, Tone};
 use ringback_netsim::Conditions;
 
@@ -174,7 +174,15 @@ impl Run<'_> {
         let send = !self.input.byte().is_multiple_of(8);
         let sdp = self.external();
         let own = self.world.uri(from, "alice");
-        self.command(from, |token| Command::CreateCall { token, from: own, to: uri, sdp, headers: Vec::new(), send })
+        self.command(from, |token| Command::CreateCall {
+            token,
+            from: own,
+            to: uri,
+            sdp,
+            headers: Vec::new(),
+            send,
+            options: CallOptions::default(),
+        })
     }
 
     /// A description of the program's own, now and then.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
 use ringback_engine::Output;
-use ringback_engine::api::{Command, Config, Directory, Error, Event, Reply, Session};
+use ringback_engine::api::{CallOptions, Command, Config, Directory, Error, Event, Reply, Session};
 use ringback_media_api::{AudioPort, Event as MediaEvent, Token};
 use ringback_netsim::{Conditions, Network};
 use ringback_time::{Mono, Now, Wall};
@@ -210,7 +210,15 @@ impl World {
     /// Places a call. Errors are those of `Command::CreateCall`.
     pub fn call(&mut self, system: SystemId, from: &str, to: &str) -> Result<Result<Arc<Session>, Error>, Stuck> {
         let (from, to) = (from.to_owned(), to.to_owned());
-        let create = |token| Command::CreateCall { token, from, to, sdp: None, headers: Vec::new(), send: true };
+        let create = |token| Command::CreateCall {
+            token,
+            from,
+            to,
+            sdp: None,
+            headers: Vec::new(),
+            send: true,
+            options: CallOptions::default(),
+        };
         let token = self.command(system, create)?;
         match self.outcomes.get(&token) {
             Some(Ok(Reply::Session(session))) => Ok(Ok(Arc::clone(session))),

@@ -44,6 +44,13 @@ pub enum Decision {
     },
 }
 
+/// How a call is placed, where that is not as usual.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallOptions {
+    /// The INVITE waits for `Command::Launch`: nothing happens to the call before whoever asked for it has it.
+    pub held_back: bool,
+}
+
 /// What a program asks of the engine. One with a non-zero `token` is answered by `Event::Completed`, always, exactly once.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -55,7 +62,7 @@ pub enum Command {
         session: SessionId,
         decision: Decision,
     },
-    /// Checks, reserves media. Reply: `Session` (INITIATING). With `send`, the INVITE follows at once.
+    /// Checks, reserves media. Reply: `Session` (INITIATING). With `send`, the INVITE follows, at once unless `options` say otherwise.
     CreateCall {
         token: Token,
         from: String,
@@ -63,6 +70,12 @@ pub enum Command {
         sdp: Option<String>,
         headers: HeaderList,
         send: bool,
+        options: CallOptions,
+    },
+    /// Sends the INVITE of a call that was created with `CallOptions::held_back`. Nothing happens when that call is over. Reply: `Unit`.
+    Launch {
+        token: Token,
+        session: SessionId,
     },
     SendPrepared {
         token: Token,
@@ -216,6 +229,7 @@ impl Command {
         match self {
             Command::Decide { token, .. }
             | Command::CreateCall { token, .. }
+            | Command::Launch { token, .. }
             | Command::SendPrepared { token, .. }
             | Command::Hangup { token, .. }
             | Command::Hold { token, .. }

@@ -7,7 +7,7 @@ mod event;
 mod id;
 mod session;
 
-pub use command::{Command, Decision, DtmfMethod, HeaderList};
+pub use command::{CallOptions, Command, Decision, DtmfMethod, HeaderList};
 pub use config::{Config, Interest, Limits, Origin};
 pub use error::Error;
 pub use event::{BridgeInfo, Event, IncomingCall, MediaInfo, Reply};

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ringback_media_api::{AudioPort, Event as MediaEvent, Tone};
 
-use crate::api::{BridgeId, Command, Config, Decision, DtmfMethod, Event, Interest, Origin, SessionId};
+use crate::api::{BridgeId, CallOptions, Command, Config, Decision, DtmfMethod, Event, Interest, Origin, SessionId};
 use net::{Net, address};
 
 /// A description of media elsewhere, offer and answer alike.
@@ -135,6 +135,7 @@ fn operation(input: &mut Input<'_>, net: &mut Net, bridges: &mut Vec<BridgeId>, 
                 sdp: None,
                 headers: Vec::new(),
                 send,
+                options: CallOptions::default(),
             });
         }
         5..=10 => {

@@ -84,7 +84,7 @@ type Stage = fn(&mut Net) -> SessionId;
 fn prepared(net: &mut Net) -> SessionId {
     let reply = net.ask(B, |token| match create(token, &uri(A)) {
         Command::CreateCall { token, from, to, sdp, headers, .. } => {
-            Command::CreateCall { token, from, to, sdp, headers, send: false }
+            Command::CreateCall { token, from, to, sdp, headers, send: false, options: CallOptions::default() }
         }
         other => other,
     });

@@ -19,7 +19,8 @@ use std::time::Duration;
 use ringback_media_api::Token;
 
 use crate::api::{
-    Command, Config, Decision, Error, Event, HeaderList, Interest, Origin, Reply, Session, SessionId, State,
+    CallOptions, Command, Config, Decision, Error, Event, HeaderList, Interest, Origin, Reply, Session, SessionId,
+    State,
 };
 use crate::fuzz::net::{Net, address};
 
@@ -58,6 +59,7 @@ pub(super) fn create(token: Token, to: &str) -> Command {
         sdp: None,
         headers: Vec::new(),
         send: true,
+        options: CallOptions::default(),
     }
 }
 

@@ -20,6 +20,7 @@ fn a_call_is_prepared_and_sent_later() {
         sdp: None,
         headers: vec![("X-Campaign".into(), "9".into())],
         send: false,
+        options: CallOptions::default(),
     };
     let Some(Ok(Reply::Session(session))) = net.ask(A, command) else { panic!("no call") };
     assert_eq!((session.state(), &*session.to_uri), (State::Initiating, &*format!("{};transport=udp", uri(B))));
@@ -48,7 +49,7 @@ fn a_prepared_call_is_given_up_without_a_word() {
     let mut net = pair();
     let command = |token| match create(token, &uri(B)) {
         Command::CreateCall { token, from, to, sdp, headers, .. } => {
-            Command::CreateCall { token, from, to, sdp, headers, send: false }
+            Command::CreateCall { token, from, to, sdp, headers, send: false, options: CallOptions::default() }
         }
         other => other,
     };
@@ -57,6 +58,77 @@ fn a_prepared_call_is_given_up_without_a_word() {
     assert_eq!(end_of(&session), (State::Cancelled, "cancelled".into()));
     assert!(net.nodes[A].sent.is_empty());
     net.assert_idle();
+}
+
+/// A call that is created, and goes out upon `Launch`.
+fn held_back(net: &mut Net, to: &str) -> Arc<Session> {
+    let command = |token| match create(token, to) {
+        Command::CreateCall { token, from, to, sdp, headers, send, .. } => {
+            let options = CallOptions { held_back: true };
+            Command::CreateCall { token, from, to, sdp, headers, send, options }
+        }
+        other => other,
+    };
+    match net.ask(A, command) {
+        Some(Ok(Reply::Session(session))) => session,
+        other => panic!("no call: {other:?}"),
+    }
+}
+
+fn launch(net: &mut Net, session: &Session) {
+    let id = session.id;
+    let result = net.ask(A, |token| Command::Launch { token, session: id });
+    assert!(matches!(result, Some(Ok(Reply::Unit))), "{result:?}");
+}
+
+#[test]
+fn a_call_goes_out_when_whoever_asked_has_it() {
+    let mut net = pair();
+    let session = held_back(&mut net, &uri(B));
+    net.advance(100 * SECOND);
+    assert!(session.state() == State::Initiating && net.nodes[A].sent.is_empty());
+    let id = session.id;
+    let prepared = net.ask(A, |token| Command::SendPrepared { token, session: id, sdp: None });
+    assert!(matches!(prepared, Some(Err(Error::InvalidState { .. }))), "it is no prepared call: {prepared:?}");
+    launch(&mut net, &session);
+    let called = net.nodes[B].incoming().expect("it arrived");
+    launch(&mut net, &session);
+    assert_eq!(sent(&net, A, "INVITE").len(), 1, "once");
+    decide(&mut net, B, &called, accept()).expect("accepted");
+    hang_up(&mut net, A, &session);
+    launch(&mut net, &session);
+    net.assert_idle();
+}
+
+#[test]
+fn a_call_given_up_before_it_went_out_sends_nothing() {
+    let mut net = pair();
+    for to in [uri(B), "sip:bob@slow.example".to_owned()] {
+        let session = held_back(&mut net, &to);
+        hang_up(&mut net, A, &session);
+        launch(&mut net, &session);
+        assert_eq!(end_of(&session), (State::Cancelled, "cancelled".into()));
+    }
+    assert!(net.nodes[A].sent.is_empty());
+    net.assert_idle();
+}
+
+#[test]
+fn a_stop_that_drains_lets_a_created_call_out_and_one_that_does_not_ends_it() {
+    let mut net = pair();
+    let session = held_back(&mut net, &uri(B));
+    let draining = net.command(A, |token| Command::Stop { token, drain: 60 * SECOND });
+    launch(&mut net, &session);
+    let called = net.nodes[B].incoming().expect("it arrived");
+    decide(&mut net, B, &called, accept()).expect("accepted");
+    hang_up(&mut net, A, &session);
+    assert!(net.result(A, draining).is_some());
+
+    let mut net = pair();
+    let session = held_back(&mut net, &uri(B));
+    net.command(A, |token| Command::Stop { token, drain: Duration::ZERO });
+    launch(&mut net, &session);
+    assert_eq!((session.state(), net.nodes[A].sent.len()), (State::Cancelled, 0));
 }
 
 #[test]
@@ -92,13 +164,14 @@ fn addresses_are_checked_and_the_error_names_what_is_wrong() {
             sdp: None,
             headers: Vec::new(),
             send: true,
+            options: CallOptions::default(),
         });
         assert!(matches!(from, Some(Err(Error::InvalidUri { .. }))), "{bad:?}: {from:?}");
     }
     let headers = vec![("Route".to_owned(), "<sip:evil@x;lr>".to_owned())];
     let smuggled = net.ask(A, |token| match create(token, &uri(B)) {
         Command::CreateCall { token, from, to, sdp, send, .. } => {
-            Command::CreateCall { token, from, to, sdp, headers, send }
+            Command::CreateCall { token, from, to, sdp, headers, send, options: CallOptions::default() }
         }
         other => other,
     });
@@ -117,6 +190,7 @@ fn from_without_a_user_gets_ours() {
         sdp: None,
         headers: Vec::new(),
         send: true,
+        options: CallOptions::default(),
     };
     let Some(Ok(Reply::Session(session))) = net.ask(A, command) else { panic!("no call") };
     assert_eq!(&*session.from_uri, "sip:ringback@example.com");
@@ -333,7 +407,7 @@ fn own_media_going_out() {
     let offer = own.clone();
     let command = |token| match create(token, &uri(B)) {
         Command::CreateCall { token, from, to, headers, send, .. } => {
-            Command::CreateCall { token, from, to, sdp: Some(offer), headers, send }
+            Command::CreateCall { token, from, to, sdp: Some(offer), headers, send, options: CallOptions::default() }
         }
         other => other,
     };
@@ -351,6 +425,7 @@ fn own_media_going_out() {
         sdp: Some("nonsense".into()),
         headers: Vec::new(),
         send: true,
+        options: CallOptions::default(),
     });
     assert!(matches!(bad, Some(Err(Error::Sdp(_)))));
     hang_up(&mut net, A, &session);
@@ -406,6 +481,7 @@ fn an_offer_waits_for_the_look_up() {
         sdp: None,
         headers: Vec::new(),
         send: false,
+        options: CallOptions::default(),
     };
     let Some(Ok(Reply::Session(session))) = net.ask(A, command) else { panic!("no call") };
     let id = session.id;

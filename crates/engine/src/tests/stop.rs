@@ -24,7 +24,7 @@ fn a_stop_ends_calls_in_every_stage() {
     decide(&mut net, C, &at_c, Decision::Defer).expect("deferred");
     let prepared = net.ask(B, |token| match create(token, &uri(C)) {
         Command::CreateCall { token, from, to, sdp, headers, .. } => {
-            Command::CreateCall { token, from, to, sdp, headers, send: false }
+            Command::CreateCall { token, from, to, sdp, headers, send: false, options: CallOptions::default() }
         }
         other => other,
     });

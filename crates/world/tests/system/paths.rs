@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use ringback_engine::api::{Command, EndCause, State};
+use ringback_engine::api::{CallOptions, Command, EndCause, State};
 use ringback_netsim::Conditions;
 use ringback_world::{Kind, SystemId, World};
 
@@ -55,6 +55,7 @@ fn a_large_request_moves_to_tcp() {
         sdp: None,
         headers,
         send: true,
+        options: CallOptions::default(),
     };
     assert!(world.command(a, create).is_ok());
     let up = |world: &World| world.live(b).sessions == 1 && world.live(a).legs == 1;
