@@ -1,4 +1,4 @@
-//! Audio arithmetic on slices of samples: G.711, resampling, tones, mixing and measuring.
+//! Audio arithmetic on slices of samples: codecs, concealment, resampling, tones, mixing and measuring.
 //!
 //! Everything here is a pure function or a small state machine: samples in, samples out. There is no notion of a call, a packet
 //! or time, and nothing allocates while it runs except where a caller's `Vec` grows. Samples are mono, 16 bit, linear.
@@ -6,6 +6,8 @@
 //! Levels are in dBm0: relative to the digital milliwatt of ITU-T G.711 §4, a sine of which full scale is +3.14 dBm0
 //! (see [`level_dbm0`]).
 
+mod codec;
+mod conceal;
 mod g711;
 mod level;
 mod mix;
@@ -14,6 +16,8 @@ mod round;
 mod spectrum;
 mod tone;
 
+pub use codec::{Coding, Decoder, Encoder};
+pub use conceal::Concealer;
 pub use g711::{
     PCMA_SILENCE, PCMU_SILENCE, pcma_decode, pcma_encode, pcma_to_pcmu, pcmu_decode, pcmu_encode, pcmu_to_pcma,
 };

@@ -19,6 +19,9 @@ pub enum Codec {
 }
 
 impl Codec {
+    /// All that there are, by preference.
+    pub const ALL: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
+
     /// The encoding name of the RTP registry, as SDP's `rtpmap` has it.
     pub const fn name(self) -> &'static str {
         match self {

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use ringback_audio::{Resampler, UnsupportedRate};
 use ringback_media_api::{AudioPort, Codec, Playout};
-use ringback_rtp::jitter::{JitterBuffer, Next, Settings};
 
 use crate::Out;
-use crate::codec;
-use crate::retained::Replay;
+use crate::hearing::Hearing;
+use crate::retained::Retained;
 
 /// Frames pushed in one go after a stall; more would only overrun the port.
 const MOST_FRAMES: u64 = 200;
@@ -19,12 +18,9 @@ pub(crate) struct Audio {
     /// When the next frame is due, and the number of its place in the wheel.
     pub(crate) due_ms: u64,
     pub(crate) epoch: u32,
-    pub(crate) jitter: JitterBuffer,
-    to_port: Resampler,
+    pub(crate) hearing: Hearing,
     from_port: Resampler,
-    /// Decoded, not yet resampled.
-    decoded: Vec<i16>,
-    /// Resampled, not yet a whole frame.
+    /// Played, not yet a whole frame.
     frame: Vec<i16>,
     /// The program's samples of one packet.
     input: Vec<i16>,
@@ -37,17 +33,14 @@ pub(crate) struct Audio {
 }
 
 impl Audio {
-    /// `rate`: of the decoded audio of the leg's codecs.
+    /// `codec`: the one that is expected and sent.
     pub(crate) fn new(port: Arc<AudioPort>, codec: Codec, due_ms: u64, epoch: u32) -> Result<Self, UnsupportedRate> {
-        let rate = codec.sample_rate();
         Ok(Audio {
-            jitter: JitterBuffer::new(Settings::for_clock_rate(codec.clock_rate())),
-            to_port: Resampler::new(rate, port.sample_rate())?,
-            from_port: Resampler::new(port.sample_rate(), rate)?,
+            hearing: Hearing::new(codec, port.sample_rate())?,
+            from_port: Resampler::new(port.sample_rate(), codec.sample_rate())?,
             port,
             due_ms,
             epoch,
-            decoded: Vec::new(),
             frame: Vec::new(),
             input: Vec::new(),
             chunk: None,
@@ -59,49 +52,27 @@ impl Audio {
     // ---- from the peer to the program
 
     /// What was received before the port was opened goes first, all at once.
-    pub(crate) fn replay<O: Out + ?Sized>(&mut self, replay: Replay, out: &mut O) {
-        if let Some((first, _)) = replay.rest.first() {
-            self.jitter.start_at(first.timestamp);
-        }
-        for (kept, payload) in &replay.rest {
-            let units = codec::units(kept.codec, payload.len());
-            self.jitter.push(kept.extended, kept.timestamp, units, format_of(kept.codec), payload);
-        }
-        self.to_port.process(&replay.samples, &mut self.frame);
+    pub(crate) fn replay<O: Out + ?Sized>(&mut self, retained: Retained, now_ms: u64, out: &mut O) {
+        let hold_ms = self.hearing.depth_ms();
+        let replay = retained.replay(now_ms, hold_ms, self.hearing.decoding());
+        self.hearing.replay(replay);
+        self.frame.extend(self.hearing.take_ready());
         self.hand_over(out);
     }
 
     pub(crate) fn receive(&mut self, extended: u64, timestamp: u32, codec: Codec, payload: &[u8]) {
-        let units = codec::units(codec, payload.len());
-        self.jitter.push(extended, timestamp, units, format_of(codec), payload);
+        self.hearing.push(extended, timestamp, codec, payload);
     }
 
     /// Plays what is due by `now_ms`: one frame, more only after a stall. Returns when the next is due.
-    pub(crate) fn play<O: Out + ?Sized>(&mut self, codec: Codec, now_ms: u64, out: &mut O) {
+    pub(crate) fn play<O: Out + ?Sized>(&mut self, now_ms: u64, out: &mut O) {
         let frame_ms = u64::from(self.port.frame_ms().max(1));
         let due = (now_ms.saturating_sub(self.due_ms)) / frame_ms + 1;
         for _ in 0..due.min(MOST_FRAMES) {
-            self.play_ms(codec, frame_ms as usize);
+            self.hearing.pull(frame_ms as usize, &mut self.frame);
         }
         self.due_ms += due * frame_ms;
         self.hand_over(out);
-    }
-
-    fn play_ms(&mut self, codec: Codec, ms: usize) {
-        let want = ms * codec::samples_per_ms(codec);
-        while self.decoded.len() < want {
-            // G.711: a sample, an octet and a unit are one.
-            match self.jitter.next((want - self.decoded.len()) as u32) {
-                Next::Packet { format, payload, skip } => {
-                    let payload = payload.get(skip as usize..).unwrap_or_default();
-                    codec::decode(codec_of(format), payload, &mut self.decoded);
-                }
-                Next::Gap(units) => self.decoded.resize(self.decoded.len() + units as usize, 0),
-            }
-        }
-        let (now, _) = self.decoded.split_at(want);
-        self.to_port.process(now, &mut self.frame);
-        self.decoded.drain(..want);
     }
 
     fn hand_over<O: Out + ?Sized>(&mut self, out: &mut O) {
@@ -126,7 +97,13 @@ impl Audio {
 
     /// Takes the samples of one packet of `ms`, which is then sent for certain, and appends them to `to` at the codec's rate. False: there
     /// are none.
-    pub(crate) fn take<O: Out + ?Sized>(&mut self, ms: usize, to: &mut Vec<i16>, out: &mut O) -> bool {
+    pub(crate) fn take<O: Out + ?Sized>(&mut self, codec: Codec, ms: usize, to: &mut Vec<i16>, out: &mut O) -> bool {
+        if self.from_port.to_rate() != codec.sample_rate()
+            && let Ok(resampler) = Resampler::new(self.port.sample_rate(), codec.sample_rate())
+        {
+            // The codec has changed.
+            self.from_port = resampler;
+        }
         let queued = self.port.queued_samples();
         self.most_queued = self.most_queued.max(queued);
         let want = self.port.sample_rate() as usize / 1000 * ms;
@@ -189,19 +166,6 @@ impl Audio {
 
     /// Packets that the playout buffer did not play though they came.
     pub(crate) fn discarded(&self) -> u64 {
-        let counters = self.jitter.counters();
-        counters.late + counters.skipped
+        self.hearing.discarded()
     }
-}
-
-/// The playout buffer's tag of an encoding.
-fn format_of(codec: Codec) -> u8 {
-    match codec {
-        Codec::Pcma => 8,
-        _ => 0,
-    }
-}
-
-fn codec_of(format: u8) -> Codec {
-    if format == 8 { Codec::Pcma } else { Codec::Pcmu }
 }

@@ -138,10 +138,9 @@ impl MediaEngine {
                 }
                 return Some(leg.due_ms);
             }
-            let codec = leg.codec();
             let audio = leg.audio.as_mut().filter(|audio| audio.epoch == entry.epoch)?;
             if audio.due_ms <= now_ms {
-                audio.play(codec, now_ms, out);
+                audio.play(now_ms, out);
             }
             Some(audio.due_ms)
         }));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::RngCore;
-use ringback_audio::ToneGenerator;
+use ringback_audio::{Encoder, ToneGenerator};
 use ringback_media_api::{AudioPort, Codec, Event, LegConfig, LegId, SendFormat, Token, Tone};
 use ringback_rtp::ReceiverState;
 use ringback_rtp::dtmf::EventReceiver;
@@ -49,6 +49,8 @@ pub(crate) struct Leg {
     pub(crate) muted: bool,
     pub(crate) transmitting: bool,
     pub(crate) reframe: Option<Box<Reframe>>,
+    /// Of what is sent, once it was.
+    pub(crate) encoder: Option<Encoder>,
 
     pub(crate) monitor: Option<Monitor>,
     pub(crate) watch: Option<Watch>,
@@ -181,6 +183,7 @@ impl Leg {
             muted: false,
             transmitting: true,
             reframe: None,
+            encoder: None,
             monitor: None,
             watch: None,
             deadline: now,
@@ -233,6 +236,16 @@ impl Leg {
             }
             _ => None,
         };
+    }
+
+    /// The encoder of what is sent.
+    pub(crate) fn encoder(&mut self, codec: Codec) -> &mut Encoder {
+        let coding = codec::coding(codec);
+        match &mut self.encoder {
+            Some(encoder) if encoder.coding() == coding => {}
+            other => *other = Some(Encoder::new(coding)),
+        }
+        self.encoder.get_or_insert_with(|| Encoder::new(coding))
     }
 
     pub(crate) fn ptime_ms(&self) -> u64 {
@@ -388,9 +401,7 @@ impl Leg {
             }
         };
         if let Retention::Keeping(retained) = retained {
-            let settings = audio.jitter.settings();
-            let hold_ms = settings.depth / codec::units_per_ms(self.codec()).max(1);
-            audio.replay(retained.replay(millis(now), hold_ms), out);
+            audio.replay(*retained, millis(now), out);
         }
         self.audio = Some(Box::new(audio));
     }

@@ -28,6 +28,7 @@ mod dial;
 mod engine;
 #[doc(hidden)]
 pub mod fuzz;
+mod hearing;
 mod latch;
 mod leg;
 mod out;

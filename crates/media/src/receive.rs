@@ -80,7 +80,7 @@ fn begin_stream<O: Out + ?Sized>(leg: &mut Leg, now: Now, out: &mut O) {
     leg.incoming.stream = leg.incoming.stream.wrapping_add(1);
     end_digit(leg, now, out);
     if let Some(audio) = &mut leg.audio {
-        audio.jitter.reset();
+        audio.hearing.reset();
     }
 }
 
@@ -137,7 +137,7 @@ fn relay<O: Out + ?Sized>(
     let units_per_ms = codec::units_per_ms(sends);
     let Some(payload) = bytes.get_mut(placed.payload.clone()) else { return };
     codec::transcode(codec, sends, payload);
-    let units = codec::units(sends, payload.len());
+    let units = codec::units(sends, payload);
     to.outgoing.fed(now_ms, u64::from(units / units_per_ms.max(1)));
     let frame = usize::from(target.format.ptime_ms) * units_per_ms as usize;
     let mut packet = outgoing::Incoming {

@@ -38,7 +38,7 @@ impl Reframe {
         if payload.len() > MOST - 480 {
             return;
         }
-        let end = self.timestamp.wrapping_add(codec::units(self.codec, self.octets.len()));
+        let end = self.timestamp.wrapping_add(codec::units(self.codec, &self.octets));
         let ahead = distance32(timestamp, end);
         if self.octets.is_empty() || !(0..=frame as i32).contains(&ahead) {
             if !self.octets.is_empty() && (-8000..0).contains(&ahead) {
@@ -57,10 +57,11 @@ impl Reframe {
     /// The next whole packet: its number, its timestamp, and its octets into `to`.
     pub(crate) fn pop(&mut self, frame: usize, to: &mut [u8]) -> Option<(u64, u32)> {
         to.get_mut(..frame)?.copy_from_slice(self.octets.get(..frame)?);
+        let units = codec::units(self.codec, self.octets.get(..frame)?);
         self.octets.drain(..frame);
         let made = (self.made, self.timestamp);
         self.made += 1;
-        self.timestamp = self.timestamp.wrapping_add(codec::units(self.codec, frame));
+        self.timestamp = self.timestamp.wrapping_add(units);
         Some(made)
     }
 }

@@ -7,6 +7,7 @@ use ringback_rtp::jitter::MAX_PAYLOAD;
 use ringback_rtp::sequence::distance32;
 
 use crate::codec;
+use crate::hearing::Decoding;
 
 const RETAINED_MS: u64 = 2000;
 /// Two seconds at 64 kbit/s.
@@ -74,7 +75,7 @@ impl Retained {
 
     /// All that came in the last two seconds. What lies within `hold_ms` of its end is left to the playout buffer, where what is
     /// on its way can still join it in order.
-    pub(crate) fn replay(mut self, now_ms: u64, hold_ms: u32) -> Replay {
+    pub(crate) fn replay(mut self, now_ms: u64, hold_ms: u32, decoding: &mut Decoding) -> Replay {
         while self.packets.front().is_some_and(|kept| kept.arrival_ms + RETAINED_MS < now_ms) {
             self.drop_oldest();
         }
@@ -92,48 +93,67 @@ impl Retained {
         let Some(&(last, payload)) = all.last() else { return replay };
         let end = end_of(&last, payload);
         let hold_from = end.wrapping_sub(hold_ms * codec::units_per_ms(last.codec));
-        let most = RETAINED_MS as usize * codec::samples_per_ms(last.codec);
-        // The stream that is being put together, and where it has come to.
-        let mut reached: Option<(u32, u32)> = None;
+        let most = RETAINED_MS as usize * decoding.rate() as usize / 1000;
+        // The timeline that is being put together, and where it has come to.
+        let mut reached: Option<(Timeline, u32)> = None;
         for (kept, payload) in all {
-            if kept.stream == last.stream && distance32(kept.timestamp, hold_from) >= 0 || !replay.rest.is_empty() {
+            let same = Timeline::of(&kept) == Timeline::of(&last);
+            if same && distance32(kept.timestamp, hold_from) >= 0 || !replay.rest.is_empty() {
                 replay.rest.push((kept, payload.to_vec()));
                 continue;
             }
-            let end = end_of(&kept, payload);
-            let mut payload = payload;
-            if let Some((_, at)) = reached.filter(|(stream, _)| *stream == kept.stream) {
-                let ahead = distance32(kept.timestamp, at);
-                let longest = RETAINED_MS as u32 * codec::units_per_ms(kept.codec);
-                if ahead > 0 && ahead.unsigned_abs() <= longest {
-                    // Lost, or not sent: its time passes in silence.
-                    let samples = ahead as usize * codec::samples_per_ms(kept.codec)
-                        / codec::units_per_ms(kept.codec).max(1) as usize;
-                    replay.samples.resize(replay.samples.len() + samples, 0);
-                } else if ahead < 0 && ahead.unsigned_abs() <= longest {
-                    payload = payload.get(ahead.unsigned_abs() as usize..).unwrap_or_default();
-                }
+            let skip = fill_gap(reached, &kept, Some(payload), decoding, &mut replay.samples);
+            if skip < codec::units(kept.codec, payload) {
+                decoding.decode(kept.codec, payload, skip, &mut replay.samples);
             }
-            codec::decode(kept.codec, payload, &mut replay.samples);
-            reached = Some((kept.stream, end));
+            reached = Some((Timeline::of(&kept), end_of(&kept, payload)));
             keep_last(&mut replay.samples, most);
         }
-        if let (Some((stream, at)), Some((first, _))) = (reached, replay.rest.first())
-            && stream == first.stream
-        {
-            let ahead = distance32(first.timestamp, at);
-            let longest = RETAINED_MS as i32 * codec::units_per_ms(first.codec) as i32;
-            if (1..=longest).contains(&ahead) {
-                replay.samples.resize(replay.samples.len() + ahead as usize, 0);
-            }
+        if let Some((first, _)) = replay.rest.first() {
+            fill_gap(reached, first, None, decoding, &mut replay.samples);
         }
         keep_last(&mut replay.samples, most);
         replay
     }
 }
 
+/// Timestamps can be compared within one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Timeline {
+    stream: u32,
+    clock_rate: u32,
+}
+
+impl Timeline {
+    fn of(kept: &Kept) -> Self {
+        Timeline { stream: kept.stream, clock_rate: kept.codec.clock_rate() }
+    }
+}
+
+/// What was lost or not sent before `kept` is concealed. Returns how many units of it are over already.
+fn fill_gap(
+    reached: Option<(Timeline, u32)>,
+    kept: &Kept,
+    payload: Option<&[u8]>,
+    decoding: &mut Decoding,
+    samples: &mut Vec<i16>,
+) -> u32 {
+    let Some((_, at)) = reached.filter(|(timeline, _)| *timeline == Timeline::of(kept)) else { return 0 };
+    let ahead = distance32(kept.timestamp, at);
+    let longest = RETAINED_MS as u32 * codec::units_per_ms(kept.codec);
+    if ahead.unsigned_abs() > longest {
+        return 0;
+    }
+    if ahead > 0 {
+        let lost = u64::from(ahead.unsigned_abs()) * u64::from(decoding.rate()) / u64::from(kept.codec.clock_rate());
+        decoding.conceal(lost as usize, payload.map(|payload| (kept.codec, payload)), samples);
+        return 0;
+    }
+    ahead.unsigned_abs()
+}
+
 fn end_of(kept: &Kept, payload: &[u8]) -> u32 {
-    kept.timestamp.wrapping_add(codec::units(kept.codec, payload.len()))
+    kept.timestamp.wrapping_add(codec::units(kept.codec, payload))
 }
 
 /// Timestamps that leap may ask for any number of zeros: never more than is wanted is held.
@@ -146,15 +166,15 @@ fn keep_last(samples: &mut Vec<i16>, most: usize) {
 mod tests {
     use super::*;
 
-    /// Decoded first sample of each 20 ms, as the mu-law octet that it came from.
+    /// The decoded sample in the middle of each 20 ms, as the mu-law octet that it came from.
     fn octets(samples: &[i16]) -> Vec<u8> {
         let mut all = vec![0; samples.len()];
-        codec::encode(Codec::Pcmu, samples, &mut all);
-        all.chunks(160).map(|frame| frame[0]).collect()
+        ringback_audio::pcmu_encode(samples, &mut all);
+        all.chunks_exact(160).map(|frame| frame[80]).collect()
     }
 
     #[test]
-    fn the_last_two_seconds_come_in_order_with_gaps_and_the_newest_held_back() {
+    fn the_last_two_seconds_come_in_order_with_gaps_concealed_and_the_newest_held_back() {
         let mut retained = Retained::new();
         for n in 0..200_u32 {
             // 150 is lost, 160 and 161 are swapped.
@@ -166,9 +186,10 @@ mod tests {
             };
             retained.push(1, u64::from(n), n * 160, Codec::Pcmu, u64::from(n) * 20, &[0x80 + (n % 100) as u8; 160]);
         }
-        let replay = retained.replay(199 * 20, 60);
+        let replay = retained.replay(199 * 20, 60, &mut Decoding::new(8000));
         let heard = octets(&replay.samples);
-        let expected: Vec<u8> = (99..197).map(|n| if n == 150 { 0xff } else { 0x80 + (n % 100) as u8 }).collect();
+        let expected: Vec<u8> =
+            (99..197).map(|n| if n == 150 { 149 } else { n }).map(|n| 0x80 + (n % 100) as u8).collect();
         assert_eq!(heard[heard.len() - expected.len()..], expected);
         assert!(heard.len() <= 100);
         assert_eq!(replay.rest.iter().map(|(kept, _)| kept.extended).collect::<Vec<_>>(), [197, 198, 199]);
@@ -179,10 +200,10 @@ mod tests {
         let mut retained = Retained::new();
         retained.push(1, 1, 0, Codec::Pcma, 0, &[1; 160]);
         retained.push(1, 2, 160, Codec::Pcma, 3000, &[2; 160]);
-        let replay = retained.replay(4000, 60);
+        let replay = retained.replay(4000, 60, &mut Decoding::new(8000));
         assert!(replay.samples.is_empty());
         assert_eq!(replay.rest.len(), 1);
-        assert!(Retained::new().replay(0, 60).rest.is_empty());
+        assert!(Retained::new().replay(0, 60, &mut Decoding::new(8000)).rest.is_empty());
     }
 
     #[test]

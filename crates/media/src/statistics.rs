@@ -6,7 +6,6 @@
 use ringback_media_api::{Codec, Quality, Statistics};
 use ringback_rtp::emodel::{self, Impairment};
 
-use crate::codec;
 use crate::leg::Leg;
 
 pub(crate) fn statistics(leg: &Leg) -> Statistics {
@@ -34,10 +33,7 @@ fn quality(leg: &Leg, discarded: u64) -> Option<Quality> {
     let percent = |count: u64| 100.0 * count as f64 / expected.max(1) as f64;
     let loss = percent(state.lost());
     let rating = (heard > 0).then(|| {
-        let buffered_ms = leg
-            .audio
-            .as_ref()
-            .map_or(0, |audio| audio.jitter.settings().depth / codec::units_per_ms(leg.codec()).max(1));
+        let buffered_ms = leg.audio.as_ref().map_or(0, |audio| audio.hearing.depth_ms());
         let one_way_ms = round_trip_ms.map(|trip| trip / 2.0 + f64::from(buffered_ms));
         // What came too late was as good as lost.
         emodel::rating(impairment(leg.codec()), percent(state.lost() + discarded), one_way_ms)

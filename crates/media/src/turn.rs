@@ -64,19 +64,23 @@ fn send<O: Out + ?Sized>(leg: &mut Leg, target: Target, now: Now, scratch: &mut 
     let samples = ptime_ms * codec::samples_per_ms(codec);
     scratch.samples.clear();
     let sounds = play(leg, samples, scratch, out)
-        || leg.audio.as_mut().is_some_and(|audio| audio.take(ptime_ms, &mut scratch.samples, out));
+        || leg.audio.as_mut().is_some_and(|audio| audio.take(codec, ptime_ms, &mut scratch.samples, out));
     // While it comes, what is relayed is all that is sent.
     if !sounds && !leg.muted && leg.outgoing.is_fed(leg.due_ms) {
         return;
     }
     scratch.packet.clear();
-    scratch.packet.resize(HEADER_LEN + samples, codec::silence(codec));
-    if sounds && !leg.muted {
-        let payload = scratch.packet.get_mut(HEADER_LEN..).unwrap_or_default();
-        codec::encode(codec, &scratch.samples, payload);
+    scratch.packet.resize(HEADER_LEN, 0);
+    let muted = leg.muted;
+    let encoder = leg.encoder(codec);
+    if sounds && !muted {
+        encoder.encode(&scratch.samples, &mut scratch.packet);
+    } else {
+        encoder.silence(ptime_ms, &mut scratch.packet);
     }
+    let octets = scratch.packet.len() - HEADER_LEN;
     // RFC 3551 §4.1: who does not suppress silence sets no marker, but for where the stream begins or was interrupted.
-    let header = leg.outgoing.own(target.format.payload_type, timestamp, gap, units, samples, now.mono);
+    let header = leg.outgoing.own(target.format.payload_type, timestamp, gap, units, octets, now.mono);
     put(leg, target, header, scratch, out);
 }
 

@@ -196,6 +196,20 @@ impl JitterBuffer {
         Next::Packet { format: slot.format, payload, skip: ahead.unsigned_abs() }
     }
 
+    /// After a gap: the packet that comes right after it, if it is there already.
+    pub fn following(&self) -> Option<(u8, &[u8])> {
+        let mut bits = if self.idle { 0 } else { self.filled };
+        while bits != 0 {
+            let index = bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            let slot = self.slots.get(index)?;
+            if slot.timestamp == self.cursor {
+                return Some((slot.format, self.buffers.get(usize::from(slot.buffer))?));
+            }
+        }
+        None
+    }
+
     /// The stream was replaced by another: nothing of it is played any more.
     pub fn reset(&mut self) {
         self.drop_all();

@@ -1,0 +1,205 @@
+//! A received stream as samples: packets in as they come, samples at one rate out as they are wanted. Whoever listens to a leg (a
+//! program's port, another leg with another codec) has one of these; a leg that nobody listens to has none.
+//!
+//! The codec may change from packet to packet. The decoder is made with the first packet of a codec; where the clock rate changes
+//! with it, what waits in the buffer is decoded at once, and takes the place of the wait that the first packets of the new clock would have.
+//!
+//! Invariant: `pull` of n milliseconds gives exactly n milliseconds, whatever came.
+
+use ringback_audio::{Decoder, Resampler, UnsupportedRate};
+use ringback_media_api::Codec;
+use ringback_rtp::jitter::{JitterBuffer, Next, Settings};
+
+use crate::codec;
+
+/// What may be decoded ahead, in milliseconds: no change of codec makes anyone hear more delay than this.
+const MOST_AHEAD_MS: usize = 300;
+
+pub(crate) struct Hearing {
+    jitter: JitterBuffer,
+    clock_rate: u32,
+    decoding: Decoding,
+    /// Decoded and not yet asked for.
+    ready: Vec<i16>,
+    /// By buffers that a change of the clock has ended.
+    discarded: u64,
+}
+
+/// Payloads of any codec into samples at one rate.
+pub(crate) struct Decoding {
+    rate: u32,
+    stage: Option<Stage>,
+    decoded: Vec<i16>,
+}
+
+struct Stage {
+    codec: Codec,
+    decoder: Decoder,
+    resampler: Resampler,
+}
+
+impl Hearing {
+    /// `rate`: of the samples that are pulled, 8000, 16,000, 24,000 or 48,000 Hz. `codec`: the one that is expected.
+    pub(crate) fn new(codec: Codec, rate: u32) -> Result<Self, UnsupportedRate> {
+        // Refuses a rate that no decoder can be brought to.
+        Resampler::new(codec.sample_rate(), rate)?;
+        Ok(Hearing {
+            jitter: JitterBuffer::new(Settings::for_clock_rate(codec.clock_rate())),
+            clock_rate: codec.clock_rate(),
+            decoding: Decoding::new(rate),
+            ready: Vec::new(),
+            discarded: 0,
+        })
+    }
+
+    pub(crate) fn push(&mut self, extended: u64, timestamp: u32, codec: Codec, payload: &[u8]) {
+        if codec.clock_rate() != self.clock_rate {
+            self.change_clock(codec.clock_rate(), timestamp);
+        }
+        self.jitter.push(extended, timestamp, codec::units(codec, payload), codec::tag(codec), payload);
+    }
+
+    /// Appends the next `ms` milliseconds.
+    pub(crate) fn pull(&mut self, ms: usize, to: &mut Vec<i16>) {
+        let want = ms * self.decoding.rate as usize / 1000;
+        while self.ready.len() < want {
+            self.play(want - self.ready.len());
+        }
+        to.extend(self.ready.drain(..want));
+    }
+
+    /// The next packet or gap, of about so many samples.
+    fn play(&mut self, samples: usize) {
+        let want = (samples as u64 * u64::from(self.clock_rate)).div_ceil(u64::from(self.decoding.rate));
+        match self.jitter.next(want as u32) {
+            Next::Packet { format, payload, skip } => {
+                self.decoding.decode(codec::of_tag(format), payload, skip, &mut self.ready);
+            }
+            Next::Gap(units) => {
+                let samples = u64::from(units) * u64::from(self.decoding.rate) / u64::from(self.clock_rate.max(1));
+                // A gap shorter than a sample passes unheard.
+                let (next, decoding) = (self.jitter.following(), &mut self.decoding);
+                decoding.conceal(
+                    samples.max(1) as usize,
+                    next.map(|(tag, next)| (codec::of_tag(tag), next)),
+                    &mut self.ready,
+                );
+            }
+        }
+    }
+
+    /// Packets of another clock come: decodes all that waits.
+    fn change_clock(&mut self, clock_rate: u32, timestamp: u32) {
+        let most = MOST_AHEAD_MS * self.decoding.rate as usize / 1000;
+        while !self.jitter.is_empty() && self.ready.len() < most {
+            self.play(most - self.ready.len());
+        }
+        self.discarded += self.jitter.len() as u64 + discarded(&self.jitter);
+        self.clock_rate = clock_rate;
+        let waited = !self.ready.is_empty();
+        self.jitter = JitterBuffer::new(Settings::for_clock_rate(clock_rate));
+        if waited {
+            self.jitter.start_at(timestamp);
+        }
+    }
+
+    /// What was received before anyone listened: `now` is heard at once, in one go, `rest` passes through the buffer.
+    pub(crate) fn replay(&mut self, replay: crate::retained::Replay) {
+        self.ready.extend(replay.samples);
+        if let Some((first, _)) = replay.rest.first() {
+            self.clock_rate = first.codec.clock_rate();
+            self.jitter = JitterBuffer::new(Settings::for_clock_rate(self.clock_rate));
+            self.jitter.start_at(first.timestamp);
+        }
+        for (kept, payload) in &replay.rest {
+            self.push(kept.extended, kept.timestamp, kept.codec, payload);
+        }
+    }
+
+    pub(crate) fn decoding(&mut self) -> &mut Decoding {
+        &mut self.decoding
+    }
+
+    /// Samples that are decoded already.
+    pub(crate) fn take_ready(&mut self) -> std::vec::Drain<'_, i16> {
+        self.ready.drain(..)
+    }
+
+    /// Another stream begins; what waits of the old one is not played.
+    pub(crate) fn reset(&mut self) {
+        self.jitter.reset();
+        self.decoding.reset();
+    }
+
+    /// How long a packet waits that comes when it should, in milliseconds.
+    pub(crate) fn depth_ms(&self) -> u32 {
+        self.jitter.settings().depth / (self.clock_rate / 1000).max(1)
+    }
+
+    /// Packets that were not played though they came.
+    pub(crate) fn discarded(&self) -> u64 {
+        self.discarded + discarded(&self.jitter)
+    }
+}
+
+fn discarded(jitter: &JitterBuffer) -> u64 {
+    let counters = jitter.counters();
+    counters.late + counters.skipped
+}
+
+impl Decoding {
+    pub(crate) fn new(rate: u32) -> Self {
+        Decoding { rate, stage: None, decoded: Vec::new() }
+    }
+
+    /// Of the samples that come out.
+    pub(crate) fn rate(&self) -> u32 {
+        self.rate
+    }
+
+    /// Appends what a payload says, less the first `skip` units of its clock.
+    pub(crate) fn decode(&mut self, codec: Codec, payload: &[u8], skip: u32, to: &mut Vec<i16>) {
+        let Some(stage) = stage(&mut self.stage, codec, self.rate) else { return };
+        let decoder_rate = stage.decoder.sample_rate();
+        self.decoded.clear();
+        if stage.decoder.decode(payload, &mut self.decoded) == 0 {
+            // Not what it says it is: as good as lost.
+            let samples =
+                u64::from(codec::units(codec, payload)) * u64::from(decoder_rate) / u64::from(codec.clock_rate());
+            stage.decoder.conceal(samples as usize, &mut self.decoded);
+        }
+        let skip = u64::from(skip) * u64::from(decoder_rate) / u64::from(codec.clock_rate());
+        stage.resampler.process(self.decoded.get(skip as usize..).unwrap_or_default(), to);
+    }
+
+    /// Appends `samples` at the outgoing rate in place of what is missing. `next`: the payload right after the gap, if it is there.
+    pub(crate) fn conceal(&mut self, samples: usize, next: Option<(Codec, &[u8])>, to: &mut Vec<i16>) {
+        let Some(stage) = &mut self.stage else {
+            to.resize(to.len() + samples, 0);
+            return;
+        };
+        let lost = (samples as u64 * u64::from(stage.decoder.sample_rate())).div_ceil(u64::from(self.rate)) as usize;
+        self.decoded.clear();
+        match next.filter(|(codec, _)| *codec == stage.codec) {
+            Some((_, next)) => stage.decoder.recover(lost, next, &mut self.decoded),
+            None => stage.decoder.conceal(lost, &mut self.decoded),
+        }
+        stage.resampler.process(&self.decoded, to);
+    }
+
+    fn reset(&mut self) {
+        if let Some(stage) = &mut self.stage {
+            stage.decoder.reset();
+        }
+    }
+}
+
+/// The stage for a codec, made anew where another was in use.
+fn stage(slot: &mut Option<Stage>, codec: Codec, rate: u32) -> Option<&mut Stage> {
+    if slot.as_ref().is_none_or(|stage| stage.codec != codec) {
+        let decoder = Decoder::new(codec::coding(codec));
+        let resampler = Resampler::new(decoder.sample_rate(), rate).ok()?;
+        *slot = Some(Stage { codec, decoder, resampler });
+    }
+    slot.as_mut()
+}
