@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use crate::builder::Builder;
+use crate::digest::{Answer, Authorization, Challenge, Qop, ha1};
 use crate::framer::{Frame, Limits, StreamFramer};
 use crate::message::{Message, StartLine};
 use crate::name::HeaderName;
@@ -115,6 +116,52 @@ fn rewrite(message: &Message) {
     let (length, rest) = read.split_last().expect("Content-Length is always written");
     assert_eq!(length.1, HeaderName::ContentLength);
     assert_eq!(rest, written);
+}
+
+/// Values of the header fields of digest authentication, a line each: what is read is written and read again, every challenge that can be
+/// answered is, and the answer is proof to those who know the password, and to nobody else.
+pub fn digest(data: &[u8]) {
+    let lines: String = String::from_utf8_lossy(data).lines().take(8).fold(String::new(), |mut lines, line| {
+        for name in ["WWW-Authenticate", "Authorization"] {
+            lines.extend([name, ": ", line, "\r\n"]);
+        }
+        lines
+    });
+    let message = Bytes::from(format!("SIP/2.0 401 Unauthorized\r\n{lines}\r\n"));
+    let Ok(message) = Message::parse(message) else { return };
+    for read in message.authorizations(&HeaderName::Authorization) {
+        assert_eq!(Authorization::parse(&read.to_string()).as_ref(), Some(&read));
+        assert!(!read.to_string().chars().any(char::is_control));
+        let username = read.username().map(|name| name.into_owned()).unwrap_or_default();
+        if let Some(algorithm) = read.algorithm() {
+            let _ = read.proves(&ha1(algorithm, &username, read.realm(), "password"), "INVITE", data);
+        }
+    }
+    for challenge in message.challenges(&HeaderName::WwwAuthenticate) {
+        assert_eq!(Challenge::parse(&challenge.to_string()).as_ref(), Some(&challenge));
+        assert!(!challenge.to_string().chars().any(char::is_control));
+        let algorithm = challenge.algorithm().unwrap_or(crate::digest::Algorithm::Md5);
+        let good = ha1(algorithm, "user", challenge.realm(), "password");
+        let answer = Answer {
+            challenge: &challenge,
+            username: "user",
+            ha1: &good,
+            cnonce: "cnonce",
+            nc: 1,
+            method: "INVITE",
+            uri: "sip:a@b",
+            body: data,
+        };
+        let Some(answer) = answer.response() else {
+            assert!(!challenge.is_supported());
+            continue;
+        };
+        assert_eq!(Authorization::parse(&answer.to_string()).as_ref(), Some(&answer));
+        assert!(answer.proves(&good, "INVITE", data) && !answer.proves(&good, "BYE", data));
+        assert!(!answer.proves(&ha1(algorithm, "user", challenge.realm(), "passwore"), "INVITE", data));
+        let integrity = answer.qop() == Some(Some(Qop::AuthInt));
+        assert_eq!(answer.proves(&good, "INVITE", b"another body, longer than any"), !integrity);
+    }
 }
 
 /// Texts for the value parsers, and pairs of URIs to compare. A line break separates two texts.

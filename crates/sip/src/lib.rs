@@ -4,6 +4,7 @@
 //! * [`Message`] keeps what came and an index of its header lines; typed values ([`Via`], [`NameAddr`], [`CSeq`], ...) are
 //!   parsed when they are asked for. [`validate`] checks all that a user agent relies on.
 //! * A fault is a [`ParseError`]: the response to give and, where one can be given, the message to answer.
+//! * [`digest`] is who is who: challenges, credentials and what is computed (RFC 7616).
 //! * [`Builder`] writes. It refuses what would break out of a header field.
 //!
 //! Each value type can only be had valid, and `parse(emit(x)) == x` for it. Parsers take any bytes, never panic, and cost
@@ -11,6 +12,7 @@
 
 mod builder;
 mod cseq;
+pub mod digest;
 mod error;
 mod framer;
 #[doc(hidden)]

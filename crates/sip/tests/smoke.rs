@@ -122,3 +122,19 @@ fn mutated_streams() {
         .collect();
     run(&streams, 0x5EED_0003, 2_000, fuzz::stream);
 }
+
+#[test]
+fn mutated_credentials() {
+    let seeds: Vec<Vec<u8>> = [
+        "Digest realm=\"atlanta.com\", domain=\"sip:boxesbybob.com\", qop=\"auth, auth-int\", nonce=\"f84f1cec\", opaque=\"\", stale=FALSE, \
+         algorithm=MD5\nDigest realm=\"a\", nonce=\"b\", algorithm=SHA-256, qop=\"auth\", Basic realm=\"x\", Digest realm=\"c\",nonce=\"d\"",
+        "Digest username=\"bob\", realm=\"biloxi.com\", nonce=\"dcd98b71\", uri=\"sip:bob@biloxi.com\", qop=auth, nc=00000001, \
+         cnonce=\"0a4f113b\", response=\"6629fae49393a05397450978507c4ef1\", opaque=\"5ccc069c\", algorithm=SHA-512-256-sess",
+        "Digest username*=UTF-8''J%C3%A4s%C3%B8n, realm=\"q\\\"\", nonce=\"n\", uri=\"u\", response=\"r\", userhash=true, x-y=z",
+        "Digest realm=\"r\", nonce=\"n\", qop=\"auth-int\", algorithm=sha-512-256\nNegotiate YWJj==, NTLM",
+    ]
+    .into_iter()
+    .map(|text| text.as_bytes().to_vec())
+    .collect();
+    run(&seeds, 0x5EED_0004, 8_000, fuzz::digest);
+}
