@@ -164,6 +164,7 @@ class Binding:
     def addresses(self) -> list[tuple[str, str, int]]: ...
 
 def available_codecs() -> list[str]: ...
+def forwardable_header(name: str) -> str: ...
 def bind(
     *,
     listen: Sequence[tuple[str, str, int]],
@@ -174,6 +175,7 @@ def bind(
     media_address: str | None,
     codecs: Sequence[str],
     max_sessions: int,
+    forwarded_headers: Sequence[str] | None,
     session_timeout: float | None,
     answer_timeout: float | None,
     origin: str,

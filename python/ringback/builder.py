@@ -4,7 +4,6 @@
 import asyncio
 import inspect
 import ipaddress
-import os
 import socket
 from collections.abc import Callable
 from typing import Self
@@ -41,6 +40,7 @@ class SessionManagerBuilder:
         self._transports: list[tuple[Transport, str | None, int | None]] = []
         self._codecs = _ringback.available_codecs()
         self._public_address: str | None = None
+        self._forwarded_headers: list[str] | None = None
 
     def with_sip_port(self, port: int) -> Self:
         """Port to listen on, default 5060; 0: any free port. Overrides the one of `with_local_address`."""
@@ -129,6 +129,16 @@ class SessionManagerBuilder:
         self._public_address = host.strip("[]")
         return self
 
+    def with_forwarded_headers(self, *names: str) -> Self:
+        """Headers of a caller that the targets of a forwarded call see; without names none.
+
+        Default: Subject, Priority, Organization, Accept-Language, Privacy, User-to-User, Diversion, History-Info. Those that the
+        engine writes itself (Via, Contact, ...) raise `InvalidHeader`. P-Asserted-Identity is a claim that only a trusted network may
+        make (RFC 3325): name it where every caller is one.
+        """
+        self._forwarded_headers = [_ringback.forwardable_header(_text(name, "a header name")) for name in names]
+        return self
+
     async def build(self) -> SessionCoordinator:
         """Checks all settings together, binds the ports, and gives a coordinator that does not run yet.
 
@@ -143,12 +153,13 @@ class SessionManagerBuilder:
         binding = _ringback.bind(
             listen=[(kind.value, host, port) for kind, host, port in listen],
             media_ports=self._media_ports,
-            media_threads=max(1, min((os.cpu_count() or 1) // 2, 32)),
+            media_threads=1,
             user=self._user,
             public_address=self._public_address,
             media_address=listen[0][1] if self._host is not None else None,
             codecs=self._codecs,
             max_sessions=self._max_sessions,
+            forwarded_headers=self._forwarded_headers,
             session_timeout=self._session_timeout,
             answer_timeout=self._answer_timeout,
             origin=_origin(handler, methods),

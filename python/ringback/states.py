@@ -51,6 +51,8 @@ class DtmfMethod(StrEnum):
     """How digits are sent."""
 
     AUTO = auto()
-    """The best way that the peer offers: telephone-event."""
+    """telephone-event where it was negotiated, else INFO."""
     RTP_EVENT = auto()
     """telephone-event packets (RFC 4733); `MediaError` where they were not negotiated."""
+    INFO = auto()
+    """A SIP INFO with application/dtmf-relay for each digit; `CallRejected` where the peer refuses one."""

@@ -12,10 +12,13 @@ from ringback import (
     CallDirection,
     CallRejected,
     CallState,
+    DtmfMethod,
+    InvalidHeader,
     InvalidState,
     InvalidUri,
     MediaControl,
     SessionControl,
+    SessionManagerBuilder,
 )  # fmt: skip
 
 
@@ -184,3 +187,61 @@ async def test_a_forward_of_a_caller_with_no_codec_in_common_is_488_and_no_error
     with pytest.raises(CallRejected) as caught:
         await (await systems.call(caller, switch)).wait_for_answer(5)
     assert caught.value.status == 488 and office.of("error") == []
+
+
+async def test_holding_passes_between_the_legs(systems):
+    desk = Recorder()
+    target = await systems.start("desk", desk)
+    switch = await systems.start("office", Recorder(CallDecision.Forward(target.local_address)))
+    caller = await systems.start("alice")
+    call = await systems.answered(caller, switch)
+    called = (await desk.wait("established"))[0]
+    await call.hold()
+    await until(lambda: called.remote_hold)
+    assert (called.state, call.state) == (CallState.ACTIVE, CallState.ON_HOLD)
+    await call.resume()
+    await until(lambda: not called.remote_hold)
+    await called.hold()
+    await until(lambda: call.remote_hold)
+    await called.resume()
+    await until(lambda: not call.remote_hold)
+    await call.hangup()
+
+
+async def test_digits_by_info_become_events_at_the_other_leg(systems):
+    desk = Recorder()
+    target = await systems.start("desk", desk)
+    switch = await systems.start("office", Recorder(CallDecision.Forward(target.local_address)))
+    caller = await systems.start("alice")
+    call = await systems.answered(caller, switch)
+    await desk.wait("established")
+    await SessionControl.send_dtmf(caller, call.id, "4#", method=DtmfMethod.INFO)
+    await until(lambda: len(desk.of("dtmf")) == 2)
+    assert [digit for _, digit, _ in desk.of("dtmf")] == ["4", "#"]
+    await call.hangup()
+
+
+async def test_headers_pass_by_policy(systems):
+    desk = Recorder()
+    target = await systems.start("desk", desk)
+    sent = {"Subject": "lunch", "P-Asserted-Identity": "<sip:boss@example.com>", "X-Account": "7"}
+    for configure, passed in [
+        (lambda builder: builder, ["Subject"]),
+        (lambda builder: builder.with_forwarded_headers(), []),
+        (
+            lambda builder: builder.with_forwarded_headers("p-asserted-identity", "X-Account"),
+            ["P-Asserted-Identity", "X-Account"],
+        ),
+    ]:
+        switch = await systems.start("office", Recorder(CallDecision.Forward(target.local_address)), configure)
+        caller = await systems.start("alice")
+        call = await SessionControl.create_outgoing_call(
+            caller, "sip:alice@example.com", switch.local_address, headers=sent
+        )
+        await call.wait_for_answer(5)
+        assert [name for name in sent if name in desk.incoming.headers] == passed
+        await call.hangup()
+    with pytest.raises(InvalidHeader):
+        SessionManagerBuilder().with_forwarded_headers("Via")
+    with pytest.raises(InvalidHeader):
+        SessionManagerBuilder().with_forwarded_headers("X\r\nY")

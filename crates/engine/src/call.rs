@@ -87,6 +87,8 @@ pub(crate) struct Call {
     /// The Request-URI that a forwarded call came with, to know it again.
     pub(crate) forwarded_from: Option<Uri>,
     pub(crate) bridge: Option<BridgeId>,
+    /// On hold because the other leg of the forwarded call is held (`pass`).
+    pub(crate) held_for_peer: bool,
     /// The re-INVITE of ours that is under way.
     pub(crate) reinvite: Option<Reinvite>,
     pub(crate) digits: Digits,
@@ -113,6 +115,7 @@ impl Call {
             link: Link::None,
             forwarded_from: None,
             bridge: None,
+            held_for_peer: false,
             reinvite: None,
             digits: Digits::default(),
             waiting: SmallVec::new(),

@@ -239,6 +239,7 @@ impl Engine {
             match info::parse(content_type, &body) {
                 Info::Digit { digit, duration_ms } => {
                     self.report_digit(now, key, digit, duration_ms);
+                    self.pass_digit(now, key, digit, duration_ms, true);
                     Answer::new(StatusCode::OK)
                 }
                 Info::Garbage => Answer::new(StatusCode::BAD_REQUEST),

@@ -11,9 +11,10 @@ use ringback_sip::{HeaderName, Message, NameAddr, StatusCode, Uri};
 use ringback_time::Now;
 use smallvec::SmallVec;
 
-use crate::api::{EndCause, Error};
+use crate::api::{EndCause, Error, HeaderList};
 use crate::call::{Call, Ending, Link, Stage, Wire};
 use crate::engine::Engine;
+use crate::headers;
 use crate::limits;
 use crate::media_flow::Plan;
 use crate::outgoing::{MAX_FORWARDS, Outgoing, check_target, parse_address};
@@ -33,6 +34,8 @@ pub(crate) struct Forward {
     /// The caller's From, which the targets see.
     from: NameAddr,
     max_forwards: u8,
+    /// Those of the caller's headers that are passed on (`Config::forwarded_headers`).
+    headers: HeaderList,
     /// The answer for the caller; `None` after a late offer, where it is made when it is needed.
     plan: Option<Plan>,
     /// The target whose early media the caller hears.
@@ -99,6 +102,7 @@ impl Engine {
         let from = request.from().map_err(|error| Error::InvalidUri { uri: String::new(), why: error.to_string() })?;
         let hops = max_forwards(request);
         let request_uri = request.request_uri().cloned();
+        let passed = headers::passed(request, &self.config.forwarded_headers);
         // A caller that we have nothing in common with is told so before anybody's telephone rings.
         let plan = match has_offer.then(|| self.plan_answer(caller, None)).transpose() {
             Ok(plan) => plan,
@@ -120,6 +124,7 @@ impl Engine {
             ring: ring.min(RING_MOST),
             from: NameAddr { params: Default::default(), ..from },
             max_forwards: hops - 1,
+            headers: passed,
             plan,
             early: None,
             worst: None,
@@ -259,6 +264,8 @@ impl Engine {
         let ready = |call: Option<&Call>| call.is_some_and(|call| call.media.open && call.bridge.is_none());
         if ready(self.calls.get(key)) && ready(self.calls.get(other)) {
             self.connect(now, key, other);
+            // The caller may have come on hold.
+            self.pass_hold(now, key);
         }
     }
 
@@ -338,7 +345,7 @@ impl Forward {
         Outgoing {
             from: self.from.clone(),
             to,
-            headers: Vec::new(),
+            headers: self.headers.clone(),
             max_forwards: self.max_forwards,
             sdp: None,
             offers: Vec::new(),

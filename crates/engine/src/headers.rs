@@ -1,9 +1,9 @@
 //! Text that a program puts into messages: extra headers, reason phrases. Nothing gets through that could end a line or speak for
 //! the engine.
 
-use ringback_sip::HeaderName;
+use ringback_sip::{HeaderName, Message};
 
-use crate::api::Error;
+use crate::api::{Error, HeaderList};
 
 /// Extra headers of one message.
 const HEADERS_MOST: usize = 64;
@@ -72,6 +72,32 @@ pub(crate) fn check(headers: &[(String, String)]) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// The headers with those names that `request` has, as far as a program could send them itself: what a caller writes is checked
+/// like what a program writes, and one that fails is left out.
+pub(crate) fn passed(request: &Message, names: &[HeaderName]) -> HeaderList {
+    let mut passed = HeaderList::new();
+    let mut octets = 0;
+    for name in names {
+        for value in request.headers().get_all(name) {
+            let header = (name.as_str().to_owned(), value.to_owned());
+            octets += header.0.len() + header.1.len();
+            if passed.len() == HEADERS_MOST || octets > OCTETS_MOST {
+                return passed;
+            }
+            if check(std::slice::from_ref(&header)).is_ok() {
+                passed.push(header);
+            }
+        }
+    }
+    passed
+}
+
+/// The name of a header that may pass from a caller to the targets of a forwarded call; `Error::InvalidHeader` for one that may not.
+pub fn forwardable(name: &str) -> Result<HeaderName, Error> {
+    check(&[(name.to_owned(), String::new())])?;
+    Ok(HeaderName::parse(name))
 }
 
 /// A reason phrase, or the text of a `Reason` header.

@@ -50,6 +50,7 @@ mod media_events;
 mod media_flow;
 mod options;
 mod outgoing;
+mod pass;
 mod reinvite;
 mod signal;
 mod states;

@@ -16,7 +16,10 @@ impl Engine {
         let Some(&key) = self.legs.get(&event.leg()) else { return };
         self.current = Some(key);
         match event {
-            MediaEvent::Dtmf { digit, duration_ms, .. } => self.report_digit(now, key, digit, duration_ms),
+            MediaEvent::Dtmf { digit, duration_ms, .. } => {
+                self.report_digit(now, key, digit, duration_ms);
+                self.pass_digit(now, key, digit, duration_ms, false);
+            }
             MediaEvent::DtmfSent { completed, .. } => self.digits_sent(now, key, completed),
             MediaEvent::PlayEnded { token, .. } => self.media_reply(key, token, MediaReply::Played, Reply::Unit),
             MediaEvent::Statistics { token, statistics, .. } => {

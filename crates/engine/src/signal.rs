@@ -33,6 +33,13 @@ impl Engine {
             return;
         };
         self.current = Some(key);
+        let renegotiated = matches!(
+            event,
+            Event::Reinvite { .. }
+                | Event::ReinviteAcked { .. }
+                | Event::ReinviteAnswered { .. }
+                | Event::ReinviteFailed { .. }
+        );
         match event {
             Event::Invite { .. } => {}
             Event::Cancelled { .. } => self.finish(now, key, Ending::cancelled("cancelled").silent().over(true)),
@@ -61,6 +68,9 @@ impl Engine {
                 self.finish(now, key, Ending::failed(None, "the dialog is gone").silent());
             }
             _ => {}
+        }
+        if renegotiated {
+            self.pass_hold(now, key);
         }
     }
 

@@ -144,7 +144,7 @@ fn reoffer<'py>(coordinator: &Bound<'py, Coordinator>, session_id: SessionId, sd
     coordinator.get().ask(coordinator.py(), Undo::Nothing, |token| Command::Reoffer { token, session, sdp })
 }
 
-/// `method`: "auto" or "rtp_event".
+/// `method`: "auto", "rtp_event" or "info".
 #[pyfunction]
 fn send_dtmf<'py>(
     coordinator: &Bound<'py, Coordinator>,
@@ -166,6 +166,7 @@ fn send_dtmf<'py>(
     let method = match method {
         "auto" => DtmfMethod::Auto,
         "rtp_event" => DtmfMethod::RtpEvent,
+        "info" => DtmfMethod::Info,
         _ => return Err(PyValueError::new_err(format!("no way to send digits: {method:?}"))),
     };
     let session = session_id.0;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use ringback_engine::api::{Config, Interest, Origin};
+use ringback_engine::api::{Config, Interest, Origin, forwardable};
 use ringback_media_api::Codec;
 use ringback_net::{Listen, Settings, System};
 use ringback_ua::Transport;
@@ -49,7 +49,7 @@ fn ip(text: &str) -> PyResult<IpAddr> {
 /// Binds the listening sockets; `BindError`. `listen`: (transport, host, port). `origin`: "none", "ask" or "accept".
 #[pyfunction]
 #[pyo3(signature = (*, listen, media_ports, media_threads, user, public_address, media_address, codecs, max_sessions,
-                    session_timeout, answer_timeout, origin, interest))]
+                    forwarded_headers, session_timeout, answer_timeout, origin, interest))]
 #[expect(clippy::too_many_arguments, reason = "one for each setting, all by keyword")]
 fn bind(
     py: Python<'_>,
@@ -61,6 +61,7 @@ fn bind(
     media_address: Option<String>,
     codecs: Vec<String>,
     max_sessions: usize,
+    forwarded_headers: Option<Vec<String>>,
     session_timeout: Option<f64>,
     answer_timeout: Option<f64>,
     origin: &str,
@@ -82,12 +83,20 @@ fn bind(
         let codec = CODECS.into_iter().find(|codec| codec.name() == name);
         codec.ok_or_else(|| PyValueError::new_err(format!("no codec {name:?}")))
     };
+    let forwarded_headers = match forwarded_headers {
+        Some(names) => names
+            .iter()
+            .map(|name| forwardable(name).map_err(|error| errors::engine(py, error)))
+            .collect::<PyResult<_>>()?,
+        None => Config::default().forwarded_headers,
+    };
     let engine = Config {
         user,
         public_address,
         media_address: media_address.as_deref().map(ip).transpose()?,
         codecs: codecs.iter().map(codec).collect::<PyResult<_>>()?,
         max_sessions,
+        forwarded_headers,
         session_timeout: session_timeout.map(convert::duration),
         answer_timeout: answer_timeout.map(convert::duration),
         origin: match origin {
@@ -111,8 +120,16 @@ fn bind(
     Ok(Binding(Mutex::new(Some(system))))
 }
 
+/// The name of a header that may pass to the targets of a forwarded call, as it is written there; `InvalidHeader`.
+#[pyfunction]
+fn forwardable_header(py: Python<'_>, name: &str) -> PyResult<String> {
+    let name = forwardable(name).map_err(|error| errors::engine(py, error))?;
+    Ok(name.as_str().to_owned())
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Binding>()?;
     module.add_function(wrap_pyfunction!(available_codecs, module)?)?;
+    module.add_function(wrap_pyfunction!(forwardable_header, module)?)?;
     module.add_function(wrap_pyfunction!(bind, module)?)
 }

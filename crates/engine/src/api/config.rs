@@ -2,6 +2,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ringback_media_api::Codec;
+use ringback_sip::HeaderName;
 
 /// Which events a program wants: computed from the handler methods that are overridden.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +54,11 @@ impl Default for Limits {
     }
 }
 
+/// What a caller says about the call that is neither about the way of the message nor a claim that only a trusted network may make
+/// (P-Asserted-Identity, RFC 3325 §6, is one).
+const FORWARDED: [&str; 8] =
+    ["Subject", "Priority", "Organization", "Accept-Language", "Privacy", "User-to-User", "Diversion", "History-Info"];
+
 #[derive(Clone, Debug)]
 pub struct Config {
     /// User part of Contact, and of From where the program gave none.
@@ -67,6 +73,8 @@ pub struct Config {
     /// By preference; telephone-event always.
     pub codecs: Vec<Codec>,
     pub max_sessions: usize,
+    /// Headers of a caller that the targets of a forwarded call see. Names that the engine owns never pass.
+    pub forwarded_headers: Vec<HeaderName>,
     /// Longest life of a call, from the answer; then BYE, reason "timeout".
     pub session_timeout: Option<Duration>,
     /// Undecided or deferred so long: 480.
@@ -92,6 +100,7 @@ impl Default for Config {
             interest: Interest::default(),
             codecs: vec![Codec::Pcmu, Codec::Pcma],
             max_sessions: 1000,
+            forwarded_headers: FORWARDED.iter().map(|name| HeaderName::parse(name)).collect(),
             session_timeout: None,
             answer_timeout: Some(Duration::from_secs(180)),
             symmetric_rtp: false,

@@ -7,6 +7,7 @@ mod event;
 mod id;
 mod session;
 
+pub use crate::headers::forwardable;
 pub use command::{CallOptions, Command, Decision, DtmfMethod, HeaderList};
 pub use config::{Config, Interest, Limits, Origin};
 pub use error::Error;

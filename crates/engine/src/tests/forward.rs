@@ -1,5 +1,6 @@
 use super::*;
 use crate::api::{Direction, EndCause};
+use ringback_media_api::{Command as MediaCommand, Event as MediaEvent};
 
 /// Node B forwards; C is called.
 fn three() -> Net {
@@ -363,7 +364,7 @@ fn each_leg_answers_its_own_re_invites() {
     let id = caller.id;
     net.ask(A, |token| Command::Hold { token, session: id }).expect("answered").expect("held");
     assert_eq!((caller.state(), first.remote_hold(), second.remote_hold()), (State::OnHold, true, false));
-    assert_eq!(called.state(), State::Active);
+    assert_eq!((called.state(), first.state()), (State::Active, State::Active));
     hang_up(&mut net, A, &caller);
     net.assert_idle();
 }
@@ -385,4 +386,143 @@ fn a_destroyed_bridge_leaves_the_legs_linked() {
     hang_up(&mut net, A, &caller);
     assert_eq!(called.state(), State::Terminated);
     net.assert_idle();
+}
+
+fn hold(net: &mut Net, node: usize, session: &Session, on: bool) {
+    let session = session.id;
+    let command = |token| if on { Command::Hold { token, session } } else { Command::Resume { token, session } };
+    net.ask(node, command).expect("answered").expect("held or resumed");
+}
+
+#[test]
+fn holding_passes_to_the_other_leg_and_back() {
+    let mut net = three();
+    let (caller, first, second, called) = forwarded(&mut net);
+    decide(&mut net, C, &called, accept()).expect("accepted");
+    for _ in 0..2 {
+        hold(&mut net, A, &caller, true);
+        net.advance(SECOND);
+        assert_eq!((second.state(), called.remote_hold(), called.state()), (State::OnHold, true, State::Active));
+        assert_eq!((first.state(), first.remote_hold()), (State::Active, true));
+        hold(&mut net, A, &caller, false);
+        net.advance(SECOND);
+        assert_eq!((second.state(), called.remote_hold()), (State::Active, false));
+        assert_eq!((first.remote_hold(), second.remote_hold()), (false, false));
+    }
+    // The called side holds as well, and each resumes for itself.
+    hold(&mut net, C, &called, true);
+    net.advance(SECOND);
+    assert_eq!((first.state(), caller.remote_hold()), (State::OnHold, true));
+    hold(&mut net, C, &called, false);
+    net.advance(SECOND);
+    assert_eq!((first.state(), caller.remote_hold()), (State::Active, false));
+    hang_up(&mut net, A, &caller);
+    net.assert_idle();
+}
+
+#[test]
+fn what_the_program_holds_stays_held() {
+    let mut net = three();
+    let (caller, first, second, called) = forwarded(&mut net);
+    decide(&mut net, C, &called, accept()).expect("accepted");
+    hold(&mut net, B, &second, true);
+    hold(&mut net, A, &caller, true);
+    net.advance(SECOND);
+    hold(&mut net, A, &caller, false);
+    net.advance(SECOND);
+    assert_eq!((second.state(), first.state()), (State::OnHold, State::Active));
+    hang_up(&mut net, A, &caller);
+    net.assert_idle();
+}
+
+#[test]
+fn legs_that_the_program_has_parted_hold_for_themselves() {
+    let mut net = three();
+    let (caller, first, second, called) = forwarded(&mut net);
+    decide(&mut net, C, &called, accept()).expect("accepted");
+    let id = first.id;
+    let Some(Ok(Reply::SessionBridge(Some(bridge)))) =
+        net.ask(B, |token| Command::SessionBridge { token, session: id })
+    else {
+        panic!("no bridge")
+    };
+    net.ask(B, |token| Command::DestroyBridge { token, bridge }).expect("at once").expect("done");
+    hold(&mut net, A, &caller, true);
+    net.advance(SECOND);
+    assert_eq!((second.state(), called.remote_hold()), (State::Active, false));
+    hang_up(&mut net, A, &caller);
+    net.assert_idle();
+}
+
+#[test]
+fn digits_reach_the_other_peer_in_the_way_that_it_knows() {
+    let no_events = |sdp: &str| {
+        sdp.replace(" 101\r\n", "\r\n").replace("a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n", "")
+    };
+    // (the caller knows telephone-events, the digit comes by INFO, what the caller gets)
+    for (events, by_info, expected) in
+        [(true, false, ""), (true, true, "event"), (false, false, "INFO"), (false, true, "INFO")]
+    {
+        let mut net = three();
+        let mut phone = Phone::new(B);
+        let offer = sdp(4000, 1, "sendrecv");
+        phone.invite(&mut net, "", &if events { offer } else { no_events(&offer) });
+        let first = net.nodes[B].incoming().expect("it arrived");
+        decide(&mut net, B, &first, forward(&[&uri(C)])).expect("forwarded");
+        let called = net.nodes[C].incoming().expect("it arrived");
+        decide(&mut net, C, &called, accept()).expect("accepted");
+        phone.receive(&mut net, "SIP/2.0 200");
+        phone.ack(&mut net, "");
+        if by_info {
+            let (session, digits) = (called.id, "7".to_owned());
+            let method = crate::api::DtmfMethod::Info;
+            net.command(C, |token| Command::SendDtmf { token, session, digits, method, duration_ms: 100, gap_ms: 100 });
+        } else {
+            let to_phone = net.nodes[B]
+                .legs
+                .open
+                .iter()
+                .find(|(_, config)| config.remote_rtp == Some(SocketAddr::from(([10, 9, 0, 1], 4000))));
+            let leg = net.nodes[B].legs.bridged[to_phone.expect("the phone's leg").0];
+            net.media_event(B, MediaEvent::Dtmf { leg, digit: '7', duration_ms: 100 });
+        }
+        let given = net.nodes[B].legs.log.iter();
+        let as_events = given.filter(|c| matches!(c, MediaCommand::SendDtmf { digits, .. } if digits == "7")).count();
+        let seen = match (phone.nothing(&net, "INFO"), as_events) {
+            (true, 0) => "",
+            (true, 1) => "event",
+            (false, 0) => "INFO",
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(seen, expected, "events {events}, INFO {by_info}");
+    }
+}
+
+#[test]
+fn the_targets_see_what_the_caller_may_tell_them_and_no_more() {
+    let mut net = three();
+    let caller = net.ask(A, |token| Command::CreateCall {
+        token,
+        from: "sip:alice@example.com".into(),
+        to: uri(B),
+        sdp: None,
+        headers: vec![
+            ("Subject".into(), "lunch".into()),
+            ("User-to-User".into(), "56a390f3;encoding=hex".into()),
+            ("Diversion".into(), "<sip:boss@example.com>;reason=no-answer".into()),
+            ("Diversion".into(), "<sip:desk@example.com>;reason=user-busy".into()),
+            ("P-Asserted-Identity".into(), "<sip:president@example.com>".into()),
+            ("X-Secret".into(), "1".into()),
+        ],
+        send: true,
+        options: Default::default(),
+    });
+    assert!(matches!(caller, Some(Ok(Reply::Session(_)))), "{caller:?}");
+    let first = net.nodes[B].incoming().expect("it arrived");
+    decide(&mut net, B, &first, forward(&[&uri(C)])).expect("forwarded");
+    let invite = sent(&net, B, "INVITE")[0];
+    assert_eq!(header(invite, "Subject"), Some("lunch"));
+    assert_eq!(header(invite, "User-to-User"), Some("56a390f3;encoding=hex"));
+    assert_eq!(invite.matches("\r\nDiversion: ").count(), 2);
+    assert!(!invite.contains("P-Asserted-Identity") && !invite.contains("X-Secret"));
 }
