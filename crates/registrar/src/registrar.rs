@@ -1,0 +1,424 @@
+//! The table of addresses and their bindings.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ringback_sip::{HeaderName, Message, StatusCode, Uri};
+use ringback_time::{Mono, Now};
+use ringback_ua::{ConnectionId, Flow};
+use slab::Slab;
+
+use crate::aor::{address_of_record, same_host};
+use crate::binding::{Binding, Record, Source};
+use crate::config::Config;
+use crate::expiry::{Expiry, Slot};
+use crate::plan::{Plan, Refusal, Write};
+use crate::request::{Asked, Contacts, Wanted, read};
+
+/// One address of record with at least one binding.
+#[derive(Debug)]
+struct Address {
+    aor: Arc<str>,
+    bindings: Vec<Binding>,
+    /// When its entry in the expiry queue comes up.
+    queued: Mono,
+    generation: u32,
+}
+
+/// The bindings of one registrar. See the crate's documentation.
+#[derive(Debug)]
+pub struct Registrar {
+    config: Config,
+    by_aor: HashMap<Arc<str>, u32, foldhash::quality::RandomState>,
+    addresses: Slab<Address>,
+    /// Addresses that have a binding by that connection.
+    by_connection: HashMap<ConnectionId, Vec<u32>, foldhash::fast::RandomState>,
+    expiry: Expiry,
+    bindings: usize,
+    generation: u32,
+}
+
+impl Registrar {
+    pub fn new(config: Config) -> Registrar {
+        Registrar {
+            config,
+            by_aor: HashMap::default(),
+            addresses: Slab::new(),
+            by_connection: HashMap::default(),
+            expiry: Expiry::default(),
+            bindings: 0,
+            generation: 0,
+        }
+    }
+
+    /// Bindings in all.
+    pub fn len(&self) -> usize {
+        self.bindings
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bindings == 0
+    }
+
+    /// Whether the host of a URI is one that addresses of record have here.
+    pub fn serves(&self, uri: &Uri) -> bool {
+        same_host(uri, &self.config.domains)
+    }
+
+    /// The key of an address of record that is kept here.
+    pub fn key(&self, uri: &Uri) -> Option<String> {
+        if self.serves(uri) { address_of_record(uri) } else { None }
+    }
+
+    /// The key of the address that a REGISTER is about, without checking the rest.
+    pub fn key_of(&self, request: &Message) -> Option<String> {
+        self.key(&request.to().ok()?.uri)
+    }
+
+    // ---- REGISTER
+
+    /// What a REGISTER would change (RFC 3261 §10.3). Changes nothing.
+    pub fn plan(&self, now: Now, request: &Message, flow: &Flow) -> Result<Plan, Refusal> {
+        let asked = read(&self.config, request, flow)?;
+        let bound = self.bound(&asked.aor);
+        let mut write = Write { aor: asked.aor.clone(), ..Write::default() };
+        match &asked.contacts {
+            Contacts::Query => {}
+            Contacts::All => {
+                for binding in bound {
+                    in_order(binding, &asked)?;
+                    write.deleted.push(binding.contact().to_owned());
+                }
+            }
+            Contacts::Some(wanted) => self.change(now, flow, &asked, wanted, bound, &mut write)?,
+        }
+        Ok(Plan { write, supports_path: asked.supports_path, path: asked.path, outbound: asked.outbound })
+    }
+
+    fn change(
+        &self,
+        now: Now,
+        flow: &Flow,
+        asked: &Asked,
+        wanted: &[Wanted],
+        bound: &[Binding],
+        write: &mut Write,
+    ) -> Result<(), Refusal> {
+        for one in wanted {
+            // RFC 5626 §6: a flow is the same one by instance and reg-id, whatever its URI is now.
+            let same = |binding: &&Binding| match one.reg_id {
+                Some(reg_id) => {
+                    binding.reg_id() == Some(reg_id) && Some(binding.instance()) == one.instance.as_deref()
+                        || binding.is_of(&one.contact, &one.uri)
+                }
+                None => binding.is_of(&one.contact, &one.uri),
+            };
+            for binding in bound.iter().filter(same) {
+                in_order(binding, asked)?;
+                let replaced = one.expires.is_zero() || binding.contact() != one.contact;
+                if replaced && !write.deleted.iter().any(|contact| contact == binding.contact()) {
+                    write.deleted.push(binding.contact().to_owned());
+                }
+            }
+            if one.expires.is_zero() {
+                continue;
+            }
+            // The same contact twice in one request: the later counts.
+            write.saved.retain(|saved: &Record| saved.contact != one.contact);
+            write.saved.push(Record {
+                aor: asked.aor.clone(),
+                contact: one.contact.clone(),
+                expires: (now + one.expires).wall,
+                q: one.q,
+                call_id: asked.call_id.clone(),
+                cseq: asked.cseq,
+                user_agent: asked.user_agent.clone(),
+                path: asked.path.clone(),
+                instance: one.instance.clone(),
+                reg_id: one.reg_id,
+                source: Source::of(flow),
+                natted: one.natted,
+            });
+        }
+        let stays = |binding: &&Binding| {
+            !write.deleted.iter().any(|contact| contact == binding.contact())
+                && !write.saved.iter().any(|saved| saved.contact == binding.contact())
+        };
+        let kept = bound.iter().filter(stays).count();
+        let after = kept + write.saved.len();
+        if after > self.config.max_contacts && after > bound.len() {
+            return Err(Refusal::with_reason(StatusCode::FORBIDDEN, "Too Many Contacts"));
+        }
+        if after > bound.len() && self.bindings + (after - bound.len()) > self.config.max_bindings {
+            return Err(Refusal::with_reason(StatusCode::SERVICE_UNAVAILABLE, "Too Many Bindings"));
+        }
+        Ok(())
+    }
+
+    /// Carries out what `plan` gave.
+    pub fn commit(&mut self, now: Now, write: &Write) {
+        for contact in &write.deleted {
+            self.unbind(&write.aor, |binding| binding.contact() == contact.as_str());
+        }
+        for record in &write.saved {
+            self.bind(now, record);
+        }
+    }
+
+    /// The header lines of the 200 to a REGISTER that was carried out (RFC 3261 §10.3, 8).
+    pub fn reply(&self, now: Now, plan: &Plan) -> Vec<(String, String)> {
+        let line = |name: HeaderName, value: String| (name.as_str().to_owned(), value);
+        let mut headers: Vec<(String, String)> = Vec::new();
+        for record in self.lookup(now, &plan.write.aor) {
+            headers.push(line(HeaderName::Contact, record.listed(now)));
+        }
+        if plan.supports_path && !plan.path.is_empty() {
+            // RFC 3327 §5.3.
+            headers.push(line(HeaderName::Path, plan.path.clone()));
+        }
+        if plan.outbound {
+            // RFC 5626 §6.
+            headers.push(line(HeaderName::Require, "outbound".into()));
+        }
+        headers.push(line(HeaderName::Supported, "path, outbound".into()));
+        headers
+    }
+
+    // ---- the table
+
+    /// Contacts of an address, best first: by q, and of the same q the latest registered.
+    pub fn lookup(&self, now: Now, aor: &str) -> Vec<Record> {
+        let alive = self.bound(aor).iter().filter(|binding| binding.expires > now.mono);
+        let mut records: Vec<Record> = alive.map(|binding| binding.record(now, aor)).collect();
+        records.reverse();
+        records.sort_by(|a, b| b.q.cmp(&a.q));
+        records
+    }
+
+    pub fn knows(&self, aor: &str) -> bool {
+        !self.bound(aor).is_empty()
+    }
+
+    /// What removing all bindings of an address takes; nothing has changed yet.
+    pub fn removal(&self, aor: &str) -> Write {
+        let deleted = self.bound(aor).iter().map(|binding| binding.contact().to_owned()).collect();
+        Write { aor: aor.to_owned(), deleted, saved: Vec::new() }
+    }
+
+    /// What a store kept. One whose time is over is left out.
+    pub fn restore(&mut self, now: Now, record: &Record) {
+        if record.expires > now.wall && self.bindings < self.config.max_bindings {
+            self.bind(now, record);
+        }
+    }
+
+    /// What a shared store says about an address now. Of bindings that are known here, what it does not keep (Call-ID, flow, q) stays.
+    pub fn adopt(&mut self, now: Now, aor: &str, records: &[Record]) {
+        let gone: Vec<String> = self
+            .bound(aor)
+            .iter()
+            .map(|binding| binding.contact().to_owned())
+            .filter(|contact| !records.iter().any(|record| record.contact == *contact))
+            .collect();
+        for contact in gone {
+            self.unbind(aor, |binding| binding.contact() == contact.as_str());
+        }
+        for record in records {
+            let own = self.bound(aor).iter().find(|binding| binding.contact() == record.contact);
+            let merged = match own.map(|binding| binding.record(now, aor)) {
+                Some(own) if record.call_id.is_empty() || own.call_id == record.call_id && own.cseq >= record.cseq => {
+                    Record { expires: record.expires, ..own }
+                }
+                _ => Record { aor: aor.to_owned(), ..record.clone() },
+            };
+            self.restore(now, &merged);
+        }
+    }
+
+    fn bound(&self, aor: &str) -> &[Binding] {
+        let address = self.by_aor.get(aor).and_then(|index| self.addresses.get(*index as usize));
+        address.map_or(&[], |address| &address.bindings)
+    }
+
+    fn bind(&mut self, now: Now, record: &Record) {
+        let binding = Binding::new(now, record);
+        let expires = binding.expires;
+        let index = match self.by_aor.get(record.aor.as_str()) {
+            Some(index) => *index,
+            None => {
+                self.generation = self.generation.wrapping_add(1);
+                let aor: Arc<str> = record.aor.as_str().into();
+                let address = Address {
+                    aor: Arc::clone(&aor),
+                    bindings: Vec::with_capacity(1),
+                    queued: Mono::from_nanos(u64::MAX),
+                    generation: self.generation,
+                };
+                // Bounded by `Config::max_bindings`.
+                let index = self.addresses.insert(address) as u32;
+                self.by_aor.insert(aor, index);
+                index
+            }
+        };
+        self.link(record.source.connection, index);
+        let Some(address) = self.addresses.get_mut(index as usize) else { return };
+        let before = address.bindings.iter().position(|bound| bound.contact() == record.contact);
+        let replaced = before.map(|place| address.bindings.remove(place));
+        self.bindings += usize::from(replaced.is_none());
+        // The latest registered stands last.
+        address.bindings.push(binding);
+        if expires < address.queued {
+            address.queued = expires;
+            self.expiry.push(expires, Slot { index, generation: address.generation });
+        }
+        if let Some(replaced) = replaced {
+            self.unlink(replaced.connection(), index);
+        }
+        self.tidy();
+    }
+
+    fn unbind(&mut self, aor: &str, which: impl Fn(&Binding) -> bool) {
+        let Some(index) = self.by_aor.get(aor).copied() else { return };
+        let Some(address) = self.addresses.get_mut(index as usize) else { return };
+        let (out, left): (Vec<Binding>, Vec<Binding>) =
+            std::mem::take(&mut address.bindings).into_iter().partition(which);
+        address.bindings = left;
+        self.bindings -= out.len();
+        if address.bindings.is_empty() {
+            self.by_aor.remove(aor);
+            self.addresses.remove(index as usize);
+        }
+        for binding in &out {
+            self.unlink(binding.connection(), index);
+        }
+        self.tidy();
+    }
+
+    // ---- connections
+
+    fn link(&mut self, connection: Option<ConnectionId>, index: u32) {
+        let Some(connection) = connection else { return };
+        let users = self.by_connection.entry(connection).or_default();
+        if !users.contains(&index) {
+            users.push(index);
+        }
+    }
+
+    /// A binding by that connection has gone; another one of the same address may be left.
+    fn unlink(&mut self, connection: Option<ConnectionId>, index: u32) {
+        let Some(connection) = connection else { return };
+        let left = self
+            .addresses
+            .get(index as usize)
+            .is_some_and(|address| address.bindings.iter().any(|binding| binding.connection() == Some(connection)));
+        if left {
+            return;
+        }
+        if let Some(users) = self.by_connection.get_mut(&connection) {
+            users.retain(|user| *user != index);
+            if users.is_empty() {
+                self.by_connection.remove(&connection);
+            }
+        }
+    }
+
+    /// A connection is gone: what was bound to it is reached by its URI, or, where it was a flow, not at all until it registers again.
+    pub fn handle_closed(&mut self, connection: ConnectionId) {
+        for index in self.by_connection.remove(&connection).unwrap_or_default() {
+            let Some(address) = self.addresses.get_mut(index as usize) else { continue };
+            for binding in address.bindings.iter_mut().filter(|binding| binding.connection() == Some(connection)) {
+                binding.forget_connection();
+            }
+        }
+    }
+
+    // ---- time
+
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        self.expiry.next()
+    }
+
+    /// Lets go what has ended, and says what: a store need not keep it either.
+    pub fn handle_timeout(&mut self, now: Now) -> Vec<Write> {
+        let mut ended = Vec::new();
+        while let Some((at, slot)) = self.expiry.pop(now.mono) {
+            let Some(address) = self.addresses.get_mut(slot.index as usize) else { continue };
+            if address.generation != slot.generation || address.queued != at {
+                continue;
+            }
+            let aor = Arc::clone(&address.aor);
+            let over = |binding: &Binding| binding.expires <= now.mono;
+            let deleted: Vec<String> =
+                address.bindings.iter().filter(|binding| over(binding)).map(|gone| gone.contact().to_owned()).collect();
+            // The next one to end; the address goes with its last.
+            let next = address.bindings.iter().filter(|binding| !over(binding)).map(|binding| binding.expires).min();
+            if let Some(next) = next {
+                address.queued = next;
+                self.expiry.push(next, slot);
+            }
+            if !deleted.is_empty() {
+                self.unbind(&aor, over);
+                ended.push(Write { aor: aor.to_string(), deleted, saved: Vec::new() });
+            }
+        }
+        ended
+    }
+
+    fn tidy(&mut self) {
+        if self.expiry.len() > 2 * self.addresses.len() + 64 {
+            let addresses = &self.addresses;
+            self.expiry.retain(|at, slot| {
+                let address = addresses.get(slot.index as usize);
+                address.is_some_and(|address| address.generation == slot.generation && address.queued == at)
+            });
+        }
+    }
+
+    // ---- figures and checks
+
+    /// Bytes that the table takes, without the allocator's own: for figures.
+    pub fn bytes(&self) -> usize {
+        let map = self.by_aor.capacity() * (size_of::<(Arc<str>, u32)>() + 1) * 8 / 7;
+        let slab = self.addresses.capacity() * (size_of::<Address>() + 8);
+        let heap = self.expiry.len() * size_of::<(Mono, Slot)>();
+        let each = self.addresses.iter().map(|(_, address)| {
+            let texts: usize = address.bindings.iter().map(Binding::heap).sum();
+            address.aor.len() + 16 + address.bindings.capacity() * size_of::<Binding>() + texts
+        });
+        map + slab + heap + each.sum::<usize>()
+    }
+
+    /// For tests: the invariants hold.
+    #[doc(hidden)]
+    #[expect(clippy::panic, reason = "a check for tests")]
+    pub fn assert_consistent(&self) {
+        let count: usize = self.addresses.iter().map(|(_, address)| address.bindings.len()).sum();
+        assert_eq!(count, self.bindings, "bindings are counted");
+        assert_eq!(self.by_aor.len(), self.addresses.len());
+        for (index, address) in &self.addresses {
+            assert_eq!(self.by_aor.get(&address.aor).map(|known| *known as usize), Some(index));
+            let Some(first) = address.bindings.iter().map(|binding| binding.expires).min() else {
+                panic!("an address without bindings");
+            };
+            assert!(address.queued <= first, "it would end too late");
+            assert!(address.bindings.len() <= self.config.max_contacts.max(1));
+            for (place, binding) in address.bindings.iter().enumerate() {
+                let twins = address.bindings.iter().skip(place + 1);
+                assert!(twins.clone().all(|other| other.contact() != binding.contact()), "one contact twice");
+                let by = binding.connection();
+                assert!(
+                    by.is_none_or(|by| self.by_connection.get(&by).is_some_and(|who| who.contains(&(index as u32))))
+                );
+            }
+        }
+        assert!(self.expiry.len() <= 2 * self.addresses.len() + 65, "stale entries are bounded");
+    }
+}
+
+/// RFC 3261 §10.3, 7: within one Call-ID, only what is newer changes a binding.
+fn in_order(binding: &Binding, asked: &Asked) -> Result<(), Refusal> {
+    if binding.call_id() == asked.call_id && asked.cseq <= binding.cseq() {
+        return Err(Refusal::with_reason(StatusCode::SERVER_INTERNAL_ERROR, "CSeq Out Of Order"));
+    }
+    Ok(())
+}
