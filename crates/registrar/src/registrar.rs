@@ -191,7 +191,7 @@ impl Registrar {
         let alive = self.bound(aor).iter().filter(|binding| binding.expires > now.mono);
         let mut records: Vec<Record> = alive.map(|binding| binding.record(now, aor)).collect();
         records.reverse();
-        records.sort_by(|a, b| b.q.cmp(&a.q));
+        records.sort_by_key(|record| std::cmp::Reverse(record.q));
         records
     }
 
