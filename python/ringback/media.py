@@ -1,13 +1,18 @@
 """`MediaControl`: operations on the media of calls."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ringback import _ringback
 from ringback._ringback import SessionId
 from ringback._seconds import Seconds, seconds
+from ringback.errors import MediaError
 
 if TYPE_CHECKING:
     from ringback.audio import AudioStream
@@ -111,6 +116,35 @@ class MediaControl:
     async def stop_statistics_monitoring(coordinator: "SessionCoordinator", session_id: SessionId) -> None:
         """Ends `start_statistics_monitoring`."""
         await _ringback.monitor_statistics(coordinator, session_id, None)
+
+    @staticmethod
+    async def play(
+        coordinator: "SessionCoordinator",
+        session_id: SessionId,
+        source: str | NDArray[np.int16],
+        *,
+        sample_rate: int | None = None,
+        loop: bool = False,
+    ) -> None:
+        """Plays a WAV file, or samples of shape `(n,)` at `sample_rate` Hz (8,000 to 48,000); returns when played,
+        replaced by another, or stopped.
+
+        A file is mono or stereo (whose channels are mixed), 8 to 48 kHz, of 8 to 32 bits, float, A-law or mu-law. It is
+        read while it plays, off the loop. With `loop` it begins anew until it is stopped. Cancelling the wait stops it.
+
+        Raises `MediaError` for a file that cannot be read or played, and where reading fails halfway; `ValueError` and
+        `TypeError` for other arrays; `InvalidState` when the call ends meanwhile.
+        """
+        if isinstance(source, os.PathLike):
+            source = os.fspath(source)
+        played, playback = _ringback.play(coordinator, session_id, source, sample_rate, loop)
+        try:
+            await played
+        finally:
+            playback.stop()
+        failure = playback.failure()
+        if failure is not None:
+            raise MediaError(failure)
 
     @staticmethod
     async def play_tone(

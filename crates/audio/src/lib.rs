@@ -1,4 +1,4 @@
-//! Audio arithmetic on slices of samples: codecs, concealment, resampling, tones, mixing and measuring.
+//! Audio arithmetic on slices of samples: codecs, concealment, resampling, tones, mixing, measuring, WAV files.
 //!
 //! Everything here is a pure function or a small state machine: samples in, samples out. There is no notion of a call, a packet
 //! or time, and nothing allocates while it runs except where a caller's `Vec` grows. Samples are mono, 16 bit, linear.
@@ -8,6 +8,7 @@
 
 mod codec;
 mod conceal;
+mod convert;
 mod g711;
 mod level;
 mod mix;
@@ -15,9 +16,11 @@ mod resample;
 mod round;
 mod spectrum;
 mod tone;
+pub mod wav;
 
 pub use codec::{Coding, Decoder, Encoder};
 pub use conceal::Concealer;
+pub use convert::RateConverter;
 pub use g711::{
     PCMA_SILENCE, PCMU_SILENCE, pcma_decode, pcma_encode, pcma_to_pcmu, pcmu_decode, pcmu_encode, pcmu_to_pcma,
 };

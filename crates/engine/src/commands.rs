@@ -120,6 +120,10 @@ impl Engine {
                 self.media(MediaCommand::Echo { leg, on })
             }
             Command::PlayTone { token, session, tone } => self.play_tone(session, token, tone),
+            Command::Play { token, session, sound } => {
+                let leg = self.leg(session, "play")?;
+                self.play(session, token, MediaCommand::Play { leg, sound, token })
+            }
             Command::StopPlaying { session, .. } => {
                 let leg = self.leg(session, "stop_playing")?;
                 self.media(MediaCommand::StopPlaying { leg })
@@ -261,14 +265,21 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else { return DONE };
         let send = call.media.config.as_ref().and_then(|config| config.send);
         check_tone(&tone, send.map_or(8_000, |send| send.codec.sample_rate()))?;
+        self.play(session, token, MediaCommand::PlayTone { leg, tone, token })
+    }
+
+    /// `command` is answered by `PlayEnded`, if anybody wants to know.
+    fn play(&mut self, session: SessionId, token: Token, command: MediaCommand) -> Answer {
+        let key = self.at(session, "playing")?;
+        let Some(call) = self.calls.get_mut(key) else { return DONE };
         if token == Token::default() {
-            return self.media(MediaCommand::PlayTone { leg, tone, token });
+            return self.media(command);
         }
         if call.waiting.len() >= limits::MEDIA_REPLIES_MOST {
             return Err(Error::ResourceExhausted("Too much is waiting to be played"));
         }
         call.waiting.push((token, MediaReply::Played));
-        self.output.push_back(Output::Media(MediaCommand::PlayTone { leg, tone, token }));
+        self.output.push_back(Output::Media(command));
         Ok(None)
     }
 

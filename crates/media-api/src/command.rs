@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{AudioPort, LegId};
+use crate::{AudioPort, LegId, Sound};
 
 /// Carried by a command that is answered, and by its answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -130,6 +130,12 @@ pub enum Command {
         tone: Tone,
         token: Token,
     },
+    /// As `PlayTone`. Ends early where somebody else stops the sound.
+    Play {
+        leg: LegId,
+        sound: Arc<Sound>,
+        token: Token,
+    },
     StopPlaying {
         leg: LegId,
     },
@@ -193,6 +199,7 @@ impl Command {
             | Command::Unbridge { leg }
             | Command::Echo { leg, .. }
             | Command::PlayTone { leg, .. }
+            | Command::Play { leg, .. }
             | Command::StopPlaying { leg }
             | Command::SendDtmf { leg, .. }
             | Command::StopDtmf { leg }

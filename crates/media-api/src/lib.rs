@@ -6,9 +6,11 @@ mod command;
 mod event;
 mod leg;
 mod ports;
+mod sound;
 
 pub use audio_port::{AudioPort, Playout};
 pub use command::{Codec, Command, LegConfig, ReceiveFormat, SendFormat, Token, Tone};
 pub use event::{Event, Quality, Statistics};
 pub use leg::LegId;
 pub use ports::{MediaPort, MediaPorts};
+pub use sound::Sound;

@@ -326,6 +326,7 @@ fn on_leg<O: Out + ?Sized>(leg: &mut Leg, now: Now, command: Command, out: &mut 
             }
         }
         Command::PlayTone { tone, token, .. } => leg.play_tone(&tone, token, out),
+        Command::Play { sound, token, .. } => leg.play(sound, token, out),
         Command::StopPlaying { .. } => leg.stop_playing(out),
         Command::SendDtmf { digits, duration_ms, gap_ms, token, .. } => {
             leg.send_dtmf(&digits, duration_ms, gap_ms, token, out);
@@ -351,6 +352,10 @@ fn on_leg<O: Out + ?Sized>(leg: &mut Leg, now: Now, command: Command, out: &mut 
 fn refuse<O: Out + ?Sized>(command: Command, out: &mut O) {
     match command {
         Command::PlayTone { leg, token, .. } => out.event(Event::PlayEnded { leg, token, completed: false }),
+        Command::Play { leg, sound, token } => {
+            sound.stop();
+            out.event(Event::PlayEnded { leg, token, completed: false });
+        }
         Command::SendDtmf { leg, token, .. } => out.event(Event::DtmfSent { leg, token, completed: false }),
         Command::Statistics { leg, token } => {
             out.event(Event::Statistics { leg, token, statistics: Statistics::default() });

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
-use ringback_media_api::{AudioPort, Codec, Command, Event, LegConfig, LegId, ReceiveFormat, SendFormat, Token, Tone};
+use ringback_media_api::{
+    AudioPort, Codec, Command, Event, LegConfig, LegId, ReceiveFormat, SendFormat, Sound, Token, Tone,
+};
 use ringback_rtp::{Header, Packet, rtcp};
 use ringback_time::Now;
 
@@ -85,6 +87,12 @@ pub fn operations(bytes: &[u8]) {
                 let tone = Tone { frequencies: vec![f32::from(x) * 20.0], level_dbm0: -f32::from(y) / 8.0, duration };
                 asked += 1;
                 Some(Command::PlayTone { leg, tone, token })
+            }
+            7 if y > 127 => {
+                let rate = [8000, 16_000, 48_000, 11_025].get(usize::from(x) % 4).copied().unwrap_or(8000);
+                asked += 1;
+                let sound = Arc::new(Sound::of(rate, &vec![i16::from(x) * 100; usize::from(y)]));
+                Some(Command::Play { leg, sound, token })
             }
             7 => Some(Command::StopPlaying { leg }),
             8 => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand_core::RngCore;
 use ringback_audio::{Encoder, ToneGenerator};
-use ringback_media_api::{AudioPort, Codec, Event, LegConfig, LegId, SendFormat, Token, Tone};
+use ringback_media_api::{AudioPort, Codec, Event, LegConfig, LegId, SendFormat, Sound, Token, Tone};
 use ringback_rtp::ReceiverState;
 use ringback_rtp::dtmf::EventReceiver;
 use ringback_time::Mono;
@@ -16,6 +16,7 @@ use crate::control::Control;
 use crate::dial::Dial;
 use crate::latch::{self, Latch};
 use crate::outgoing::Outgoing;
+use crate::player::Player;
 use crate::reframe::Reframe;
 use crate::retained::Retained;
 use crate::{Out, codec};
@@ -123,8 +124,8 @@ pub(crate) enum Retention {
 }
 
 pub(crate) struct Playing {
-    pub(crate) generator: ToneGenerator,
-    /// `None`: answered already, what is left is the fall of a stopped tone.
+    pub(crate) player: Player,
+    /// `None`: answered already, what is left is the fall of what was stopped.
     pub(crate) token: Option<Token>,
 }
 
@@ -324,7 +325,7 @@ impl Leg {
                     Some(duration) => generator.lasting(samples_of(duration, rate)),
                     None => generator,
                 };
-                self.playing = Some(Box::new(Playing { generator, token: Some(token) }));
+                self.playing = Some(Box::new(Playing { player: Player::Tone(generator), token: Some(token) }));
             }
             Err(error) => {
                 tracing::debug!(target: "ringback.media", leg = ?self.id, %error, "no such tone");
@@ -333,10 +334,17 @@ impl Leg {
         }
     }
 
-    /// Lets a tone fall; it is answered at once.
+    /// Starts a sound in the same way.
+    pub(crate) fn play<O: Out + ?Sized>(&mut self, sound: Arc<Sound>, token: Token, out: &mut O) {
+        self.end_playing(out);
+        let player = Player::sound(sound, self.codec().sample_rate());
+        self.playing = Some(Box::new(Playing { player, token: Some(token) }));
+    }
+
+    /// Lets what plays fall; it is answered at once.
     pub(crate) fn stop_playing<O: Out + ?Sized>(&mut self, out: &mut O) {
         if let Some(playing) = &mut self.playing {
-            playing.generator.stop();
+            playing.player.stop();
             if let Some(token) = playing.token.take() {
                 out.event(Event::PlayEnded { leg: self.id, token, completed: false });
             }

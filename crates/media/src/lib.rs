@@ -7,7 +7,7 @@
 //! - a received packet is checked for its source (`latch`) and counted (`ringback_rtp::ReceiverState`); then, within the same call,
 //!   it is sent on by the leg it is bridged with, or by its own leg where that echoes (`receive`), put into the playout buffer of a
 //!   program's port (`audio`), or retained for one (`retained`);
-//! - each leg has a turn every packet time, on one of 20 phases of 1 ms (`wheel`, `turn`): it sends an event, a tone, a program's
+//! - each leg has a turn every packet time, on one of 20 phases of 1 ms (`wheel`, `turn`): it sends an event, a tone or sound, a program's
 //!   samples, or silence, unless relayed packets are coming, which need no turn;
 //! - whoever feeds it, a leg's stream keeps one SSRC, sequence numbers without a gap, and one clock (`outgoing`).
 //!
@@ -33,6 +33,7 @@ mod latch;
 mod leg;
 mod out;
 mod outgoing;
+mod player;
 mod receive;
 mod reframe;
 mod retained;

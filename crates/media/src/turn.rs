@@ -63,7 +63,7 @@ fn send<O: Out + ?Sized>(leg: &mut Leg, target: Target, now: Now, scratch: &mut 
     }
     let samples = ptime_ms * codec::samples_per_ms(codec);
     scratch.samples.clear();
-    let sounds = play(leg, samples, scratch, out)
+    let sounds = play(leg, codec.sample_rate(), samples, scratch, out)
         || leg.audio.as_mut().is_some_and(|audio| audio.take(codec, ptime_ms, &mut scratch.samples, out));
     // While it comes, what is relayed is all that is sent.
     if !sounds && !leg.muted && leg.outgoing.is_fed(leg.due_ms) {
@@ -91,17 +91,18 @@ fn put<O: Out + ?Sized>(leg: &Leg, target: Target, header: Header, scratch: &mut
     out.rtp(leg.id, target.to, &scratch.packet);
 }
 
-/// The tone that plays, for `samples`. False: none.
-fn play<O: Out + ?Sized>(leg: &mut Leg, samples: usize, scratch: &mut Scratch, out: &mut O) -> bool {
+/// What plays, for `samples` at `rate`. False: nothing.
+fn play<O: Out + ?Sized>(leg: &mut Leg, rate: u32, samples: usize, scratch: &mut Scratch, out: &mut O) -> bool {
     let Some(playing) = &mut leg.playing else { return false };
     scratch.samples.clear();
     scratch.samples.resize(samples, 0);
-    let sounding = playing.generator.fill(&mut scratch.samples);
-    if playing.generator.is_finished() {
+    let sounding = playing.player.fill(rate, &mut scratch.samples);
+    if playing.player.is_finished() {
         let token = playing.token.take();
+        let completed = !playing.player.was_cut_short();
         leg.playing = None;
         if let Some(token) = token {
-            out.event(Event::PlayEnded { leg: leg.id, token, completed: true });
+            out.event(Event::PlayEnded { leg: leg.id, token, completed });
         }
     }
     if sounding == 0 {
@@ -154,7 +155,7 @@ fn dial<O: Out + ?Sized>(
 fn pass<O: Out + ?Sized>(leg: &mut Leg, scratch: &mut Scratch, out: &mut O) {
     if leg.playing.is_some() {
         let samples = leg.ptime_ms() as usize * codec::samples_per_ms(leg.codec());
-        play(leg, samples, scratch, out);
+        play(leg, leg.codec().sample_rate(), samples, scratch, out);
     }
     if leg.dial.is_some() {
         leg.end_dialling(out);

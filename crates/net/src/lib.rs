@@ -5,6 +5,7 @@
 //! * *signalling*: a plain epoll loop that owns the UDP sockets, the engine and all timers. Commands of the program come by the inbox, and
 //!   what the program is told goes to the [`EventQueue`].
 //! * *media*, one or more: epoll loops that own the sockets of open legs. Commands come by a ring; events go back by a queue.
+//! * *files*, once a sound is played: reads and writes sound files for the media threads.
 //! * *streams*: tokio, for TCP and name look-ups; messages come framed and by a bounded channel.
 //!
 //! No thread ever waits for another, for the program, or for a peer; whoever has pushed something wakes the one it is for.
@@ -14,6 +15,7 @@
 
 pub mod clock;
 mod error;
+mod files;
 mod inbox;
 mod listen;
 mod log;
@@ -31,6 +33,7 @@ mod system;
 mod wake;
 
 pub use error::NetError;
+pub use files::{Files, Source};
 pub use listen::Listen;
 pub use log::{LOG_TARGETS, Level, LogLevels, LogRecord};
 pub use queue::{EventQueue, Notice, WAKE_INTERVAL};

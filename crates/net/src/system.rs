@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
 use parking_lot::Mutex;
@@ -14,6 +15,7 @@ use ringback_ua::Transport;
 
 use crate::NetError;
 use crate::clock;
+use crate::files::Files;
 use crate::inbox::Inbox;
 use crate::listen::{self, Listen, Listener};
 use crate::log;
@@ -26,6 +28,9 @@ use crate::signalling::{LEAVE_MOST, Signalling, UdpSocket, Work};
 use crate::streams::{Limits, Streams};
 use crate::sys::{self, Epoll};
 use crate::wake::Waker;
+
+/// How long files may take to be completed when everything else has ended.
+const FILES_MOST: Duration = Duration::from_millis(250);
 
 /// What a system is made of.
 #[derive(Clone, Debug)]
@@ -51,6 +56,7 @@ pub struct System {
     queue: Arc<EventQueue>,
     directory: Arc<Directory>,
     inbox: Arc<Inbox>,
+    files: Files,
     state: Mutex<State>,
     /// Beside `state`, whose lock a shutdown holds for as long as it takes.
     running: AtomicBool,
@@ -81,11 +87,14 @@ impl System {
         let start = |what| move |source| NetError::Start { what, source };
         let listeners = listen::bind_all(&settings.listen)?;
         let waker = Arc::new(Waker::new().map_err(start("eventfd"))?);
+        let queue = Arc::new(EventQueue::new().map_err(start("eventfd"))?);
+        let inbox = Arc::new(Inbox::new(waker));
         Ok(System {
             addresses: listeners.iter().map(|listener| (listener.transport, listener.address)).collect(),
-            queue: Arc::new(EventQueue::new().map_err(start("eventfd"))?),
+            files: Files::new(Arc::clone(&inbox), Arc::clone(&queue)),
+            queue,
             directory: Arc::default(),
-            inbox: Arc::new(Inbox::new(waker)),
+            inbox,
             state: Mutex::new(State::Bound(listeners)),
             running: AtomicBool::new(false),
             pid: std::process::id(),
@@ -106,6 +115,11 @@ impl System {
     /// The sessions. Stays the same over restarts.
     pub fn directory(&self) -> Arc<Directory> {
         Arc::clone(&self.directory)
+    }
+
+    /// Sound files, played and recorded.
+    pub fn files(&self) -> &Files {
+        &self.files
     }
 
     /// From the end of `start` to the beginning of `shutdown`. Never blocks.
@@ -240,8 +254,8 @@ impl System {
         if self.is_forked() || !self.inbox.push(command) { Err(NetError::NotRunning) } else { Ok(()) }
     }
 
-    /// Ends every call, gives what the protocol owes up to half a second, ends the threads and closes all sockets. Takes less than a
-    /// second whatever happens; does nothing when it does not run (sockets that are bound only are closed). What is told about it can
+    /// Ends every call, gives what the protocol owes up to half a second, ends the threads and closes all sockets. Takes little
+    /// more than a second whatever happens; does nothing when it does not run (sockets that are bound only are closed). What is told about it can
     /// be drained from the queue afterwards.
     pub fn shutdown(&self) {
         if self.is_forked() {
@@ -255,6 +269,10 @@ impl System {
             self.inbox.ask_to_leave();
             // A thread that does not come back is left to itself: the program must go on.
             thread.join(LEAVE_MOST);
+            if !self.files.leave(FILES_MOST) {
+                // Its disk does not answer. It ends when it does.
+                tracing::error!(target: "ringback.net", "the thread for files did not end in time");
+            }
             // Nothing, but for a thread that did not come to its end.
             Producer::new(Arc::clone(&self.queue)).events(clock::mono(), &mut self.inbox.close());
         }
@@ -268,6 +286,7 @@ impl Drop for System {
             if let State::Running(thread) = std::mem::replace(self.state.get_mut(), State::Stopped) {
                 thread.forget();
             }
+            self.files.forget();
         } else {
             self.shutdown();
         }

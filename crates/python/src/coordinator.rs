@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyWeakrefMethods, PyWeakrefReference};
 use ringback_engine::api::{self, Command, Directory, Session};
 use ringback_media_api::Token;
-use ringback_net::{EventQueue, Notice, System};
+use ringback_net::{EventQueue, Files, Notice, System};
 use ringback_time::Mono;
 
 use crate::convert;
@@ -195,6 +195,24 @@ impl Coordinator {
         let future = waiter.future(py);
         self.submit(py, Waiting::Future(waiter, undo), make)?;
         Ok(future)
+    }
+
+    /// A command that the thread for files gives to the engine once it has opened what the command needs, and the future of its answer.
+    pub(crate) fn ask_files<'py>(
+        &self,
+        py: Python<'py>,
+        give: impl FnOnce(&Files, Token),
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.check_running(py)?;
+        let waiter = Waiter::new(py)?;
+        let future = waiter.future(py);
+        let token = self.pending.lock().insert(Waiting::Future(waiter, Undo::Nothing));
+        give(self.system.files(), token);
+        Ok(future)
+    }
+
+    pub(crate) fn files(&self) -> &Files {
+        self.system.files()
     }
 
     /// A command whose answer goes to `waiting`.

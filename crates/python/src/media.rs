@@ -1,8 +1,14 @@
 //! Operations on a call's media: commands and the futures of their answers.
 
+use std::sync::Arc;
+
+use numpy::{PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 use ringback_engine::api::Command;
-use ringback_media_api::{Token, Tone};
+use ringback_media_api::{Sound, Token, Tone};
+use ringback_net::Source;
 
 use crate::convert;
 use crate::coordinator::Coordinator;
@@ -86,6 +92,86 @@ fn play_tone<'py>(
     coordinator.get().ask(coordinator.py(), Undo::Nothing, make)
 }
 
+/// What `play` has begun.
+#[pyclass(frozen, module = "ringback._ringback")]
+struct Playback(Arc<Sound>);
+
+#[pymethods]
+impl Playback {
+    /// Ends it, wherever it is.
+    fn stop(&self) {
+        self.0.stop();
+    }
+
+    /// Why it could not be played to its end.
+    fn failure(&self) -> Option<&str> {
+        self.0.failure()
+    }
+}
+
+/// `source`: the path of a WAV file, or an int16 array at `sample_rate`. The future is done when it was played, or was stopped.
+#[pyfunction]
+#[pyo3(signature = (coordinator, session_id, source, sample_rate, looped))]
+fn play<'py>(
+    coordinator: &Bound<'py, Coordinator>,
+    session_id: SessionId,
+    source: &Bound<'py, PyAny>,
+    sample_rate: Option<i64>,
+    looped: bool,
+) -> PyResult<(Bound<'py, PyAny>, Playback)> {
+    let py = coordinator.py();
+    let source = sound_source(source, sample_rate)?;
+    let session = session_id.0;
+    let sound = coordinator.get().files().sound();
+    let playback = Playback(Arc::clone(&sound));
+    let future = coordinator.get().ask_files(py, |files, token| {
+        files.play(source, looped, Arc::clone(&sound), Command::Play { token, session, sound });
+    })?;
+    Ok((future, playback))
+}
+
+/// Something to be played, as a program gives it: `ValueError` and `TypeError` for what is no such thing.
+pub(crate) fn sound_source(source: &Bound<'_, PyAny>, sample_rate: Option<i64>) -> PyResult<Source> {
+    if let Ok(path) = source.cast::<PyString>() {
+        if sample_rate.is_some() {
+            return Err(PyValueError::new_err("sample_rate goes with samples; a WAV file says its own"));
+        }
+        let path = path.to_str()?;
+        if path.contains('\0') {
+            return Err(PyValueError::new_err("a path has no NUL"));
+        }
+        return Ok(Source::File(path.into()));
+    }
+    let array = match source.extract::<PyReadonlyArray1<'_, i16>>() {
+        Ok(array) => array,
+        Err(_) => {
+            let message = match source.cast::<PyUntypedArray>() {
+                Ok(array) if array.ndim() != 1 => {
+                    let dimensions = array.ndim();
+                    let message = format!("source must be a one-dimensional array, not {dimensions}-D");
+                    return Err(PyValueError::new_err(message));
+                }
+                Ok(array) => format!("source must be an int16 array, not {}", array.dtype()),
+                Err(_) => {
+                    let kind = source.get_type().name()?;
+                    format!("source must be the path of a WAV file or an int16 array, not {kind}")
+                }
+            };
+            return Err(PyTypeError::new_err(message));
+        }
+    };
+    let rate = match sample_rate {
+        Some(rate @ 8000..=48_000) => rate as u32,
+        Some(rate) => return Err(PyValueError::new_err(format!("sample_rate must be 8000 to 48000, not {rate}"))),
+        None => return Err(PyValueError::new_err("samples need a sample_rate")),
+    };
+    let samples = match array.as_slice() {
+        Ok(samples) => samples.into(),
+        Err(_) => array.as_array().iter().copied().collect(),
+    };
+    Ok(Source::Samples { samples, rate })
+}
+
 #[pyfunction]
 fn stop_playing<'py>(coordinator: &Bound<'py, Coordinator>, session_id: SessionId) -> Future<'py> {
     let session = session_id.0;
@@ -108,6 +194,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(media_info, module)?)?;
     module.add_function(wrap_pyfunction!(echo, module)?)?;
     module.add_function(wrap_pyfunction!(play_tone, module)?)?;
+    module.add_class::<Playback>()?;
+    module.add_function(wrap_pyfunction!(play, module)?)?;
     module.add_function(wrap_pyfunction!(stop_playing, module)?)?;
     module.add_function(wrap_pyfunction!(give_up_playing, module)?)
 }

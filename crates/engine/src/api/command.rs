@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringback_media_api::{AudioPort, Token, Tone};
+use ringback_media_api::{AudioPort, Sound, Token, Tone};
 
 use crate::api::{BridgeId, SessionId};
 
@@ -168,6 +168,12 @@ pub enum Command {
         session: SessionId,
         tone: Tone,
     },
+    /// As `PlayTone`. Whoever gives the sound stops it when nobody waits for it any more.
+    Play {
+        token: Token,
+        session: SessionId,
+        sound: Arc<Sound>,
+    },
     StopPlaying {
         token: Token,
         session: SessionId,
@@ -247,6 +253,7 @@ impl Command {
             | Command::MediaInfo { token, .. }
             | Command::Echo { token, .. }
             | Command::PlayTone { token, .. }
+            | Command::Play { token, .. }
             | Command::StopPlaying { token, .. }
             | Command::OpenAudio { token, .. }
             | Command::CloseAudio { token, .. }

@@ -1,5 +1,5 @@
 use super::*;
-use ringback_media_api::{AudioPort, Command as MediaCommand, Event as MediaEvent, Statistics, Tone};
+use ringback_media_api::{AudioPort, Command as MediaCommand, Event as MediaEvent, Sound, Statistics, Tone};
 
 pub(super) fn tone(duration: Option<Duration>) -> Tone {
     Tone { frequencies: vec![440.0], level_dbm0: -10.0, duration }
@@ -31,6 +31,7 @@ fn before_the_answer_there_is_no_media() {
     for result in [
         net.ask(B, |token| Command::Echo { token, session, on: true }),
         net.ask(B, |token| Command::PlayTone { token, session, tone: tone(None) }),
+        net.ask(B, |token| Command::Play { token, session, sound: Arc::new(Sound::of(8000, &[1])) }),
         net.ask(B, |token| Command::StopPlaying { token, session }),
         net.ask(B, |token| Command::OpenAudio { token, session, port: port() }),
         net.ask(B, |token| Command::CloseAudio { token, session }),

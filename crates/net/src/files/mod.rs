@@ -1,0 +1,211 @@
+//! The thread that reads and writes sound files, so that a slow disk never keeps a media thread, the signalling thread or a program's loop.
+//!
+//! One a system, made when the first file is wanted. Media threads wake it when a queue is half empty; it does a round over all
+//! that is open, and then rests for [`REST`], so that many calls share a round.
+//!
+//! Invariant: each job's command reaches the engine, or its token is answered here; never both.
+
+mod source;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use ringback_engine::api::{Command, Error, Event};
+use ringback_media_api::{Sound, Token};
+
+pub use source::Source;
+
+use crate::clock;
+use crate::inbox::Inbox;
+use crate::log;
+use crate::os_thread::{self, Thread};
+use crate::queue::{EventQueue, Producer};
+use source::Feed;
+
+/// Between two rounds. Queues are half full when they ask, which is a hundred times as much.
+const REST: Duration = Duration::from_millis(5);
+/// Sounds open at a time; each has a file descriptor.
+const SOUNDS_MOST: usize = 20_000;
+
+/// The way to the thread. See the module.
+#[derive(Debug)]
+pub struct Files {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<Thread>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    jobs: Mutex<Vec<Job>>,
+    /// There is something to look at.
+    called: AtomicBool,
+    /// Counts threads started and ended: one goes on while this is what it was started with.
+    run: AtomicU64,
+    /// To be unparked.
+    sleeper: Mutex<Option<thread::Thread>>,
+    inbox: Arc<Inbox>,
+    queue: Arc<EventQueue>,
+}
+
+#[derive(Debug)]
+enum Job {
+    Play { source: Source, looped: bool, sound: Arc<Sound>, command: Command },
+}
+
+impl Shared {
+    fn call(&self) {
+        if !self.called.swap(true, Ordering::SeqCst)
+            && let Some(sleeper) = &*self.sleeper.lock()
+        {
+            sleeper.unpark();
+        }
+    }
+}
+
+impl Files {
+    pub(crate) fn new(inbox: Arc<Inbox>, queue: Arc<EventQueue>) -> Self {
+        let shared = Shared {
+            jobs: Mutex::default(),
+            called: AtomicBool::new(false),
+            run: AtomicU64::new(0),
+            sleeper: Mutex::default(),
+            inbox,
+            queue,
+        };
+        Files { shared: Arc::new(shared), thread: Mutex::new(None) }
+    }
+
+    /// A sound that this thread fills, once it was given to [`Files::play`].
+    pub fn sound(&self) -> Arc<Sound> {
+        let shared = Arc::downgrade(&self.shared);
+        Arc::new(Sound::new(move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.call();
+            }
+        }))
+    }
+
+    /// Opens `source` for `sound`, and then gives `command`, which plays it, to the engine. Where it cannot be opened, the command's
+    /// token is answered with `Error::Media`.
+    pub fn play(&self, source: Source, looped: bool, sound: Arc<Sound>, command: Command) {
+        self.submit(Job::Play { source, looped, sound, command });
+    }
+
+    fn submit(&self, job: Job) {
+        let mut thread = self.thread.lock();
+        self.shared.jobs.lock().push(job);
+        if thread.is_none() {
+            let run = self.shared.run.fetch_add(1, Ordering::SeqCst) + 1;
+            let shared = Arc::clone(&self.shared);
+            match os_thread::spawn("rb-files".into(), move || Worker::new(shared).work(run)) {
+                Ok(spawned) => *thread = Some(spawned),
+                Err(error) => {
+                    let mut events = Vec::new();
+                    for job in self.shared.jobs.lock().drain(..) {
+                        events.push(job.refused(format!("no thread for files: {error}")));
+                    }
+                    Producer::new(Arc::clone(&self.shared.queue)).events(clock::mono(), &mut events);
+                    return;
+                }
+            }
+        }
+        self.shared.call();
+    }
+
+    /// Ends the thread; false when it did not come to its end in time. What comes after starts another one.
+    pub(crate) fn leave(&self, most: Duration) -> bool {
+        let thread = {
+            let mut thread = self.thread.lock();
+            self.shared.run.fetch_add(1, Ordering::SeqCst);
+            thread.take()
+        };
+        let Some(thread) = thread else { return true };
+        if let Some(sleeper) = &*self.shared.sleeper.lock() {
+            sleeper.unpark();
+        }
+        thread.join(most)
+    }
+
+    /// In a forked child.
+    pub(crate) fn forget(&mut self) {
+        if let Some(thread) = self.thread.get_mut().take() {
+            thread.forget();
+        }
+    }
+}
+
+impl Job {
+    fn refused(self, why: String) -> Event {
+        let Job::Play { sound, command, .. } = self;
+        sound.stop();
+        Event::Completed { token: command.token(), result: Err(Error::Media(why)) }
+    }
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    producer: Arc<Producer>,
+    feeds: Vec<Feed>,
+}
+
+impl Worker {
+    fn new(shared: Arc<Shared>) -> Self {
+        let producer = Arc::new(Producer::new(Arc::clone(&shared.queue)));
+        Worker { shared, producer, feeds: Vec::new() }
+    }
+
+    fn work(mut self, run: u64) {
+        let _log = tracing::dispatcher::set_default(&log::dispatcher(&self.producer));
+        *self.shared.sleeper.lock() = Some(thread::current());
+        while self.shared.run.load(Ordering::SeqCst) == run {
+            if self.shared.called.swap(false, Ordering::SeqCst) {
+                self.round();
+                thread::sleep(REST);
+            } else {
+                thread::park();
+            }
+        }
+        // A program that still waits is told by whoever ends the system.
+        for feed in &self.feeds {
+            feed.stop();
+        }
+    }
+
+    fn round(&mut self) {
+        let jobs = std::mem::take(&mut *self.shared.jobs.lock());
+        for job in jobs {
+            self.begin(job);
+        }
+        self.feeds.retain_mut(Feed::fill);
+    }
+
+    fn begin(&mut self, job: Job) {
+        let Job::Play { source, looped, sound, command } = job;
+        let opened = if self.feeds.len() < SOUNDS_MOST {
+            Feed::open(source, looped, Arc::clone(&sound))
+        } else {
+            Err("too many sounds are being played".to_owned())
+        };
+        match opened {
+            Ok(feed) => {
+                self.feeds.push(feed);
+                // Closed: the system stops, and answers whoever waits.
+                self.shared.inbox.push(command);
+            }
+            Err(why) => {
+                sound.stop();
+                self.answer(command.token(), Err(Error::Media(why)));
+            }
+        }
+    }
+
+    fn answer(&self, token: Token, result: Result<ringback_engine::api::Reply, Error>) {
+        if token != Token::default() {
+            self.producer.events(clock::mono(), &mut vec![Event::Completed { token, result }]);
+            self.producer.wake_at_once();
+        }
+    }
+}
