@@ -40,6 +40,7 @@ from ringback.errors import (
 from ringback.handlers import AutoAnswerHandler, CallHandler, CompositeHandler, QueueHandler, RoutingHandler
 from ringback.incoming import IncomingCall
 from ringback.media import MediaControl, MediaInfo, MediaStatistics, QualityMetrics
+from ringback.messages import Message
 from ringback.options import OptionsReply
 from ringback.session import CallSession
 from ringback.states import CallDirection, CallState, DtmfMethod, Transport
@@ -70,6 +71,7 @@ __all__ = [
     "MediaError",
     "MediaInfo",
     "MediaStatistics",
+    "Message",
     "NotRunningError",
     "OptionsReply",
     "QualityMetrics",

@@ -15,8 +15,8 @@ logger = logging.getLogger("ringback.handler")
 
 _error_tasks: set[asyncio.Task[None]] = set()
 
-Turn: TypeAlias = tuple[IncomingCallBase | CallSessionBase, Callable[..., object], tuple[Any, ...]]
-"""Whom a handler's method is told about, the method, and its arguments."""
+Turn: TypeAlias = tuple[IncomingCallBase | CallSessionBase | None, Callable[..., object], tuple[Any, ...]]
+"""Which call a handler's method is told about, if any, the method, and its arguments."""
 
 
 def take_turns(coordinator: "SessionCoordinator") -> None:
@@ -32,7 +32,7 @@ def take_turns(coordinator: "SessionCoordinator") -> None:
 
 def _call(
     coordinator: CoordinatorBase,
-    subject: IncomingCallBase | CallSessionBase,
+    subject: IncomingCallBase | CallSessionBase | None,
     method: Callable[..., object],
     arguments: tuple[Any, ...],
 ) -> None:
@@ -48,7 +48,7 @@ def _call(
         plain_result(coordinator, subject, result)
 
 
-def failed(coordinator: CoordinatorBase, subject: IncomingCallBase | CallSessionBase, error: Exception) -> None:
+def failed(coordinator: CoordinatorBase, subject: IncomingCallBase | CallSessionBase | None, error: Exception) -> None:
     """A handler raised: an undecided call gets 500, the log and `on_error` are told."""
     if isinstance(subject, IncomingCallBase):
         coordinator._undecided(subject)

@@ -214,6 +214,28 @@ class SessionControl:
             raise
 
     @staticmethod
+    async def send_message(
+        coordinator: "SessionCoordinator", from_uri: str, to_uri: str, body: str, *, content_type: str = "text/plain"
+    ) -> None:
+        """Sends an instant message outside of any call (MESSAGE, RFC 3428); returns when the peer has taken it (2xx).
+
+        `from_uri` and `to_uri` may be name-addr. `body` goes out as UTF-8, 32,768 octets at most, which is what
+        `content_type` has to say where it names a charset; a message too long for a datagram goes by TCP where it can.
+        Cancelling the wait stops repetitions.
+
+        Raises `CallRejected` where the peer refuses; `CallFailed`, with status 408 where nobody answers within 32 s, and
+        without one where there is no way; `InvalidUri`; `InvalidHeader` for the content type; `ValueError` for too long
+        a body; `ResourceExhausted` beyond 16,384 requests at a time; `NotRunningError`.
+        """
+        future, request = _ringback.send_message(coordinator, from_uri, to_uri, body, content_type)
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.cancelled():
+                _ringback.give_up_message(coordinator, request)
+            raise
+
+    @staticmethod
     async def get_session(coordinator: "SessionCoordinator", session_id: SessionId) -> CallSession | None:
         """A call by its identity. Ended calls stay known for a minute, the 65,536 latest at most. Works after `stop`
         too.

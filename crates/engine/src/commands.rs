@@ -166,6 +166,9 @@ impl Engine {
                 Ok(Some(Reply::SessionBridge(self.calls.get(key).and_then(|call| call.bridge))))
             }
             Command::SendOptions { token, to, timeout } => self.send_options(now, token, &to, timeout),
+            Command::SendMessage { token, from, to, content_type, body } => {
+                self.send_message(now, token, &from, &to, content_type, body)
+            }
             Command::GiveUp { request, .. } => {
                 self.give_up(now, request);
                 DONE

@@ -14,6 +14,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
 use ringback_media_api::{Command as MediaCommand, Event as MediaEvent, LegId, MediaPorts, Token};
 use ringback_sdp::{LocalMedia, MediaHost};
+use ringback_sip::Method;
 use ringback_time::{Mono, Now};
 use ringback_ua::{CallKey, ConnectionId, Flow, ResolveId, Routes, Transmit, Transport, Ua};
 
@@ -83,6 +84,7 @@ pub struct Engine {
     pub(crate) output: VecDeque<Output>,
     pub(crate) locating: Locating,
     pub(crate) asking: Asking,
+    pub(crate) message_bucket: limits::Bucket<{ limits::MESSAGES_A_SECOND }>,
     pub(crate) stop: Stop,
     /// The program is too slow for its events.
     pub(crate) overdue: bool,
@@ -140,6 +142,7 @@ impl Engine {
             output: VecDeque::new(),
             locating: Locating::default(),
             asking: Asking::default(),
+            message_bucket: limits::Bucket::new(Mono::ZERO),
             stop: Stop::default(),
             overdue: false,
             forget_at: None,
@@ -380,7 +383,12 @@ fn session_key(id: SessionId) -> Key {
 }
 
 fn ua_config(config: &Config) -> ringback_ua::Config {
+    let mut requests = Vec::new();
+    if config.interest.message {
+        requests.push(Method::Message);
+    }
     ringback_ua::Config {
+        requests,
         user: config.user.clone(),
         public_address: config.public_address.clone(),
         user_agent: config.user_agent.clone(),

@@ -48,6 +48,7 @@ mod limits;
 mod locate;
 mod media_events;
 mod media_flow;
+mod messages;
 mod options;
 mod outgoing;
 mod pass;

@@ -22,6 +22,12 @@ pub(crate) const DIGIT_JOBS_MOST: usize = 64;
 /// Requests outside of calls that wait for an answer: a program may ask all that it knows at once, not without end.
 pub(crate) const REQUESTS_MOST: usize = 16_384;
 
+/// Octets of the text of a message that we send: it has to fit, with its headers, into what peers of our kind take.
+pub(crate) const MESSAGE_MOST: usize = 32_768;
+
+/// MESSAGEs that are taken for the program at once and in a second; beyond that peers get 503. What it has not yet taken is bounded so.
+pub(crate) const MESSAGES_A_SECOND: u16 = 1000;
+
 /// Commands of one call that wait for an answer of the media engine.
 pub(crate) const MEDIA_REPLIES_MOST: usize = 256;
 
@@ -34,14 +40,14 @@ pub(crate) const RINGING_REFRESH: Duration = Duration::from_secs(60);
 
 /// A token bucket: what a peer sends beyond it is answered, but not reported to the program.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bucket {
+pub(crate) struct Bucket<const RATE: u16 = 32> {
     left: u16,
     since: Mono,
 }
 
-impl Bucket {
+impl<const RATE: u16> Bucket<RATE> {
     /// So many at once, and again so many a second.
-    pub(crate) const RATE: u16 = 32;
+    pub(crate) const RATE: u16 = RATE;
 
     pub(crate) fn new(now: Mono) -> Self {
         Bucket { left: Self::RATE, since: now }
@@ -68,8 +74,8 @@ mod tests {
     #[test]
     fn a_bucket_lets_a_burst_through_and_then_its_rate() {
         let start = Mono::from_nanos(1_000);
-        let mut bucket = Bucket::new(start);
-        assert_eq!((0..1000).filter(|_| bucket.take(start)).count(), usize::from(Bucket::RATE));
+        let mut bucket: Bucket = Bucket::new(start);
+        assert_eq!((0..1000).filter(|_| bucket.take(start)).count(), usize::from(Bucket::<32>::RATE));
         let mut passed = 0;
         for ms in 1..=10_000_u64 {
             passed += usize::from(bucket.take(start + Duration::from_millis(ms)));

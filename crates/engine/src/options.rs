@@ -1,4 +1,4 @@
-//! Requests outside of calls: `SendOptions` (RFC 3261 §11). Whoever asks waits with its token until a peer has answered, its time is over, or
+//! Requests outside of calls whose answer somebody waits for: `SendOptions` (RFC 3261 §11), `SendMessage`. Whoever asks waits with its token until a peer has answered, its time is over, or
 //! the system stops.
 
 use std::collections::HashMap;
@@ -14,11 +14,21 @@ use crate::commands::Answer;
 use crate::decide::ua_error;
 use crate::engine::Engine;
 use crate::limits;
-use crate::outgoing::{MAX_FORWARDS, check_target, parse_address, status_line};
+use crate::outgoing::{MAX_FORWARDS, check_target, contacts, parse_address, status_line};
+
+/// What was asked, and so what the answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// Any final response is the answer.
+    Options,
+    /// Only a 2xx is one.
+    Message,
+}
 
 #[derive(Debug)]
 struct Waiting {
     token: Token,
+    what: What,
     since: Mono,
     given: Option<Duration>,
 }
@@ -52,12 +62,7 @@ impl Asking {
 impl Engine {
     /// `Command::SendOptions`.
     pub(crate) fn send_options(&mut self, now: Now, token: Token, to: &str, given: Option<Duration>) -> Answer {
-        if self.stop.is_stopping() {
-            return Err(Error::NotRunning);
-        }
-        if self.asking.waiting.len() >= limits::REQUESTS_MOST {
-            return Err(Error::ResourceExhausted("Too many requests are waiting for an answer"));
-        }
+        self.check_asking()?;
         let to = parse_address(to)?;
         check_target(&to.uri)?;
         let request = Request {
@@ -77,8 +82,23 @@ impl Engine {
             give_up_after: given,
         };
         let key = self.ua.send(now, request).map_err(|error| ua_error(error, State::Initiating))?;
-        self.asking.insert(key, Waiting { token, since: now.mono, given });
+        self.wait_for(now, key, token, What::Options, given);
         Ok(None)
+    }
+
+    /// Whether one more request may be asked.
+    pub(crate) fn check_asking(&self) -> Result<(), Error> {
+        if self.stop.is_stopping() {
+            return Err(Error::NotRunning);
+        }
+        if self.asking.waiting.len() >= limits::REQUESTS_MOST {
+            return Err(Error::ResourceExhausted("Too many requests are waiting for an answer"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn wait_for(&mut self, now: Now, key: StandaloneKey, token: Token, what: What, given: Option<Duration>) {
+        self.asking.insert(key, Waiting { token, what, since: now.mono, given });
     }
 
     /// `Command::GiveUp`.
@@ -101,9 +121,14 @@ impl Engine {
 
     /// `Event::Standalone`.
     pub(crate) fn asked(&mut self, now: Now, key: StandaloneKey, outcome: Result<ringback_ua::Answer, FailCause>) {
-        let Some(Waiting { token, since, given }) = self.asking.take(key) else { return };
+        let Some(Waiting { token, what, since, given }) = self.asking.take(key) else { return };
         let result = match outcome {
-            Ok(answer) => Ok(reply(&answer.response, answer.round_trip)),
+            Ok(answer) if what == What::Options => Ok(reply(&answer.response, answer.round_trip)),
+            Ok(answer) => accepted(&answer.response),
+            // RFC 3261 §8.1.3.1.
+            Err(FailCause::Timeout) if what == What::Message => {
+                Err(Error::Failed { status: Some(408), cause: FailCause::Timeout.to_string() })
+            }
             Err(FailCause::Timeout) => {
                 let waited = now.mono.since(since);
                 let waited = given.filter(|given| *given <= waited).unwrap_or(waited);
@@ -127,6 +152,16 @@ impl Engine {
             // No way there, as will be told. §8.1.1.3: what names nobody.
             None => Uri::parse("sip:anonymous@anonymous.invalid").unwrap_or_else(|_| towards.clone()),
         }
+    }
+}
+
+/// A 2xx, or what the peer says instead.
+fn accepted(response: &Message) -> Result<Reply, Error> {
+    let (status, phrase) = status_line(response);
+    match status / 100 {
+        2 => Ok(Reply::Unit),
+        3 => Err(Error::Rejected { status, reason: phrase, targets: contacts(response) }),
+        _ => Err(Error::Rejected { status, reason: phrase, targets: Vec::new() }),
     }
 }
 

@@ -257,7 +257,7 @@ impl Engine {
     }
 
     /// From needs a user; where the program gave none it is our own.
-    fn with_user(&self, from: NameAddr) -> NameAddr {
+    pub(crate) fn with_user(&self, from: NameAddr) -> NameAddr {
         if from.uri.raw_user().is_some() {
             return from;
         }

@@ -1,6 +1,6 @@
 //! What `ua` reports, and where it goes.
 
-use ringback_sip::{Message, StatusCode};
+use ringback_sip::{Message, Method, StatusCode};
 use ringback_time::Now;
 use ringback_ua::{Event, FailCause, Flow, Reply as Answer, RequestKey};
 
@@ -62,7 +62,13 @@ impl Engine {
             Event::Gone { status, .. } => {
                 self.finish(now, key, Ending::failed(Some(status), "the peer does not answer").silent());
             }
-            Event::Request { key: request_key, request, .. } => self.info(now, key, request_key, &request),
+            Event::Request { key: request_key, request, .. } => match request.method() {
+                Some(Method::Message) => {
+                    let answer = self.message_received(now, &request);
+                    self.ua.answer_request(now, request_key, answer);
+                }
+                _ => self.info(now, key, request_key, &request),
+            },
             Event::Response { key: request_key, response, .. } => self.info_answered(now, key, request_key, response),
             Event::Released { .. } => {
                 self.finish(now, key, Ending::failed(None, "the dialog is gone").silent());
@@ -76,8 +82,11 @@ impl Engine {
 
     /// A request outside of a dialog, of one of the methods that `ua` was told to hand up (`Config::requests` of `ua`).
     fn out_of_dialog(&mut self, now: Now, key: RequestKey, request: Message, _flow: Flow) {
-        let _method = request.method();
-        self.ua.answer_request(now, key, Answer::new(StatusCode::NOT_IMPLEMENTED));
+        let answer = match request.method() {
+            Some(Method::Message) => self.message_received(now, &request),
+            _ => Answer::new(StatusCode::NOT_IMPLEMENTED),
+        };
+        self.ua.answer_request(now, key, answer);
     }
 
     /// Something about a call that ended here before the peer knew.

@@ -42,6 +42,7 @@ pub(crate) struct Handlers {
     pub(crate) dtmf: Option<Method>,
     pub(crate) media_quality: Option<Method>,
     pub(crate) media_timeout: Option<Method>,
+    pub(crate) message: Option<Method>,
     pub(crate) error: Option<Py<PyAny>>,
 }
 
@@ -61,6 +62,7 @@ impl Handlers {
                 "on_dtmf" => &mut handlers.dtmf,
                 "on_media_quality" => &mut handlers.media_quality,
                 "on_media_timeout" => &mut handlers.media_timeout,
+                "on_message" => &mut handlers.message,
                 "on_error" => {
                     handlers.error = Some(call);
                     continue;
@@ -82,6 +84,7 @@ impl Handlers {
             &self.dtmf,
             &self.media_quality,
             &self.media_timeout,
+            &self.message,
         ];
         for method in methods.into_iter().flatten() {
             visit.call(&method.call)?;

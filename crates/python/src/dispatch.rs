@@ -21,7 +21,7 @@ use crate::handling::Handling;
 use crate::incoming::IncomingCallBase;
 use crate::names::{Names, names};
 use crate::pending::{Undo, Waiting};
-use crate::{audio, convert, decisions, errors, logs, reply, seed};
+use crate::{audio, convert, decisions, errors, logs, messages, reply, seed};
 
 /// Notices taken from the queue in one go.
 const BATCH: usize = 256;
@@ -164,6 +164,13 @@ fn dispatch_event(
         Event::MediaTimeout { session, silent_seconds } => match &handlers.media_timeout {
             Some(method) => {
                 call(slf, names, running, method, &session, |call| (call, silent_seconds).into_pyobject(py))
+            }
+            None => Ok(()),
+        },
+        Event::Message(message) => match &handlers.message {
+            Some(method) => {
+                let message = messages::to_python(names, py, &message)?;
+                notify(slf, names, running, method, message)
             }
             None => Ok(()),
         },
@@ -343,6 +350,26 @@ fn call<'py>(
     let py = slf.py();
     let subject = seed::session(slf, session)?;
     let arguments = arguments(subject.clone())?;
+    if wait_for_turn(slf, names, running, &subject, method, &arguments)? {
+        return Ok(());
+    }
+    match method.call.bind(py).call1(arguments) {
+        Ok(result) => event_result(slf, running, &subject, result),
+        Err(error) => failed(slf, &subject, error),
+    }
+}
+
+/// Calls one handler method about what is no call's.
+fn notify<'py>(
+    slf: &Bound<'py, Coordinator>,
+    names: &'static Names,
+    running: &Running,
+    method: &Method,
+    argument: Bound<'py, PyAny>,
+) -> PyResult<()> {
+    let py = slf.py();
+    let subject = py.None().into_bound(py);
+    let arguments = (argument,).into_pyobject(py)?;
     if wait_for_turn(slf, names, running, &subject, method, &arguments)? {
         return Ok(());
     }

@@ -66,6 +66,8 @@ pub(crate) fn engine(py: Python<'_>, error: Error) -> PyErr {
         }
         Error::BridgeNotFound => plain(py, "BridgeNotFound", &message),
         Error::Refused { status, reason } => rejected(py, status, &reason, &[]),
+        Error::Rejected { status, reason, targets } => rejected(py, status, &reason, &targets),
+        Error::Failed { status, cause } => failed(py, status, &cause),
         Error::Ended(_) => invalid_state(py, &message, State::Terminated),
         other => plain(py, "SessionError", &other.to_string()),
     }
@@ -79,15 +81,19 @@ fn rejected(py: Python<'_>, status: u16, reason: &str, targets: &[String]) -> Py
     })
 }
 
+fn failed(py: Python<'_>, status: Option<u16>, cause: &str) -> PyErr {
+    raise(py, "CallFailed", cause, |attributes| {
+        attributes.set_item("status", status)?;
+        attributes.set_item("cause", cause)
+    })
+}
+
 /// What `wait_for_answer` raises for a call that ended without an answer.
 pub(crate) fn end(py: Python<'_>, session: &Session) -> PyErr {
     let Some(end) = session.end() else { return not_running(py) };
     match &end.cause {
         EndCause::Rejected { status, reason, targets } => rejected(py, *status, reason, targets),
-        EndCause::Failed { status, cause } => raise(py, "CallFailed", cause, |attributes| {
-            attributes.set_item("status", *status)?;
-            attributes.set_item("cause", cause)
-        }),
+        EndCause::Failed { status, cause } => failed(py, *status, cause),
         EndCause::Cancelled | EndCause::Normal => plain(py, "CallCancelled", &end.reason),
     }
 }

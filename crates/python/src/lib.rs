@@ -21,6 +21,7 @@ mod ids;
 mod incoming;
 mod logs;
 mod media;
+mod messages;
 mod names;
 mod options;
 mod pending;
@@ -47,6 +48,7 @@ fn _ringback(module: &Bound<'_, PyModule>) -> PyResult<()> {
     media::register(module)?;
     bridges::register(module)?;
     options::register(module)?;
+    messages::register(module)?;
     audio::register(module)?;
     logs::register(module)?;
     // What is public is said in `ringback/__init__.py`.

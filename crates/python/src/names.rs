@@ -51,6 +51,7 @@ names! {
     bridge_info = "ringback.bridges".BridgeInfo;
     session_stats = "ringback.control".SessionStats;
     options_reply = "ringback.options".OptionsReply;
+    message = "ringback.messages".Message;
     take_turns = "ringback._dispatch".take_turns;
     failed = "ringback._dispatch".failed;
     settle = "ringback._dispatch".settle;

@@ -112,6 +112,7 @@ fn bind(
             dtmf: wants("on_dtmf"),
             media_quality: wants("on_media_quality"),
             media_timeout: wants("on_media_timeout"),
+            message: wants("on_message"),
         },
         ..Config::default()
     };

@@ -7,6 +7,7 @@ from typing import Final
 from ringback._ringback import CallDecision
 from ringback.incoming import IncomingCall
 from ringback.media import MediaStatistics
+from ringback.messages import Message
 from ringback.session import CallSession
 from ringback.states import CallState
 
@@ -60,6 +61,14 @@ class CallHandler:
         """No RTP has come for so long though it was due."""
         return None
 
+    def on_message(self, message: Message) -> Awaitable[None] | None:
+        """A MESSAGE came (RFC 3428), and has been answered with 200.
+
+        Without this method senders get 405. What is no text in a charset that is known (UTF-8, ASCII, ISO 8859-1) was
+        refused with 415; more than 1,000 a second, and all while the loop is more than 2 s late, get 503.
+        """
+        return None
+
     def on_error(self, call: CallSession | None, error: Exception) -> Awaitable[None] | None:
         """A handler method raised `error`, or a decision of it could not be carried out. The default logs it."""
         call_id = None if call is None else call.call_id
@@ -80,6 +89,7 @@ METHODS: Final = (
     "on_dtmf",
     "on_media_quality",
     "on_media_timeout",
+    "on_message",
     "on_error",
 )
 

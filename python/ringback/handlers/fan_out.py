@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from ringback.handlers.base import CallHandler, overrides
 from ringback.media import MediaStatistics
+from ringback.messages import Message
 from ringback.session import CallSession
 from ringback.states import CallState
 
@@ -34,12 +35,15 @@ class FanOutHandler(CallHandler):
         return True
 
     def _tell(self, name: str, call: CallSession | None, *arguments: object) -> Awaitable[None] | None:
+        return self._tell_all(self._audience(call), name, call, *arguments)
+
+    def _tell_all(self, audience: Iterable[CallHandler], name: str, *arguments: object) -> Awaitable[None] | None:
         pending: list[Awaitable[None]] = []
         errors: list[Exception] = []
-        for handler in self._audience(call):
+        for handler in audience:
             if handler._listens(name):
                 try:
-                    result = cast("Awaitable[None] | None", getattr(handler, name)(call, *arguments))
+                    result = cast("Awaitable[None] | None", getattr(handler, name)(*arguments))
                 except Exception as error:
                     errors.append(error)
                 else:
@@ -72,6 +76,10 @@ class FanOutHandler(CallHandler):
 
     def on_media_timeout(self, call: CallSession, silent_seconds: float) -> Awaitable[None] | None:
         return self._tell("on_media_timeout", call, silent_seconds)
+
+    def on_message(self, message: Message) -> Awaitable[None] | None:
+        # It is no call's, so no rule is about it.
+        return self._tell_all(self._members(), "on_message", message)
 
     def on_error(self, call: CallSession | None, error: Exception) -> Awaitable[None] | None:
         if not any(handler._listens("on_error") for handler in self._audience(call)):

@@ -217,7 +217,16 @@ pub enum Command {
         to: String,
         timeout: Option<Duration>,
     },
-    /// Gives up the `SendOptions` with the token `request`, which is completed with `Ended`. Reply: `Unit`. No-op when it is over.
+    /// Sends a MESSAGE outside of any call (RFC 3428). Reply: `Unit`, after the 2xx. Fails with `InvalidUri`, `InvalidHeader`, `BadValue`;
+    /// with `Rejected`; with `Failed` when nobody answers, `Unreachable` when there is no way.
+    SendMessage {
+        token: Token,
+        from: String,
+        to: String,
+        content_type: String,
+        body: String,
+    },
+    /// Gives up the `SendOptions` or `SendMessage` with the token `request`, which is completed with `Ended`. Reply: `Unit`. No-op when it is over.
     GiveUp {
         token: Token,
         request: Token,
@@ -263,6 +272,7 @@ impl Command {
             | Command::ListBridges { token }
             | Command::SessionBridge { token, .. }
             | Command::SendOptions { token, .. }
+            | Command::SendMessage { token, .. }
             | Command::GiveUp { token, .. }
             | Command::Stop { token, .. } => *token,
         }

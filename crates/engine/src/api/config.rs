@@ -14,6 +14,7 @@ pub struct Interest {
     pub dtmf: bool,
     pub media_quality: bool,
     pub media_timeout: bool,
+    pub message: bool,
 }
 
 impl Interest {
@@ -25,6 +26,7 @@ impl Interest {
         dtmf: true,
         media_quality: true,
         media_timeout: true,
+        message: true,
     };
 }
 

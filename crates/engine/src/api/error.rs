@@ -33,6 +33,12 @@ pub enum Error {
     /// The peer refused an in-dialog request (hold, re-offer).
     #[error("{status} {reason}")]
     Refused { status: u16, reason: String },
+    /// The peer's final response to a request outside of a call that it refuses. `targets`: the contacts of a 3xx.
+    #[error("{status} {reason}")]
+    Rejected { status: u16, reason: String, targets: Vec<String> },
+    /// What was asked of a peer has failed for want of an answer; `status` is what a response would have said.
+    #[error("{cause}")]
+    Failed { status: Option<u16>, cause: String },
     /// Nobody answered a request outside of a call in the time it was given.
     #[error("no answer within {} s", .0.as_secs_f64())]
     NoAnswer(Duration),

@@ -22,6 +22,15 @@ pub struct IncomingCall {
     pub transport: &'static str,
 }
 
+/// A MESSAGE as the program sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextMessage {
+    pub from: String,
+    pub to: String,
+    pub content_type: String,
+    pub body: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaInfo {
     pub local_sdp: Option<String>,
@@ -110,6 +119,8 @@ pub enum Event {
         session: Arc<Session>,
         silent_seconds: f64,
     },
+    /// A MESSAGE (RFC 3428); the peer has had its 200.
+    Message(Arc<TextMessage>),
     Completed {
         token: Token,
         result: Result<Reply, Error>,

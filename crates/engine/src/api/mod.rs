@@ -11,6 +11,6 @@ pub use crate::headers::forwardable;
 pub use command::{CallOptions, Command, Decision, DtmfMethod, HeaderList};
 pub use config::{Config, Interest, Limits, Origin};
 pub use error::Error;
-pub use event::{BridgeInfo, Event, IncomingCall, MediaInfo, Reply};
+pub use event::{BridgeInfo, Event, IncomingCall, MediaInfo, Reply, TextMessage};
 pub use id::{BridgeId, SessionId};
 pub use session::{Direction, Directory, End, EndCause, Session, State, Stats};

@@ -224,6 +224,12 @@ fn operation(input: &mut Input<'_>, net: &mut Net, bridges: &mut Vec<BridgeId>, 
                 net.command(node, |token| Command::GiveUp { token, request: asked });
             }
         }
+        30 if input.yes() => {
+            let to = target(input);
+            let body = "x".repeat(input.below(3) * 900);
+            let (from, content_type) = ("sip:caller@example.com".to_owned(), "text/plain".to_owned());
+            net.command(node, |token| Command::SendMessage { token, from, to, content_type, body });
+        }
         28 if input.yes() => net.advance(Duration::from_secs(u64::from(input.next()))),
         _ => net.advance(Duration::from_millis(u64::from(input.next()) * 10)),
     }
@@ -280,7 +286,7 @@ fn check(net: &Net) {
                 | Event::Dtmf { session, .. }
                 | Event::MediaQuality { session, .. }
                 | Event::MediaTimeout { session, .. } => (session, false),
-                Event::Completed { .. } => continue,
+                Event::Completed { .. } | Event::Message(_) => continue,
             };
             assert!(!ended.contains_key(&session.id), "an event after the end of {}", session.id);
             if ends {

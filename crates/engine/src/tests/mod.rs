@@ -7,6 +7,7 @@ mod forward;
 mod hold;
 mod incoming;
 mod media;
+mod messages;
 mod options;
 mod outgoing;
 mod stop;
@@ -138,7 +139,7 @@ pub(super) fn story(net: &Net, node: usize, id: SessionId) -> Vec<String> {
             Event::Dtmf { session, digit, .. } => (session, format!("digit {digit}")),
             Event::MediaQuality { session, .. } => (session, "quality".to_owned()),
             Event::MediaTimeout { session, .. } => (session, "silent".to_owned()),
-            Event::Completed { .. } => return None,
+            Event::Completed { .. } | Event::Message(_) => return None,
         };
         (session.id == id).then_some(text)
     };

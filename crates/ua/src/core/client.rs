@@ -38,6 +38,8 @@ pub(super) enum Owner {
     Reinvite(Index),
     Bye(Index),
     Request(Index),
+    /// Within a call's dialog, but not of the call itself: RFC 5057.
+    Aside(Index),
     Standalone(Index),
     /// The BYE to a fork.
     Fork,

@@ -117,7 +117,8 @@ impl Ua {
             Owner::Invite(index) => self.invite_failed(now, index, cause),
             Owner::Reinvite(index) => self.reinvite_failed(now, index, cause),
             Owner::Bye(index) => self.release(now, index),
-            Owner::Request(index) => self.request_failed(now, index, client, cause),
+            Owner::Request(index) => self.request_failed(now, index, client, cause, true),
+            Owner::Aside(index) => self.request_failed(now, index, client, cause, false),
             Owner::Standalone(index) => self.standalone_failed(index, cause),
             Owner::Nobody | Owner::Fork => {}
         }

@@ -114,12 +114,14 @@ impl Ua {
             return self.refuse(request, via, flow, status, None);
         }
         // §12.2.2; also what cannot be but in a dialog.
-        if in_dialog || matches!(method, Method::Bye | Method::Info) {
+        if in_dialog || matches!(method, Method::Bye | Method::Info | Method::Notify) {
             return self.refuse(request, via, flow, StatusCode::CALL_DOES_NOT_EXIST, None);
         }
         match method {
             Method::Invite => self.invite_received(now, incoming),
             _ if served => self.outside_received(now, incoming),
+            // RFC 3515 lets it come without a call; here there is nothing then that could be transferred.
+            Method::Refer => self.refuse(request, via, flow, StatusCode::FORBIDDEN, None),
             _ => {
                 let status = match inspect(incoming) {
                     Ok(()) => StatusCode::OK,
@@ -167,7 +169,14 @@ impl Ua {
 /// §8.2.1: methods that are known and not for us get 405, others 501.
 pub(super) fn check_method(method: &Method) -> Result<(), StatusCode> {
     match method {
-        Method::Invite | Method::Ack | Method::Cancel | Method::Bye | Method::Options | Method::Info => Ok(()),
+        Method::Invite
+        | Method::Ack
+        | Method::Cancel
+        | Method::Bye
+        | Method::Options
+        | Method::Info
+        | Method::Refer
+        | Method::Notify => Ok(()),
         Method::Other(_) => Err(StatusCode::NOT_IMPLEMENTED),
         _ => Err(StatusCode::METHOD_NOT_ALLOWED),
     }

@@ -53,7 +53,10 @@ impl Ua {
                 _ => self.refuse_within(now, incoming, StatusCode::CALL_DOES_NOT_EXIST),
             };
         }
-        if let Err(status) = check_method(method).and_then(|()| inspect(incoming)) {
+        // MESSAGE is the one request that may come either way.
+        let served = *method == Method::Message && self.config.requests.contains(method);
+        let known = if served { Ok(()) } else { check_method(method) };
+        if let Err(status) = known.and_then(|()| inspect(incoming)) {
             return match method {
                 Method::Invite => self.refuse_invite(now, incoming, status, None),
                 _ => self.refuse_within(now, incoming, status),
@@ -61,7 +64,9 @@ impl Ua {
         }
         match method {
             Method::Invite => self.reinvite_received(now, index, incoming),
-            Method::Info => self.request_for_program(now, index, incoming),
+            Method::Info | Method::Message | Method::Refer | Method::Notify => {
+                self.request_for_program(now, index, incoming);
+            }
             // OPTIONS.
             _ => self.finish_within(now, incoming, StatusCode::OK),
         }
@@ -98,7 +103,7 @@ impl Ua {
         }
     }
 
-    /// INFO: the program answers it.
+    /// INFO and its like: the program answers it.
     fn request_for_program(&mut self, now: Now, index: Index, incoming: &Incoming<'_>) {
         let Incoming { request, via, flow, key, cseq, .. } = *incoming;
         let Some(call) = self.calls.get(index) else { return };
@@ -237,6 +242,8 @@ impl Ua {
         owner: Owner,
     ) -> Option<Index> {
         let invite = *method == Method::Invite;
+        // RFC 3261 §20 table 2, RFC 3515 §2.2, RFC 6665 §8.2: requests that make or refresh a dialog say where we are.
+        let contact = invite || matches!(method, Method::Refer | Method::Notify);
         let dialog = self.calls.get_mut(index)?.dialog.as_mut()?;
         let cseq = dialog.next_cseq();
         let hop = dialog.hop;
@@ -251,12 +258,12 @@ impl Ua {
         }
         self.put_user_agent(&mut out);
         put_headers(&mut out, headers);
-        let draft = Draft::new(out.body(parts(body)), line_end, invite);
+        let draft = Draft::new(out.body(parts(body)), line_end, contact);
         let class = class_of(method);
         Some(self.launch(now, Launch { draft, class, owner, cseq, hop, destination, branch: None }))
     }
 
-    /// Sends a request within the dialog (INFO). The outcome is `Event::Response`.
+    /// Sends a request within the dialog (INFO, REFER, NOTIFY). The outcome is `Event::Response`.
     pub fn request(
         &mut self,
         now: Now,
@@ -279,9 +286,13 @@ impl Ua {
         }
         check_headers(&headers, false, false)?;
         check_body(body.as_ref())?;
-        let client = self
-            .send_within(now, index, &method, &headers, body.as_ref(), Owner::Request(index))
-            .ok_or(UaError::UnknownCall)?;
+        // RFC 5057 §5.1: what has become of a REFER, of its subscription or of a message says nothing about the call.
+        let owner = match method {
+            Method::Refer | Method::Notify | Method::Message => Owner::Aside(index),
+            _ => Owner::Request(index),
+        };
+        let client =
+            self.send_within(now, index, &method, &headers, body.as_ref(), owner).ok_or(UaError::UnknownCall)?;
         if let Some(call) = self.calls.get_mut(index)
             && self.clients.contains(client)
         {
@@ -303,13 +314,16 @@ impl Ua {
         match owner {
             Owner::Bye(index) => self.release(now, index),
             Owner::Standalone(index) => self.standalone_answered(index, response, round_trip, *flow),
-            Owner::Request(index) => {
+            Owner::Request(index) | Owner::Aside(index) => {
                 let Some(call) = self.calls.get_mut(index) else { return };
                 let Some(place) = call.requests.iter().position(|request| *request == client) else { return };
                 call.requests.remove(place);
                 let key = RequestKey::of_client(client);
                 let event = Event::Response { call: CallKey::new(index), key, response: Ok(response.clone()) };
                 self.call_event(index, event);
+                if matches!(owner, Owner::Aside(_)) {
+                    return;
+                }
                 // §12.2.1.2: these end the dialog.
                 match response.status().map(StatusCode::as_u16) {
                     Some(481) => self.gone(now, index, 481),
@@ -321,11 +335,18 @@ impl Ua {
         }
     }
 
-    pub(super) fn request_failed(&mut self, now: Now, index: Index, client: Index, cause: FailCause) {
+    pub(super) fn request_failed(
+        &mut self,
+        now: Now,
+        index: Index,
+        client: Index,
+        cause: FailCause,
+        ends_dialog: bool,
+    ) {
         let Some(call) = self.calls.get_mut(index) else { return };
         call.requests.retain(|request| *request != client);
         let key = RequestKey::of_client(client);
-        let timeout = cause == FailCause::Timeout;
+        let timeout = cause == FailCause::Timeout && ends_dialog;
         self.call_event(index, Event::Response { call: CallKey::new(index), key, response: Err(cause) });
         // §12.2.1.2: no response at all ends the dialog as 408 does.
         if timeout {

@@ -37,8 +37,9 @@ fn what_bad_requests_get() {
         // §8.2.1
         (plain("SUBSCRIBE", &[], ""), "405", "Allow"),
         (plain("REGISTER", &[], ""), "405", "Allow"),
-        (plain("MESSAGE", &[], ""), "405", "Allow"),
-        (plain("REFER", &[], ""), "405", "Allow"),
+        (plain("REFER", &[], ""), "403", ""),
+        (plain("NOTIFY", &[], ""), "481", ""),
+        (plain("PUBLISH", &[], ""), "405", "Allow"),
         (plain("FOO", &[], ""), "501", ""),
         // §8.2.2.1
         (edited("INVITE", "sip:bob@192.0.2.1 SIP", "nobodyknows:bob@192.0.2.1 SIP"), "416", ""),
