@@ -9,8 +9,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use ringback_audio::{
-    Resampler, ToneGenerator, level_dbm0, mix_into, pcma_decode, pcma_encode, pcma_to_pcmu, pcmu_decode, pcmu_encode,
-    pcmu_to_pcma,
+    Coding, Decoder, Encoder, Resampler, ToneGenerator, level_dbm0, mix_into, pcma_decode, pcma_encode, pcma_to_pcmu,
+    pcmu_decode, pcmu_encode, pcmu_to_pcma,
 };
 
 const ROUNDS: u32 = 15;
@@ -57,6 +57,36 @@ fn main() {
         measure(&format!("resample {from} to {to} kHz"), frames / 10 + 1, || {
             output.clear();
             resampler.process(black_box(&input), black_box(&mut output));
+        });
+    }
+
+    for coding in [Coding::G722, Coding::L16, Coding::Opus] {
+        let rate = coding.sample_rate();
+        let mut samples = vec![0_i16; rate as usize / 50];
+        if let Ok(mut tone) = ToneGenerator::new(rate, &[440.0, 1_234.5, 2_900.0], -6.0) {
+            tone.fill(&mut samples);
+        }
+        let frames = frames / 10 + 1;
+        let (mut encoder, mut payload) = (Encoder::new(coding), Vec::new());
+        measure(&format!("{coding:?} encode"), frames, || {
+            payload.clear();
+            encoder.encode(black_box(&samples), &mut payload);
+        });
+        let (mut decoder, mut out) = (Decoder::new(coding), Vec::new());
+        measure(&format!("{coding:?} decode"), frames, || {
+            out.clear();
+            decoder.decode(black_box(&payload), &mut out);
+        });
+    }
+    for coding in [Coding::Pcmu, Coding::G722, Coding::Opus] {
+        let (mut encoder, mut decoder) = (Encoder::new(coding), Decoder::new(coding));
+        let samples = coding.sample_rate() as usize / 50;
+        let (mut payload, mut out) = (Vec::new(), Vec::new());
+        encoder.encode(&vec![1_000; samples], &mut payload);
+        measure(&format!("{coding:?} conceal, then decode"), frames / 10 + 1, || {
+            out.clear();
+            decoder.conceal(samples, &mut out);
+            decoder.decode(black_box(&payload), &mut out);
         });
     }
 }

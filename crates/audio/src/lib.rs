@@ -10,6 +10,7 @@ mod codec;
 mod conceal;
 mod convert;
 mod g711;
+mod g722;
 mod level;
 mod mix;
 mod resample;
@@ -18,12 +19,13 @@ mod spectrum;
 mod tone;
 pub mod wav;
 
-pub use codec::{Coding, Decoder, Encoder};
+pub use codec::{Coding, Decoder, Encoder, OpusSettings};
 pub use conceal::Concealer;
 pub use convert::RateConverter;
 pub use g711::{
     PCMA_SILENCE, PCMU_SILENCE, pcma_decode, pcma_encode, pcma_to_pcmu, pcmu_decode, pcmu_encode, pcmu_to_pcma,
 };
+pub use g722::{G722Decoder, G722Encoder};
 pub use level::{FULL_SCALE_SINE_DBM0, amplitude, level_dbm0};
 pub use mix::mix_into;
 pub use resample::{Resampler, UnsupportedRate};

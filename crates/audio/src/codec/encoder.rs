@@ -1,17 +1,46 @@
 //! Samples into payloads.
 
+use std::fmt;
+
 use super::Coding;
-use crate::{PCMA_SILENCE, PCMU_SILENCE, pcma_encode, pcmu_encode};
+use super::opus::{self, OpusSettings};
+use crate::{G722Encoder, PCMA_SILENCE, PCMU_SILENCE, pcma_encode, pcmu_encode};
 
 /// One sent stream.
-#[derive(Debug)]
 pub struct Encoder {
     coding: Coding,
+    rate: u32,
+    state: State,
+}
+
+enum State {
+    /// Each sample by itself.
+    Plain,
+    G722(Box<G722Encoder>),
+    Opus {
+        encoder: ::opus::Encoder,
+        /// The last packet was not the encoder's: what it remembers is not what the far end heard.
+        interrupted: bool,
+    },
 }
 
 impl Encoder {
     pub fn new(coding: Coding) -> Self {
-        Encoder { coding }
+        Encoder::with(coding, coding.sample_rate(), &OpusSettings::default())
+    }
+
+    /// `rate`: of the samples to come, 8000, 16,000, 24,000 or 48,000 Hz; only Opus has a choice. `settings` too are for Opus.
+    pub fn with(coding: Coding, rate: u32, settings: &OpusSettings) -> Self {
+        let (rate, state) = match coding {
+            Coding::Pcmu | Coding::Pcma | Coding::L16 => (coding.sample_rate(), State::Plain),
+            Coding::G722 => (coding.sample_rate(), State::G722(Box::default())),
+            Coding::Opus => match opus::encoder(rate, settings) {
+                Some(encoder) => (rate, State::Opus { encoder, interrupted: false }),
+                // Silence is what can be sent without.
+                None => (coding.sample_rate(), State::Plain),
+            },
+        };
+        Encoder { coding, rate, state }
     }
 
     pub fn coding(&self) -> Coding {
@@ -20,27 +49,71 @@ impl Encoder {
 
     /// Of the samples that it takes.
     pub fn sample_rate(&self) -> u32 {
-        self.coding.sample_rate()
+        self.rate
     }
 
-    /// Appends the payload of one packet: 10 to 60 ms of samples, in whole tens of milliseconds.
+    /// Appends the payload of one packet: samples of a time that [`Coding::packet_ms`] allows.
     pub fn encode(&mut self, samples: &[i16], to: &mut Vec<u8>) {
         let start = to.len();
-        to.resize(start + samples.len(), 0);
-        let payload = to.get_mut(start..).unwrap_or_default();
-        match self.coding {
-            Coding::Pcmu => pcmu_encode(samples, payload),
-            Coding::Pcma => pcma_encode(samples, payload),
+        match &mut self.state {
+            State::G722(encoder) => encoder.encode(samples, to),
+            State::Opus { encoder, interrupted } => {
+                if std::mem::take(interrupted) {
+                    let _ = encoder.reset_state();
+                }
+                to.resize(start + opus::MOST_OCTETS, 0);
+                let made = encoder.encode(samples, to.get_mut(start..).unwrap_or_default()).unwrap_or(0);
+                to.truncate(start + made);
+            }
+            State::Plain => match self.coding {
+                Coding::L16 => to.extend(samples.iter().flat_map(|sample| sample.to_be_bytes())),
+                Coding::Pcma => {
+                    to.resize(start + samples.len(), 0);
+                    pcma_encode(samples, to.get_mut(start..).unwrap_or_default());
+                }
+                Coding::Pcmu => {
+                    to.resize(start + samples.len(), 0);
+                    pcmu_encode(samples, to.get_mut(start..).unwrap_or_default());
+                }
+                Coding::G722 | Coding::Opus => {}
+            },
+        }
+        if to.len() == start {
+            self.silence(samples.len() * 1000 / self.rate as usize, to);
         }
     }
 
     /// Appends the payload of one packet of `ms` in which nothing is to be heard.
     pub fn silence(&mut self, ms: usize, to: &mut Vec<u8>) {
-        let samples = ms * self.sample_rate() as usize / 1000;
-        let octet = match self.coding {
-            Coding::Pcmu => PCMU_SILENCE,
-            Coding::Pcma => PCMA_SILENCE,
-        };
-        to.resize(to.len() + samples, octet);
+        let samples = ms * self.rate as usize / 1000;
+        match (self.coding, &mut self.state) {
+            (_, State::G722(encoder)) => {
+                const ZEROS: [i16; 160] = [0; 160];
+                for _ in 0..ms / 10 {
+                    encoder.encode(&ZEROS, to);
+                }
+            }
+            (_, State::Opus { interrupted, .. }) => {
+                *interrupted = true;
+                opus::silence(ms, to);
+            }
+            (Coding::Pcmu, _) => to.resize(to.len() + samples, PCMU_SILENCE),
+            (Coding::Pcma, _) => to.resize(to.len() + samples, PCMA_SILENCE),
+            (Coding::L16, _) => to.resize(to.len() + 2 * samples, 0),
+            (Coding::Opus | Coding::G722, _) => opus::silence(ms, to),
+        }
+    }
+
+    /// How much the far end loses, by its reports: Opus makes its copies good accordingly.
+    pub fn set_loss(&mut self, percent: u8) {
+        if let State::Opus { encoder, .. } = &mut self.state {
+            let _ = encoder.set_packet_loss_perc(percent.min(100).into());
+        }
+    }
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoder").field("coding", &self.coding).field("rate", &self.rate).finish_non_exhaustive()
     }
 }

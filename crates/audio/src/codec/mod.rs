@@ -1,14 +1,18 @@
 //! Encodings as streams: an [`Encoder`] makes payloads of samples, a [`Decoder`] samples of payloads and something in place of those
 //! that were lost. One of either for each direction of a call, made only where audio is really decoded or encoded.
 //!
-//! Invariant: a decoder that was asked for n concealed samples gives n, and one that is given a payload gives
-//! [`Coding::samples_in`] samples of it (at its own rate), or none if the payload is not of its coding.
+//! Each works at [`Coding::sample_rate`], Opus at any of its rates where that is asked for (`at`), which saves the resampling.
+//!
+//! Invariant: a decoder that was asked for n concealed samples gives n, and one that is given a payload gives the samples of it, or
+//! none if the payload is not of its coding.
 
 mod decoder;
 mod encoder;
+mod opus;
 
 pub use decoder::Decoder;
 pub use encoder::Encoder;
+pub use opus::OpusSettings;
 
 /// An audio encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +22,12 @@ pub enum Coding {
     Pcmu,
     /// G.711 A-law.
     Pcma,
+    /// ITU-T G.722 at 64 kbit/s.
+    G722,
+    /// RFC 3551 §4.5.11 at 16 kHz: 16 bits, most significant octet first.
+    L16,
+    /// RFC 6716, mono.
+    Opus,
 }
 
 impl Coding {
@@ -25,13 +35,32 @@ impl Coding {
     pub const fn sample_rate(self) -> u32 {
         match self {
             Coding::Pcmu | Coding::Pcma => 8_000,
+            Coding::G722 | Coding::L16 => 16_000,
+            Coding::Opus => 48_000,
         }
     }
 
-    /// Samples at [`Coding::sample_rate`] that a payload holds.
+    /// Samples at [`Coding::sample_rate`] that a payload holds. 0: it is not of this coding.
     pub fn samples_in(self, payload: &[u8]) -> usize {
         match self {
             Coding::Pcmu | Coding::Pcma => payload.len(),
+            Coding::G722 => payload.len() * 2,
+            Coding::L16 => payload.len() / 2,
+            Coding::Opus => opus::samples_in(payload),
+        }
+    }
+
+    /// The longest packet time, in whole tens of milliseconds up to `ms`, that one packet can have.
+    pub const fn packet_ms(self, ms: u8) -> u8 {
+        match (self, ms / 10 * 10) {
+            (_, 0) => 10,
+            // RFC 6716 §2.1.4: frames of 10, 20, 40 and 60 ms.
+            (Coding::Opus, 30) => 20,
+            (Coding::Opus, 50) => 40,
+            // 1280 octets: no IP fragments.
+            (Coding::L16, 50..) => 40,
+            (_, 60..) => 60,
+            (_, ms) => ms,
         }
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{ToneGenerator, level_dbm0, tone_level_dbm0};
 
-const ALL: [Coding; 2] = [Coding::Pcmu, Coding::Pcma];
+const ALL: [Coding; 5] = [Coding::Pcmu, Coding::Pcma, Coding::G722, Coding::L16, Coding::Opus];
 
 fn tone(rate: u32, frequency: f32, ms: usize) -> Vec<i16> {
     let mut samples = vec![0; rate as usize * ms / 1000];
@@ -12,7 +12,7 @@ fn tone(rate: u32, frequency: f32, ms: usize) -> Vec<i16> {
 #[test]
 fn every_packet_time_gives_back_the_tone_and_its_length() {
     for coding in ALL {
-        for ms in [10, 20, 30, 40, 60] {
+        for ms in [10, 20, 30, 40, 50, 60].map(|ms| usize::from(coding.packet_ms(ms))) {
             let (mut encoder, mut decoder) = (Encoder::new(coding), Decoder::new(coding));
             let rate = coding.sample_rate();
             let mut out = Vec::new();
