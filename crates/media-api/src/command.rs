@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{AudioPort, LegId, Sound};
+use crate::{AudioPort, LegId, Role, RoomId, Sound};
 
 /// Carried by a command that is answered, and by its answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,9 +115,30 @@ pub enum Command {
         a: LegId,
         b: LegId,
     },
-    /// Ends whatever bridge the leg is in; both go back to silence or to what feeds them.
+    /// Ends whatever bridge the leg is in, or takes it out of its room; it goes back to silence or to what feeds it.
     Unbridge {
         leg: LegId,
+    },
+    /// Puts a leg into a room of its media thread, which is opened with its first member: it hears all others, and they hear it as
+    /// its role allows. It leaves the bridge or room that it is in.
+    Join {
+        leg: LegId,
+        room: RoomId,
+        role: Role,
+    },
+    /// Another role for a member of a room.
+    SetRole {
+        leg: LegId,
+        role: Role,
+    },
+    /// How much louder the others of its room hear it, in dB (-60 to 20); zero when it joins.
+    SetGain {
+        leg: LegId,
+        gain_db: f32,
+    },
+    /// Ends a room: its members go back to silence or to what feeds them.
+    CloseRoom {
+        room: RoomId,
     },
     /// Sends back what comes.
     Echo {
@@ -189,7 +210,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The leg, and so the media thread, that it is for.
+    /// The leg, and so the media thread, that it is for; a room's place where it is for a whole room.
     pub fn leg(&self) -> LegId {
         match self {
             Command::Open { leg, .. }
@@ -197,6 +218,9 @@ impl Command {
             | Command::Close { leg }
             | Command::Bridge { a: leg, .. }
             | Command::Unbridge { leg }
+            | Command::Join { leg, .. }
+            | Command::SetRole { leg, .. }
+            | Command::SetGain { leg, .. }
             | Command::Echo { leg, .. }
             | Command::PlayTone { leg, .. }
             | Command::Play { leg, .. }
@@ -210,6 +234,7 @@ impl Command {
             | Command::WatchSilence { leg, .. }
             | Command::OpenAudio { leg, .. }
             | Command::CloseAudio { leg } => *leg,
+            Command::CloseRoom { room } => room.place(),
         }
     }
 }

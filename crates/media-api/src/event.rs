@@ -62,6 +62,11 @@ pub enum Event {
         leg: LegId,
         silent_for: Duration,
     },
+    /// A member of a room has begun to speak, or has been silent for a while. One that leaves is silent without a word.
+    Talking {
+        leg: LegId,
+        talking: bool,
+    },
     /// The leg is no more; its ports may be reused.
     Closed {
         leg: LegId,
@@ -83,6 +88,7 @@ impl Event {
             | Event::Statistics { leg, .. }
             | Event::Quality { leg, .. }
             | Event::Silent { leg, .. }
+            | Event::Talking { leg, .. }
             | Event::Closed { leg, .. }
             | Event::Failed { leg, .. } => *leg,
         }

@@ -6,6 +6,7 @@ mod command;
 mod event;
 mod leg;
 mod ports;
+mod room;
 mod sound;
 
 pub use audio_port::{AudioPort, Playout};
@@ -13,4 +14,5 @@ pub use command::{Codec, Command, LegConfig, ReceiveFormat, SendFormat, Token, T
 pub use event::{Event, Quality, Statistics};
 pub use leg::LegId;
 pub use ports::{MediaPort, MediaPorts};
+pub use room::{Role, RoomId};
 pub use sound::Sound;

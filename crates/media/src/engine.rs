@@ -14,6 +14,7 @@ use slab::Slab;
 use crate::Out;
 use crate::leg::{Leg, Retention, millis};
 use crate::receive;
+use crate::rooms::{ROOM, Rooms};
 use crate::statistics::statistics;
 use crate::turn::{self, Scratch};
 use crate::wheel::{Entry, Wheel};
@@ -29,10 +30,11 @@ const PANICKED: &str = "a panic in the media engine";
 pub struct MediaEngine {
     thread: u8,
     rng: ChaCha12Rng,
-    legs: Slab<Box<Leg>>,
+    pub(crate) legs: Slab<Box<Leg>>,
     // Leg ids are our own, never a peer's: their hash needs no secret.
-    index: HashMap<LegId, u32, FixedState>,
-    wheel: Wheel,
+    pub(crate) index: HashMap<LegId, u32, FixedState>,
+    pub(crate) rooms: Rooms,
+    pub(crate) wheel: Wheel,
     /// Legs on each phase.
     phases: [u32; PHASES],
     epoch: u32,
@@ -47,6 +49,7 @@ impl MediaEngine {
             rng,
             legs: Slab::new(),
             index: HashMap::default(),
+            rooms: Rooms::default(),
             wheel: Wheel::new(),
             phases: [0; PHASES],
             epoch: 0,
@@ -125,6 +128,12 @@ impl MediaEngine {
     }
 
     fn turn<O: Out + ?Sized>(&mut self, now: Now, now_ms: u64, entry: Entry, out: &mut O) {
+        if entry.key & ROOM != 0 {
+            self.room_turn(now_ms, entry, out);
+            return;
+        }
+        self.mix_for(now_ms, entry.key, out);
+        let rooms = &mut self.rooms;
         let Some(leg) = self.legs.get_mut(entry.key as usize) else { return };
         let (rng, scratch) = (&mut self.rng, &mut self.scratch);
         let work = catch_unwind(AssertUnwindSafe(|| {
@@ -133,8 +142,11 @@ impl MediaEngine {
                     let ptime_ms = leg.ptime_ms();
                     // Turns that were missed are over; the last of them is taken.
                     leg.due_ms += (now_ms - leg.due_ms) / ptime_ms * ptime_ms;
-                    turn::take(leg, now, rng, scratch, out);
+                    turn::take(leg, now, rooms.of(leg), rng, scratch, out);
                     leg.due_ms += ptime_ms;
+                    if leg.member.is_some() {
+                        rooms.after_turn(leg);
+                    }
                 }
                 return Some(leg.due_ms);
             }
@@ -162,8 +174,12 @@ impl MediaEngine {
             Command::Unbridge { leg } => {
                 if let Some(&key) = self.index.get(&leg) {
                     self.unbridge(key);
+                    self.leave(key);
                 }
             }
+            Command::Join { leg, room, role } => self.join(now, leg, room, role),
+            Command::CloseRoom { room } => self.close_room(room),
+            Command::SetRole { leg, role } => self.set_role(leg, role, out),
             Command::OpenAudio { leg, port } => self.open_audio(now, leg, port, out),
             command => match self.leg_mut(command.leg()) {
                 Some(leg) => on_leg(leg, now, command, out),
@@ -232,8 +248,10 @@ impl MediaEngine {
         if key_a == key_b {
             return;
         }
-        self.unbridge(key_a);
-        self.unbridge(key_b);
+        for key in [key_a, key_b] {
+            self.unbridge(key);
+            self.detach(key);
+        }
         if let Some((a, b)) = self.legs.get2_mut(key_a as usize, key_b as usize) {
             (a.peer, b.peer) = (Some(key_b), Some(key_a));
             for leg in [a, b] {
@@ -244,7 +262,7 @@ impl MediaEngine {
         }
     }
 
-    fn unbridge(&mut self, key: u32) {
+    pub(crate) fn unbridge(&mut self, key: u32) {
         let Some(leg) = self.legs.get_mut(key as usize) else { return };
         let Some(peer) = leg.peer.take() else { return };
         leg.unfeed();
@@ -273,6 +291,7 @@ impl MediaEngine {
     fn remove(&mut self, id: LegId) -> Option<Box<Leg>> {
         let key = self.index.remove(&id)?;
         self.unbridge(key);
+        self.detach(key);
         let leg = self.legs.try_remove(key as usize)?;
         if let Some(count) = self.phases.get_mut(leg.phase) {
             *count = count.saturating_sub(1);
@@ -282,7 +301,7 @@ impl MediaEngine {
 
     /// A leg whose work panicked is no more; whoever waits for it is told. The others never notice.
     #[cold]
-    fn fail<O: Out + ?Sized>(&mut self, id: LegId, out: &mut O) {
+    pub(crate) fn fail<O: Out + ?Sized>(&mut self, id: LegId, out: &mut O) {
         tracing::error!(target: "ringback.media", leg = ?id, PANICKED);
         let leg = self.remove(id);
         // What made it panic may do so again, first in telling who waits for it.
@@ -290,7 +309,23 @@ impl MediaEngine {
         let _ = catch_unwind(AssertUnwindSafe(|| out.event(Event::Failed { leg: id, cause: PANICKED })));
     }
 
-    fn next_epoch(&mut self) -> u32 {
+    /// Moves a leg's turns to the phase of `due_ms`.
+    pub(crate) fn rephase(&mut self, now_ms: u64, key: u32, due_ms: u64) {
+        let epoch = self.next_epoch();
+        let Some(leg) = self.legs.get_mut(key as usize) else { return };
+        if let Some(count) = self.phases.get_mut(leg.phase) {
+            *count = count.saturating_sub(1);
+        }
+        leg.due_ms = due_ms;
+        leg.phase = (due_ms % PHASES as u64) as usize;
+        leg.epoch = epoch;
+        if let Some(count) = self.phases.get_mut(leg.phase) {
+            *count += 1;
+        }
+        self.wheel.insert(now_ms, due_ms, Entry { key, epoch });
+    }
+
+    pub(crate) fn next_epoch(&mut self) -> u32 {
         self.epoch = self.epoch.wrapping_add(1);
         self.epoch
     }
@@ -333,6 +368,11 @@ fn on_leg<O: Out + ?Sized>(leg: &mut Leg, now: Now, command: Command, out: &mut 
         }
         Command::StopDtmf { .. } => leg.stop_dtmf(),
         Command::Mute { on, .. } => leg.muted = on,
+        Command::SetGain { gain_db, .. } => {
+            if let Some(member) = &mut leg.member {
+                member.set_gain(gain_db);
+            }
+        }
         Command::Transmit { on, .. } => {
             leg.transmitting = on;
             leg.aim();

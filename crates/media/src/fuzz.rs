@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
 use ringback_media_api::{
-    AudioPort, Codec, Command, Event, LegConfig, LegId, ReceiveFormat, SendFormat, Sound, Token, Tone,
+    AudioPort, Codec, Command, Event, LegConfig, LegId, ReceiveFormat, Role, RoomId, SendFormat, Sound, Token, Tone,
 };
 use ringback_rtp::{Header, Packet, rtcp};
 use ringback_time::Now;
@@ -75,7 +75,7 @@ pub fn operations(bytes: &[u8]) {
         let other = LegId::new(0, u64::from(x % LEGS));
         let on = x & 1 == 1;
         let token = Token(asked);
-        let command = match what % 24 {
+        let command = match what % 30 {
             0 => Some(Command::Open { leg, config: config(who, x, y) }),
             1 => Some(Command::Configure { leg, config: config(who, x, y) }),
             2 => Some(Command::Close { leg }),
@@ -137,6 +137,10 @@ pub fn operations(bytes: &[u8]) {
                 engine.handle_rtcp(now, leg, address(who, x % 3 + 1), step, &mut out);
                 None
             }
+            20 | 21 => Some(Command::Join { leg, room: RoomId::new(0, u64::from(y % 2)), role: role(x, other) }),
+            22 => Some(Command::SetRole { leg, role: role(y, other) }),
+            23 if y < 40 => Some(Command::CloseRoom { room: RoomId::new(0, u64::from(x % 2)) }),
+            23 => Some(Command::SetGain { leg, gain_db: f32::from(x) - 100.0 }),
             _ => {
                 let mut packet = rtp(what, x, y);
                 let from = address(who, u8::from(what >= 250));
@@ -152,12 +156,22 @@ pub fn operations(bytes: &[u8]) {
         engine.handle_command(now, Command::Close { leg: LegId::new(0, u64::from(serial)) }, &mut out);
     }
     assert_eq!(engine.live_legs(), 0);
+    engine.handle_timeout(now + Duration::from_millis(20), &mut out);
+    assert_eq!(engine.live_rooms(), 0, "a room without members is none");
     assert!(!out.failed, "a panic, or a malformed packet of ours");
     assert!((0..asked).all(|token| out.answers.get(&token) == Some(&1)), "every token is answered once");
 }
 
 fn address(who: u8, port: u8) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, who % LEGS], 4000 + u16::from(port)))
+}
+
+fn role(x: u8, beside: LegId) -> Role {
+    match x % 4 {
+        0 => Role::Listener,
+        1 => Role::Whisper { beside },
+        _ => Role::Member,
+    }
 }
 
 fn config(who: u8, x: u8, y: u8) -> Box<LegConfig> {

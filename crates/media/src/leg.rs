@@ -19,6 +19,7 @@ use crate::outgoing::Outgoing;
 use crate::player::Player;
 use crate::reframe::Reframe;
 use crate::retained::Retained;
+use crate::room::Member;
 use crate::{Out, codec};
 
 /// Encodings that a peer may choose from.
@@ -40,10 +41,12 @@ pub(crate) struct Leg {
     /// Where RTCP really comes from, once the source of RTP was learned.
     pub(crate) rtcp_from: Option<SocketAddr>,
 
-    // What feeds it, the first that there is: an event of `dial`, `playing`, `audio`, `peer` or `echo`, silence.
+    // What feeds it, the first that there is: an event of `dial`, `playing`, `audio`, `member`, `peer` or `echo`, silence.
     pub(crate) dial: Option<Box<Dial>>,
     pub(crate) playing: Option<Box<Playing>>,
     pub(crate) audio: Option<Box<Audio>>,
+    /// Of a room.
+    pub(crate) member: Option<Box<Member>>,
     /// The slab key of the leg it is bridged with.
     pub(crate) peer: Option<u32>,
     pub(crate) echo: bool,
@@ -179,6 +182,7 @@ impl Leg {
             dial: None,
             playing: None,
             audio: None,
+            member: None,
             peer: None,
             echo: false,
             muted: false,

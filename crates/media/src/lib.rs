@@ -9,6 +9,7 @@
 //!   program's port (`audio`), or retained for one (`retained`);
 //! - each leg has a turn every packet time, on one of 20 phases of 1 ms (`wheel`, `turn`): it sends an event, a tone or sound, a program's
 //!   samples, or silence, unless relayed packets are coming, which need no turn;
+//! - in a conference the packet goes into the member's own playout buffer, and what the leg sends on its turn is the room's (`room`);
 //! - whoever feeds it, a leg's stream keeps one SSRC, sequence numbers without a gap, and one clock (`outgoing`).
 //!
 //! Decisions:
@@ -37,6 +38,8 @@ mod player;
 mod receive;
 mod reframe;
 mod retained;
+mod room;
+mod rooms;
 mod statistics;
 mod turn;
 mod wheel;

@@ -82,6 +82,9 @@ fn begin_stream<O: Out + ?Sized>(leg: &mut Leg, now: Now, out: &mut O) {
     if let Some(audio) = &mut leg.audio {
         audio.hearing.reset();
     }
+    if let Some(member) = &mut leg.member {
+        member.begin_stream();
+    }
 }
 
 fn audio<O: Out + ?Sized>(
@@ -105,6 +108,10 @@ fn audio<O: Out + ?Sized>(
             keep(&mut retained, leg.incoming.stream, placed, codec, now, payload);
             *waiting = Retention::Keeping(retained);
         }
+    }
+    if let Some(member) = &mut leg.member {
+        member.receive(placed.extended, placed.header.timestamp, codec, payload);
+        return;
     }
     let stream = leg.incoming.stream;
     match peer {

@@ -10,7 +10,9 @@ use crate::leg::Leg;
 
 pub(crate) fn statistics(leg: &Leg) -> Statistics {
     let state = &leg.incoming.state;
-    let discarded = leg.incoming.discarded + leg.audio.as_ref().map_or(0, |audio| audio.discarded());
+    let discarded = leg.incoming.discarded
+        + leg.audio.as_ref().map_or(0, |audio| audio.discarded())
+        + leg.member.as_ref().map_or(0, |member| member.discarded());
     Statistics {
         codec: leg.config.send.map(|format| format.codec).or(leg.incoming.codec),
         packets_sent: leg.outgoing.packets,

@@ -11,6 +11,7 @@ use crate::dial::Turn;
 use crate::latch;
 use crate::leg::{Leg, Target};
 use crate::receive;
+use crate::room::{Feed, Room};
 use crate::statistics::statistics;
 use crate::{Out, codec};
 
@@ -31,6 +32,7 @@ impl Scratch {
 pub(crate) fn take<O: Out + ?Sized>(
     leg: &mut Leg,
     now: Now,
+    room: Option<&mut Room>,
     rng: &mut impl RngCore,
     scratch: &mut Scratch,
     out: &mut O,
@@ -45,13 +47,20 @@ pub(crate) fn take<O: Out + ?Sized>(
         leg.close_audio(out);
     }
     match leg.target {
-        Some(target) => send(leg, target, now, scratch, out),
+        Some(target) => send(leg, target, now, room, scratch, out),
         None => pass(leg, scratch, out),
     }
 }
 
 /// Sends one packet, or leaves it to the relay.
-fn send<O: Out + ?Sized>(leg: &mut Leg, target: Target, now: Now, scratch: &mut Scratch, out: &mut O) {
+fn send<O: Out + ?Sized>(
+    leg: &mut Leg,
+    target: Target,
+    now: Now,
+    room: Option<&mut Room>,
+    scratch: &mut Scratch,
+    out: &mut O,
+) {
     let codec = target.format.codec;
     let units_per_ms = codec::units_per_ms(codec);
     let ptime_ms = usize::from(target.format.ptime_ms);
@@ -63,8 +72,16 @@ fn send<O: Out + ?Sized>(leg: &mut Leg, target: Target, now: Now, scratch: &mut 
     }
     let samples = ptime_ms * codec::samples_per_ms(codec);
     scratch.samples.clear();
-    let sounds = play(leg, codec.sample_rate(), samples, scratch, out)
+    let mut sounds = play(leg, codec.sample_rate(), samples, scratch, out)
         || leg.audio.as_mut().is_some_and(|audio| audio.take(codec, ptime_ms, &mut scratch.samples, out));
+    let mut shared = None;
+    if !sounds && let (Some(room), Some(member)) = (room, &mut leg.member) {
+        match room.feed(member, codec, ptime_ms, &mut scratch.samples) {
+            Feed::Silence => {}
+            Feed::Samples => sounds = true,
+            Feed::Payload(payload) => shared = Some(payload),
+        }
+    }
     // While it comes, what is relayed is all that is sent.
     if !sounds && !leg.muted && leg.outgoing.is_fed(leg.due_ms) {
         return;
@@ -73,10 +90,10 @@ fn send<O: Out + ?Sized>(leg: &mut Leg, target: Target, now: Now, scratch: &mut 
     scratch.packet.resize(HEADER_LEN, 0);
     let muted = leg.muted;
     let encoder = leg.encoder(codec);
-    if sounds && !muted {
-        encoder.encode(&scratch.samples, &mut scratch.packet);
-    } else {
-        encoder.silence(ptime_ms, &mut scratch.packet);
+    match shared.filter(|_| !muted) {
+        Some(payload) => scratch.packet.extend_from_slice(payload),
+        None if sounds && !muted => encoder.encode(&scratch.samples, &mut scratch.packet),
+        None => encoder.silence(ptime_ms, &mut scratch.packet),
     }
     let octets = scratch.packet.len() - HEADER_LEN;
     // RFC 3551 §4.1: who does not suppress silence sets no marker, but for where the stream begins or was interrupted.

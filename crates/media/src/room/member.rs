@@ -1,0 +1,140 @@
+//! A leg in a room: what it says in the present frame, how loud that is, and what the room made of it.
+//!
+//! Invariant: `own` is what the leg adds to the room's frame while `counted`, and that alone is taken out of what it hears.
+
+use ringback_audio::{UnsupportedRate, amplify, fade_in, fade_out, mean_magnitude};
+use ringback_media_api::{Codec, Role};
+
+use super::FRAME_MS;
+use super::queue::Queue;
+use super::voice::Voice;
+use crate::hearing::Hearing;
+
+/// Begins and ends within a frame take half of it.
+const FADE_MS: usize = FRAME_MS as usize / 2;
+/// Of what came while nobody mixed, so many frames at most are passed over; what is more the playout buffer skips by itself.
+const MOST_MISSED: u64 = 16;
+
+pub(crate) struct Member {
+    /// Slab keys of the room and of the leg.
+    pub(crate) room: u32,
+    pub(crate) key: u32,
+    pub(crate) role: Role,
+    gain: Option<f32>,
+    hearing: Hearing,
+    /// The frame: empty where it says nothing.
+    pub(crate) own: Vec<i16>,
+    /// The frame to come was taken from the playout buffer.
+    pub(crate) pulled: bool,
+    /// In the sum of the present frame.
+    pub(crate) counted: bool,
+    /// Among the voices of the frame before and, by that, the present one.
+    pub(crate) heard: bool,
+    /// Whom its whisper reached in the frame before.
+    pub(crate) beside: Option<u32>,
+    pub(crate) voice: Voice,
+    /// Mean magnitude of the frame, and of its frames, falling slowly.
+    pub(crate) magnitude: u32,
+    pub(crate) loudness: u32,
+    /// What whispers add to what it hears.
+    pub(crate) whispered: Vec<i32>,
+    /// For packets of another length than the room's frame.
+    pub(crate) queue: Option<Box<Queue>>,
+    /// The room looks at it each frame.
+    pub(crate) listed: bool,
+    /// It has heard nothing of the room yet.
+    pub(crate) fresh: bool,
+    pub(crate) leaving: Leaving,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    No,
+    /// The next frame is its last: it fades both ways.
+    Asked,
+    /// That frame was mixed; the leg is to send it.
+    Mixed,
+}
+
+impl Member {
+    /// `rate`: the room's.
+    pub(crate) fn new(room: u32, key: u32, role: Role, codec: Codec, rate: u32) -> Result<Self, UnsupportedRate> {
+        Ok(Member {
+            room,
+            key,
+            role,
+            gain: None,
+            hearing: Hearing::new(codec, rate)?,
+            own: Vec::new(),
+            pulled: false,
+            counted: false,
+            heard: false,
+            beside: None,
+            voice: Voice::new(),
+            magnitude: 0,
+            loudness: 0,
+            whispered: Vec::new(),
+            queue: None,
+            listed: false,
+            fresh: true,
+            leaving: Leaving::No,
+        })
+    }
+
+    /// A packet came. What nobody hears is not kept.
+    pub(crate) fn receive(&mut self, extended: u64, timestamp: u32, codec: Codec, payload: &[u8]) {
+        if self.role != Role::Listener {
+            self.hearing.push(extended, timestamp, codec, payload);
+        }
+    }
+
+    /// Another stream of packets begins.
+    pub(crate) fn begin_stream(&mut self) {
+        self.hearing.reset();
+    }
+
+    pub(crate) fn set_gain(&mut self, gain_db: f32) {
+        let gain_db = if gain_db.is_finite() { gain_db.clamp(-60.0, 20.0) } else { 0.0 };
+        self.gain = (gain_db != 0.0).then(|| 10_f32.powf(gain_db / 20.0));
+    }
+
+    /// Whether the room has to look at it each frame.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.role != Role::Listener || self.heard || self.beside.is_some() || self.queue.is_some()
+    }
+
+    /// Takes the next frame from the playout buffer; `missed` frames before it are over.
+    pub(crate) fn pull(&mut self, missed: u64) {
+        if std::mem::replace(&mut self.pulled, true) {
+            return;
+        }
+        for _ in 0..=missed.min(MOST_MISSED) {
+            self.own.clear();
+            self.hearing.pull(FRAME_MS as usize, &mut self.own);
+        }
+        if let Some(gain) = self.gain {
+            amplify(&mut self.own, gain);
+        }
+        self.magnitude = mean_magnitude(&self.own);
+        if self.magnitude == 0 {
+            self.own.clear();
+        }
+        self.loudness = self.magnitude.max(self.loudness - self.loudness / 8);
+    }
+
+    /// The frame rises from nothing, or falls to it.
+    pub(crate) fn fade(&mut self, rises: bool) {
+        fade(&mut self.own, rises);
+    }
+
+    /// Packets that the playout buffer did not play though they came.
+    pub(crate) fn discarded(&self) -> u64 {
+        self.hearing.discarded()
+    }
+}
+
+/// Fades a frame over its first half.
+pub(super) fn fade(frame: &mut [i16], rises: bool) {
+    let over = frame.len() * FADE_MS / FRAME_MS as usize;
+    if rises { fade_in(frame, over) } else { fade_out(frame, over) }
+}
