@@ -397,6 +397,7 @@ fn ua_config(config: &Config) -> ringback_ua::Config {
         t4: config.t4,
         message_bytes: config.limits.message_bytes,
         half_open_invites: config.limits.half_open_invites,
+        credentials: config.credentials.clone(),
         ..ringback_ua::Config::default()
     }
 }

@@ -59,6 +59,7 @@ impl Engine {
             contact: false,
             contact_form: Default::default(),
             flow: None,
+            credentials: None,
             body: Some(Body { content_type, bytes: Bytes::from(body) }),
             max_forwards: MAX_FORWARDS,
             give_up_after: None,

@@ -79,6 +79,7 @@ impl Engine {
             max_forwards: MAX_FORWARDS,
             contact_form: None,
             flow: None,
+            credentials: None,
             give_up_after: given,
         };
         let key = self.ua.send(now, request).map_err(|error| ua_error(error, State::Initiating))?;

@@ -169,6 +169,7 @@ impl Engine {
             max_forwards,
             contact: None,
             flow: None,
+            credentials: None,
         };
         match self.ua.invite(now, invite) {
             Ok(ua) => {

@@ -191,6 +191,7 @@ fn calling_side() {
                 max_forwards: 70,
                 contact: None,
                 flow: None,
+                credentials: None,
             };
             calls.push(ua.invite(at(clock), invite).unwrap());
             drain(&mut ua, &mut sent, &mut events);

@@ -9,6 +9,7 @@
 //! * `timer`: deadlines, a FIFO queue a length.
 //! * `dialog`, `target`: where requests go, and in which order they come.
 //! * `wire`: reading in place and composing into one buffer.
+//! * `nonces`: what peers gave us to prove who we are.
 //! * `core`: the user agent, one file a concern; its first lines say how a message passes.
 //!
 //! What a peer does wrong is answered here (400, 405, 415, 420, 481, 482, 491, 493, 500, 501, 503, 513 and what the parser says) or dropped,
@@ -21,6 +22,7 @@ mod core;
 mod dialog;
 #[doc(hidden)]
 pub mod fuzz;
+mod nonces;
 mod target;
 mod timer;
 mod transaction;

@@ -1,8 +1,10 @@
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringback_media_api::Codec;
 use ringback_sip::HeaderName;
+use ringback_ua::Credentials;
 
 /// Which events a program wants: computed from the handler methods that are overridden.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +87,8 @@ pub struct Config {
     /// `on_media_timeout` after so long without RTP.
     pub media_timeout: Duration,
     pub limits: Limits,
+    /// Answers to 401 and 407, chosen by realm.
+    pub credentials: Vec<Arc<Credentials>>,
     /// RFC 3261 timers.
     pub t1: Duration,
     pub t2: Duration,
@@ -108,6 +112,7 @@ impl Default for Config {
             symmetric_rtp: false,
             media_timeout: Duration::from_secs(30),
             limits: Limits::default(),
+            credentials: Vec::new(),
             t1: Duration::from_millis(500),
             t2: Duration::from_secs(4),
             t4: Duration::from_secs(5),

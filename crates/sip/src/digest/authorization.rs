@@ -109,7 +109,7 @@ impl fmt::Display for Authorization {
 
 impl fmt::Debug for Authorization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.params.iter().map(|(name, value)| {
+        let shown = self.params.iter().map(|(name, value, _)| {
             let hidden = name.eq_ignore_ascii_case("response");
             (name, if hidden { "<hidden>" } else { value })
         });

@@ -71,6 +71,23 @@ impl Challenge {
         self.algorithm().is_some() && (!self.has_qop() || self.offers(Qop::Auth) || self.offers(Qop::AuthInt))
     }
 
+    /// The same with the nonce that an Authentication-Info says to use next (§3.5); `None`: it names none.
+    pub fn next(&self, authentication_info: &str) -> Option<Challenge> {
+        let info = format!("Digest {authentication_info}");
+        let info = list::read(std::iter::once(info.as_str())).next()?;
+        let nonce = info.get("nextnonce").filter(|nonce| !nonce.is_empty())?;
+        let mut params = List::default();
+        for (name, value, quoted) in self.params.iter() {
+            params = match name {
+                _ if name.eq_ignore_ascii_case("nonce") => params.quoted(name, nonce),
+                _ if name.eq_ignore_ascii_case("stale") => params,
+                _ if quoted => params.quoted(name, value),
+                _ => params.token(name, value),
+            };
+        }
+        Some(Challenge { params })
+    }
+
     /// Any parameter, by its name in any case.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.params.get(name)

@@ -45,9 +45,9 @@ impl List {
         self
     }
 
-    /// Name and value of each, in their order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|param| (&*param.name, &*param.value))
+    /// Name and value of each, in their order, and whether it is quoted.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str, bool)> {
+        self.0.iter().map(|param| (&*param.name, &*param.value, param.quoted))
     }
 }
 

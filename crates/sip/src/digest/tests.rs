@@ -178,6 +178,10 @@ fn what_a_challenge_says() {
     assert!(challenge.offers(Qop::Auth) && challenge.offers(Qop::AuthInt) && challenge.is_supported());
     assert_eq!(challenge.get("Charset"), Some("UTF-8"));
     assert_eq!(Challenge::parse(&challenge.to_string()), Some(challenge));
+    let next =
+        Challenge::parse(text).unwrap().next("qop=auth, rspauth=\"00\", nextnonce=\"new\", nc=00000001").unwrap();
+    assert_eq!((next.nonce(), next.realm(), next.is_stale()), ("new", "biloxi.com", false));
+    assert_eq!(Challenge::parse(text).unwrap().next("rspauth=\"00\""), None);
     let plain = Challenge::parse("Digest realm=\"a\", nonce=\"b\"").unwrap();
     assert_eq!((plain.algorithm(), plain.is_stale(), plain.has_qop()), (Some(Algorithm::Md5), false, false));
     for unknown in ["algorithm=SHA-3", "qop=\"token\"", "qop=\"\"", "algorithm=AKAv1-MD5"] {

@@ -1,6 +1,9 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringback_sip::Method;
+
+use crate::api::Credentials;
 
 /// What one `Ua` is told at the start. `Default` has the standard's timers.
 #[derive(Clone, Debug)]
@@ -27,6 +30,8 @@ pub struct Config {
     pub retry_after: u32,
     /// Methods of requests outside of dialogs that the rooms above answer (`Event::OutOfDialog`).
     pub requests: Vec<Method>,
+    /// Answers to 401 and 407, chosen by realm.
+    pub credentials: Vec<Arc<Credentials>>,
 }
 
 impl Default for Config {
@@ -43,6 +48,7 @@ impl Default for Config {
             half_open_invites: 10_000,
             retry_after: 5,
             requests: Vec::new(),
+            credentials: Vec::new(),
         }
     }
 }

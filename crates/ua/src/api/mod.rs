@@ -1,6 +1,7 @@
 //! What the rooms above see: identities, what goes in, what comes out.
 
 mod config;
+mod credentials;
 mod error;
 mod event;
 mod flow;
@@ -9,6 +10,7 @@ mod request;
 mod stats;
 
 pub use config::Config;
+pub use credentials::Credentials;
 pub use error::{FailCause, UaError};
 pub use event::{Answer, Event, Output, Transmit};
 pub use flow::{ConnectionId, Flow, Routes, Transport};

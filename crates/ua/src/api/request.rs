@@ -1,9 +1,10 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ringback_sip::{Method, NameAddr, StatusCode, Uri};
 
-use crate::api::Flow;
+use crate::api::{Credentials, Flow};
 
 /// A message body with its Content-Type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Invite {
     pub contact: Option<Box<ContactForm>>,
     /// The only way that it may take, whatever Route and Request-URI say (RFC 5626 §5.3).
     pub flow: Option<Flow>,
+    /// Answers to 401 and 407, before those of `Config::credentials`; for the whole call.
+    pub credentials: Option<Arc<Credentials>>,
 }
 
 /// What a Contact says beside the address that a request leaves by. `Default` is the user of `Config::user` and nothing else.
@@ -73,6 +76,9 @@ pub struct Request {
     pub max_forwards: u8,
     /// The only way that it may take, whatever Route and Request-URI say (RFC 5626 §4.2).
     pub flow: Option<Flow>,
+    /// Answers to 401 and 407, before those of `Config::credentials`. A request that is answered takes further sequence numbers, as its
+    /// final response tells. For a REGISTER, those without a realm are for whoever asks.
+    pub credentials: Option<Arc<Credentials>>,
     /// Time for all of it: look-up, each address, each retransmission. `None`: what timer F gives each address.
     pub give_up_after: Option<Duration>,
 }

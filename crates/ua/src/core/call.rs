@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::api::{Body, CancelReason};
 use crate::arena::Index;
+use crate::core::answering::CallIdentity;
 use crate::core::server::Path;
 use crate::dialog::Dialog;
 use crate::timer::TimerId;
@@ -107,6 +108,8 @@ pub(super) struct Call {
     /// Our requests without a final response.
     pub(super) requests: SmallVec<[Index; 1]>,
     pub(super) cancel_end: Option<TimerId>,
+    /// There where requests of ours may be asked who sends them.
+    pub(super) identity: Option<Box<CallIdentity>>,
     /// Nobody above wants to hear more than `Released`.
     pub(super) quiet: bool,
 }
@@ -127,6 +130,7 @@ impl Call {
             pending: SmallVec::new(),
             requests: SmallVec::new(),
             cancel_end: None,
+            identity: None,
             quiet: false,
         }
     }

@@ -11,6 +11,7 @@ use tracing::debug;
 
 use crate::api::{ConnectionId, FailCause, Output, ResolveId, Transport};
 use crate::arena::Index;
+use crate::core::answering::Authorizing;
 use crate::core::server::Path;
 use crate::core::{Transaction, Ua};
 use crate::target::{Destination, MAX_TARGETS, Target, Targets};
@@ -71,6 +72,8 @@ pub(super) struct Client {
     /// The ACK to a refusal, sent again for each retransmission of it.
     ack: Option<Bytes>,
     pub(super) cseq: u32,
+    /// Who it says it is from.
+    pub(super) authorizing: Option<Box<Authorizing>>,
     /// When the request went to `current` for the first time.
     begun: Mono,
 }
@@ -114,6 +117,7 @@ pub(super) struct Launch {
     pub(super) hop: Option<Target>,
     pub(super) destination: Option<Destination>,
     pub(super) branch: Option<Branch>,
+    pub(super) authorizing: Option<Box<Authorizing>>,
 }
 
 /// A name look-up under way, and for what.
@@ -147,7 +151,7 @@ pub(super) fn class_of(method: &Method) -> Class {
 impl Ua {
     /// Sends a request by the first address that takes it. The outcome comes as an event, even when nothing can be sent at all.
     pub(super) fn launch(&mut self, now: Now, launch: Launch) -> Index {
-        let Launch { draft, class, owner, cseq, hop, destination, branch } = launch;
+        let Launch { draft, class, owner, cseq, hop, destination, branch, authorizing } = launch;
         let machine = match class {
             Class::Invite => Machine::Invite(client_invite::State::Calling),
             _ => Machine::Request(client_request::State::Trying),
@@ -171,6 +175,7 @@ impl Ua {
             end: None,
             ack: None,
             cseq,
+            authorizing,
             begun: now.mono,
         });
         self.try_next(now, index, None);
@@ -201,6 +206,7 @@ impl Ua {
             end: None,
             ack: None,
             cseq,
+            authorizing: None,
             begun: now.mono,
         });
         self.transactions.insert(Key::of_client(branch, Class::Cancel), Transaction::Client(index));
@@ -500,10 +506,19 @@ impl Ua {
             return;
         }
         let machine = self.clients.get(index).map(|client| client.machine);
+        let over = matches!(
+            machine,
+            Some(Machine::Invite(client_invite::State::Completed) | Machine::Request(client_request::State::Completed))
+        );
+        // RFC 3261 §22: asked who we are.
+        if over && self.answer_challenge(now, index, response) {
+            return;
+        }
         match machine {
             Some(Machine::Invite(client_invite::State::Accepted)) => {
                 let branch = self.clients.get(index).and_then(|client| client.branch);
                 if let Some(client) = self.close_client(now, index, Some((Length::Long, Past::ClientAccepted))) {
+                    self.take_next_nonce(client.authorizing.as_deref(), response);
                     self.invite_accepted(now, owner, &client, branch, response, flow);
                 }
             }
@@ -527,12 +542,79 @@ impl Ua {
                     self.clients.get(index).and_then(Client::path).is_some_and(|path| path.transport.is_reliable());
                 let past = (!reliable).then_some((Length::Short, Past::ClientCompleted));
                 let closed = self.close_client(now, index, past);
+                self.take_next_nonce(closed.as_ref().and_then(|client| client.authorizing.as_deref()), response);
                 let round_trip = closed.map_or(Duration::ZERO, |client| now.mono.since(client.begun));
                 self.request_answered(now, owner, index, response, round_trip, flow);
             }
             Some(Machine::Invite(_)) => self.invite_progress(now, owner, index, response),
             _ => {}
         }
+    }
+
+    /// The request once more, as another transaction with its own CSeq and branch, to where the first one went. The old one stays for its
+    /// retransmitted responses, as far as its machine wants that.
+    pub(super) fn send_again(&mut self, now: Now, index: Index, cseq: u32, lines: &str, authorizing: Box<Authorizing>) {
+        let Some(client) = self.clients.get_mut(index) else { return };
+        let (Some(branch), Some(current)) = (client.branch.take(), client.current) else { return };
+        self.timers.stop(&mut client.retransmit);
+        self.timers.stop(&mut client.end);
+        let old = Key::of_client(branch, client.class);
+        let reliable = current.transport.is_reliable();
+        let (class, local, ack, old_cseq) = (client.class, client.local, client.ack.take(), client.cseq);
+        // What went over UDP against its size goes there again.
+        client.keep_udp = !reliable && client.draft.bytes.len() > LONGEST_DATAGRAM;
+        client.draft.authorize(Some(cseq), lines);
+        client.cseq = cseq;
+        client.authorizing = Some(authorizing);
+        client.targets.insert(0, current);
+        let rest = match client.machine {
+            Machine::Invite(_) => {
+                client.machine = Machine::Invite(client_invite::State::Calling);
+                Machine::Invite(client_invite::State::Completed)
+            }
+            Machine::Request(_) => {
+                client.machine = Machine::Request(client_request::State::Trying);
+                Machine::Request(client_request::State::Completed)
+            }
+        };
+        match rest {
+            // §17.1.1.2, §17.1.2.2: D and K are zero over a reliable transport.
+            _ if reliable => {
+                self.transactions.remove(&old);
+            }
+            Machine::Request(_) => self.retire(now, old, Length::Short, Past::ClientCompleted),
+            Machine::Invite(_) => {
+                let rest = self.clients.insert(Client {
+                    class,
+                    machine: rest,
+                    owner: Owner::Nobody,
+                    branch: Some(branch),
+                    fixed_branch: None,
+                    draft: Draft::new(Bytes::new(), 0, false),
+                    targets: Targets::new(),
+                    later: None,
+                    current: Some(current),
+                    local,
+                    moved: false,
+                    keep_udp: false,
+                    resolution: None,
+                    interval: self.config.t1,
+                    retransmit: None,
+                    end: None,
+                    ack,
+                    cseq: old_cseq,
+                    authorizing: None,
+                    begun: now.mono,
+                });
+                self.transactions.insert(old, Transaction::Client(rest));
+                let wake = Wake { kind: Kind::ClientEnd, owner: rest };
+                let end = self.timers.set(now.mono, self.config.t1 * 64, wake);
+                if let Some(client) = self.clients.get_mut(rest) {
+                    client.end = Some(end);
+                }
+            }
+        }
+        self.try_next(now, index, None);
     }
 
     /// §17.1.1.3: the ACK to a refusal goes where the INVITE went.

@@ -6,6 +6,7 @@ use ringback_time::Now;
 use tracing::debug;
 
 use crate::api::Flow;
+use crate::arena::Index;
 use crate::core::Ua;
 use crate::core::call::Acknowledged;
 use crate::core::client::{Launch, Owner};
@@ -39,9 +40,9 @@ impl Ua {
             // The program has not said yet what goes into the ACK.
             (Some(Acknowledged::Due { cseq: due }), _) if due == cseq => {}
             // An older INVITE of this dialog.
-            (Some(_), _) => self.ack_stray(response, flow, cseq),
+            (Some(_), _) => self.ack_stray(response, flow, cseq, call),
             (None, _) => {
-                self.ack_stray(response, flow, cseq);
+                self.ack_stray(response, flow, cseq, call);
                 self.bye_fork(now, branch, response, flow, cseq);
             }
         }
@@ -55,7 +56,7 @@ impl Ua {
         }
     }
 
-    fn ack_stray(&mut self, response: &Message, flow: &Flow, cseq: u32) {
+    fn ack_stray(&mut self, response: &Message, flow: &Flow, cseq: u32, call: Option<Index>) {
         let dialog = Dialog::of_uac(response, cseq, None);
         if dialog.target().is_empty() {
             return;
@@ -65,6 +66,9 @@ impl Ua {
         let branch = Branch(rand_core::RngCore::next_u64(&mut self.rng));
         let mut out = Writer::with_capacity(512);
         let line_end = dialog.write_request(&mut out, &Method::Ack, cseq, 70);
+        if let Some(identity) = call.and_then(|index| self.calls.get(index)).and_then(|call| call.identity.as_ref()) {
+            out.raw(&identity.ack);
+        }
         let mut draft = Draft::new(out.body(None), line_end, false);
         draft.address(&self.sender(target.transport, local), branch);
         let path = Path { transport: target.transport, local, remote: target.address, connection: target.connection };
@@ -101,6 +105,7 @@ impl Ua {
                 hop: Some(target),
                 destination: None,
                 branch: Some(branch),
+                authorizing: None,
             },
         );
     }

@@ -3,12 +3,14 @@
 //! How a request passes: [`receive`] parses and logs it, [`requests`] finds its transaction or decides what it is and refuses what
 //! RFC 3261 §8.2 refuses, [`server`] runs server transactions; what is for the user goes on to [`uas`] (new calls), [`within`]
 //! (requests in a dialog) and out as an event. A response goes from [`receive`] to [`client`] (client transactions) and on to
-//! [`uac`], [`within`] or [`standalone`] (requests of ours outside of dialogs). Commands enter at these and at [`uas`], and end in
+//! [`uac`], [`within`] or [`standalone`] (requests of ours outside of dialogs), unless [`answering`] sends the request again with
+//! credentials. Commands enter at these and at [`uas`], and end in
 //! [`client`] or [`server`].
 //!
 //! Invariant: after each input or command everything that follows from it is in `output`; nothing is pending but timers, name
 //! look-ups and peers.
 
+mod answering;
 mod call;
 mod client;
 mod compose;
@@ -39,6 +41,7 @@ use crate::core::client::{Client, Resolution};
 use crate::core::compose::Texts;
 use crate::core::server::Server;
 use crate::core::standalone::Standalone;
+use crate::nonces::Nonces;
 use crate::timer::Timers;
 use crate::transaction::key::{IdentityMap, Key, Keys};
 use crate::transaction::linger::Linger;
@@ -72,6 +75,7 @@ pub struct Ua {
     /// RFC 3261 §8.2.2.2: what the first requests of calls are recognised by when they come by another path.
     merged: IdentityMap<u64, Index>,
     resolutions: Arena<Resolution>,
+    nonces: Nonces,
     output: VecDeque<Output>,
     counters: Stats,
     /// Server transactions of INVITEs.
@@ -106,6 +110,7 @@ impl Ua {
             tags: IdentityMap::default(),
             merged: IdentityMap::default(),
             resolutions: Arena::default(),
+            nonces: Nonces::default(),
             output: VecDeque::new(),
             counters: Stats::default(),
             half_open: 0,

@@ -103,6 +103,7 @@ impl Ua {
 
     /// 2xx to our re-INVITE.
     pub(super) fn reinvite_accepted(&mut self, now: Now, index: Index, client: &Client, response: &Message) {
+        self.invite_authorized(index, client);
         let Some(call) = self.calls.get_mut(index) else { return };
         let own = call.own_invite.take();
         if let Some(dialog) = &mut call.dialog {

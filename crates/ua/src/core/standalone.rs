@@ -70,7 +70,8 @@ impl Ua {
         }
         let class = class_of(method);
         let draft = Draft::new(out.body(parts(body.as_ref())), line_end, request.contact);
-        let draft = draft.with_form(request.contact_form);
+        let mut draft = draft.with_form(request.contact_form);
+        let authorizing = self.preauthorize(&mut draft, request.credentials, None);
         let launch = Launch {
             draft,
             class,
@@ -79,6 +80,7 @@ impl Ua {
             hop,
             destination,
             branch: None,
+            authorizing,
         };
         let client = self.launch(now, launch);
         // It may have failed already.

@@ -67,10 +67,12 @@ impl Ua {
         self.put_abilities(&mut out);
         self.put_user_agent(&mut out);
         put_headers(&mut out, &invite.headers);
-        let draft = Draft::new(out.body(parts(invite.body.as_ref())), line_end, true).with_form(invite.contact);
+        let mut draft = Draft::new(out.body(parts(invite.body.as_ref())), line_end, true).with_form(invite.contact);
+        let identity = self.call_identity(invite.credentials.clone());
+        let authorizing = self.preauthorize(&mut draft, invite.credentials, None);
         // The client transaction is begun with the call's name, and the call needs the client's: the call comes first.
         let stage = Stage::Calling { client: Index::from_bits(0), cancelling: Cancelling::No };
-        let index = self.calls.insert(Call::new(stage, true, tag));
+        let index = self.calls.insert(Call { identity, ..Call::new(stage, true, tag) });
         self.tags.insert(tag, index);
         debug!(target: "ringback.dialog", call_id = invite.call_id.as_str(), "calling {}", request_uri.as_str());
         let launch = Launch {
@@ -81,6 +83,7 @@ impl Ua {
             hop,
             destination,
             branch: None,
+            authorizing,
         };
         let client = self.launch(now, launch);
         if let Some(call) = self.calls.get_mut(index)
@@ -225,6 +228,7 @@ impl Ua {
         call.early = Vec::new();
         call.stage = Stage::Confirmed;
         call.acknowledged = Acknowledged::Due { cseq: client.cseq };
+        self.invite_authorized(index, client);
         debug!(target: "ringback.dialog", call_id = response.call_id().unwrap_or_default(), "confirmed");
         if cancelled {
             // §9.1, §15: the 2xx crossed our CANCEL.
@@ -324,6 +328,10 @@ impl Ua {
         };
         let mut out = Writer::with_capacity(512 + body.as_ref().map_or(0, |body| body.bytes.len()));
         let line_end = dialog.write_request(&mut out, &Method::Ack, *cseq, 70);
+        // §22.1: an ACK cannot be challenged; it has the credentials of its INVITE.
+        if let Some(identity) = &call.identity {
+            out.raw(&identity.ack);
+        }
         self.put_user_agent(&mut out);
         let mut draft = Draft::new(out.body(parts(body.as_ref())), line_end, false);
         draft.address(&self.sender(target.transport, local), *branch);

@@ -258,9 +258,10 @@ impl Ua {
         }
         self.put_user_agent(&mut out);
         put_headers(&mut out, headers);
-        let draft = Draft::new(out.body(parts(body)), line_end, contact);
+        let mut draft = Draft::new(out.body(parts(body)), line_end, contact);
+        let authorizing = self.preauthorize(&mut draft, None, Some(index));
         let class = class_of(method);
-        Some(self.launch(now, Launch { draft, class, owner, cseq, hop, destination, branch: None }))
+        Some(self.launch(now, Launch { draft, class, owner, cseq, hop, destination, branch: None, authorizing }))
     }
 
     /// Sends a request within the dialog (INFO, REFER, NOTIFY). The outcome is `Event::Response`.

@@ -70,6 +70,7 @@ impl Program {
             max_forwards: 70,
             contact: None,
             flow: None,
+            credentials: None,
         };
         let call = ua.invite(now, invite).ok()?;
         self.know(call, call_id, true, late);
@@ -94,6 +95,7 @@ impl Program {
             max_forwards: 70,
             contact_form: None,
             flow: None,
+            credentials: None,
             give_up_after: (choice & 16 != 0).then(|| Duration::from_millis(u64::from(choice) * 20)),
         };
         let key = ua.send(now, request).ok()?;

@@ -18,6 +18,8 @@ pub(crate) struct Draft {
     split: u32,
     /// How long Via and Contact are; 0: not there yet.
     inserted: u32,
+    /// How long the credentials behind them are.
+    authorized: u32,
     /// Whether it has a Contact: requests that make or refresh a dialog.
     contact: bool,
     form: Option<Box<ContactForm>>,
@@ -71,7 +73,7 @@ const INSERTED: usize = 256;
 impl Draft {
     /// `split`: where the request line ends.
     pub(crate) fn new(bytes: Bytes, split: usize, contact: bool) -> Draft {
-        Draft { bytes, split: split as u32, inserted: 0, contact, form: None }
+        Draft { bytes, split: split as u32, inserted: 0, authorized: 0, contact, form: None }
     }
 
     pub(crate) fn with_form(self, form: Option<Box<ContactForm>>) -> Draft {
@@ -98,13 +100,51 @@ impl Draft {
         self.bytes = out.finish();
     }
 
+    /// Puts these lines in as the request's credentials, instead of those that it had: RFC 3261 §22.2. A request that was sent is another one
+    /// from then on: it gets a CSeq of its own, and needs an address again.
+    pub(crate) fn authorize(&mut self, cseq: Option<u32>, lines: &str) {
+        let split = self.split as usize;
+        let old = split + self.inserted as usize + self.authorized as usize;
+        let mut out = Writer::with_capacity(self.bytes.len() + lines.len() + 8);
+        out.raw(self.bytes.get(..split).unwrap_or_default()).text(lines);
+        let mut rest = self.bytes.get(old..).unwrap_or_default();
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let (line, tail) = rest.split_at(end + 1);
+            if line == b"\r\n" {
+                break;
+            }
+            match line.iter().position(|byte| *byte == b':').and_then(|colon| line.get(..colon)) {
+                // Credentials that the program gave by hand were refused.
+                Some(name) if is_credentials(name) => {}
+                Some(b"CSeq") if cseq.is_some() => {
+                    let method = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+                    out.text("CSeq: ").number(cseq.unwrap_or_default().into()).text(" ").raw(method);
+                }
+                _ => {
+                    out.raw(line);
+                }
+            }
+            rest = tail;
+        }
+        out.raw(rest);
+        self.inserted = 0;
+        self.authorized = lines.len() as u32;
+        self.bytes = out.finish();
+    }
+
+    /// The lines that `authorize` put in.
+    pub(crate) fn authorization(&self) -> &[u8] {
+        let start = self.split as usize + self.inserted as usize;
+        self.bytes.get(start..start + self.authorized as usize).unwrap_or_default()
+    }
+
     pub(crate) fn request_uri(&self) -> &str {
         let line = self.bytes.get(..self.split as usize).unwrap_or_default();
         std::str::from_utf8(line).ok().and_then(|line| line.split(' ').nth(1)).unwrap_or_default()
     }
 
-    /// The request once addressed: RFC 3261 §9.1 and §17.1.1.3 make CANCEL and ACK of it.
-    fn parsed(&self) -> Option<Message> {
+    /// The request. Once addressed it is what RFC 3261 §9.1 and §17.1.1.3 make CANCEL and ACK of.
+    pub(crate) fn parsed(&self) -> Option<Message> {
         Message::parse(self.bytes.clone()).ok()
     }
 
@@ -117,6 +157,10 @@ impl Draft {
     pub(crate) fn ack(&self, response: &Message) -> Option<Bytes> {
         derived(&self.parsed()?, &Method::Ack, response.headers().get(&HeaderName::To), &[])
     }
+}
+
+fn is_credentials(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"Authorization") || name.eq_ignore_ascii_case(b"Proxy-Authorization")
 }
 
 fn derived(invite: &Message, method: &Method, to: Option<&str>, extra: &[u8]) -> Option<Bytes> {

@@ -33,6 +33,7 @@ pub(crate) fn invite_to(pair: &mut Pair, side: usize, uri: &str, body: Option<&'
             max_forwards: 70,
             contact: None,
             flow: None,
+            credentials: None,
         };
         ua.invite(now, invite).unwrap()
     })
@@ -212,6 +213,7 @@ impl Solo {
             max_forwards: 70,
             contact: None,
             flow: None,
+            credentials: None,
         };
         self.call(|ua, now| ua.invite(now, invite).unwrap())
     }

@@ -1,6 +1,7 @@
 //! Two user agents, or one and a test that plays the peer, under a virtual clock.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod answering;
 mod calls;
 mod common;
 mod fuzzed;

@@ -27,6 +27,7 @@ fn options(uri: &str) -> Request {
         contact: true,
         contact_form: None,
         flow: None,
+        credentials: None,
         body: None,
         max_forwards: 70,
         give_up_after: None,
