@@ -5,10 +5,11 @@ use std::sync::Arc;
 use ringback_media_api::Token;
 use ringback_sip::{Message, StatusCode, Uri};
 use ringback_time::Now;
-use ringback_ua::CallKey;
+use ringback_ua::{CallKey, Invite};
 use smallvec::SmallVec;
 
 use crate::api::{BridgeId, EndCause, Session};
+use crate::contacts::Forks;
 use crate::digits::Digits;
 use crate::forward::Forward;
 use crate::limits::Bucket;
@@ -77,6 +78,8 @@ pub(crate) struct Call {
     pub(crate) stage: Stage,
     /// `None` before the INVITE of an outgoing call.
     pub(crate) ua: Option<CallKey>,
+    /// Several contacts ring, and the INVITE that each of them got but for its way.
+    pub(crate) forks: Option<Box<(Forks, Invite)>>,
     /// What an outgoing call still has to send.
     pub(crate) outgoing: Option<Box<Outgoing>>,
     /// The INVITE of an incoming call, until it is decided.
@@ -108,6 +111,7 @@ impl Call {
             session,
             stage,
             ua: None,
+            forks: None,
             outgoing: None,
             request: None,
             media,

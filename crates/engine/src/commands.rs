@@ -173,6 +173,12 @@ impl Engine {
                 self.give_up(now, request);
                 DONE
             }
+            Command::Lookup { token, aor } => self.look_up(now, token, &aor),
+            Command::Unbind { token, aor } => self.unbind(now, token, &aor),
+            Command::Stored { id, result } => {
+                self.stored(now, id, result);
+                Ok(None)
+            }
             Command::Stop { token, drain } => {
                 self.stop(now, token, drain);
                 Ok(None)

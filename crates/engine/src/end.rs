@@ -129,6 +129,7 @@ impl Engine {
         self.report_end(&call, old, over);
         // From here on the call is over for everybody above, whatever a fault below leaves undone.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
+            self.drop_branches(now, &mut call, &wire);
             self.say_goodbye(now, &call, wire);
             self.leave_bridge(key, &mut call);
             self.close_media(now, &mut call.media);

@@ -18,13 +18,14 @@ use ringback_sip::Method;
 use ringback_time::{Mono, Now};
 use ringback_ua::{CallKey, ConnectionId, Flow, ResolveId, Routes, Transmit, Transport, Ua};
 
-use crate::api::{Command, Config, Directory, Error, Event, Reply, SessionId};
+use crate::api::{Command, Config, Directory, Error, Event, Record, Reply, SessionId, StoreRequest};
 use crate::bridge::Bridges;
 use crate::call::Call;
 use crate::limits;
 use crate::locate::{Locating, SharedRoutes};
 use crate::media_flow::local_codec;
 use crate::options::Asking;
+use crate::registry::Registry;
 use crate::stop::Stop;
 use crate::table::{Calls, Key};
 use crate::timers::{Timer, TimerQueue};
@@ -41,6 +42,8 @@ pub enum Output {
     },
     Media(MediaCommand),
     Event(Event),
+    /// Work for the registrar's store; only where there is one (`RegistrarConfig::store`).
+    Store(StoreRequest),
 }
 
 /// Counts since the start that are not calls.
@@ -85,6 +88,7 @@ pub struct Engine {
     pub(crate) locating: Locating,
     pub(crate) asking: Asking,
     pub(crate) message_bucket: limits::Bucket<{ limits::MESSAGES_A_SECOND }>,
+    pub(crate) registry: Option<Box<Registry>>,
     pub(crate) stop: Stop,
     /// The program is too slow for its events.
     pub(crate) overdue: bool,
@@ -143,6 +147,7 @@ impl Engine {
             locating: Locating::default(),
             asking: Asking::default(),
             message_bucket: limits::Bucket::new(Mono::ZERO),
+            registry: config.registrar.as_ref().map(|config| Box::new(Registry::new(config))),
             stop: Stop::default(),
             overdue: false,
             forget_at: None,
@@ -191,7 +196,10 @@ impl Engine {
     }
 
     pub fn handle_closed(&mut self, now: Now, connection: ConnectionId) {
-        self.guarded(now, |engine| engine.ua.handle_closed(now, connection));
+        self.guarded(now, |engine| {
+            engine.ua.handle_closed(now, connection);
+            engine.registry_closed(connection);
+        });
     }
 
     pub fn handle_send_failed(&mut self, now: Now, transport: Transport, remote: SocketAddr, cause: &str) {
@@ -212,6 +220,11 @@ impl Engine {
         });
     }
 
+    /// The answer to a `StoreRequest`: what `Find` found, nothing for a `Write`, or what went wrong.
+    pub fn handle_stored(&mut self, now: Now, id: u64, result: Result<Vec<Record>, String>) {
+        self.guarded(now, |engine| engine.stored(now, id, result));
+    }
+
     pub fn handle_media_event(&mut self, now: Now, event: MediaEvent) {
         self.guarded(now, |engine| engine.media_event(now, event));
     }
@@ -227,6 +240,9 @@ impl Engine {
             self.guarded(now, |engine| engine.expire(now, key));
         }
         self.guarded(now, |engine| engine.stop_timeout(now));
+        if self.registry.as_ref().and_then(|registry| registry.poll_timeout()).is_some_and(|at| at <= now.mono) {
+            self.guarded(now, |engine| engine.bindings_ended(now));
+        }
         if self.forget_at.is_some_and(|at| at <= now.mono) {
             self.directory.forget(now.mono);
             self.forget_at = self.directory.has_ended().then(|| now.mono + FORGET_EVERY);
@@ -236,7 +252,9 @@ impl Engine {
     // ---- outputs
 
     pub fn poll_timeout(&self) -> Option<Mono> {
-        [self.ua.poll_timeout(), self.timers.next(), self.stop.deadline(), self.forget_at].into_iter().flatten().min()
+        let bindings = self.registry.as_ref().and_then(|registry| registry.poll_timeout());
+        let own = [self.ua.poll_timeout(), self.timers.next(), self.stop.deadline(), self.forget_at, bindings];
+        own.into_iter().flatten().min()
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -387,6 +405,7 @@ fn ua_config(config: &Config) -> ringback_ua::Config {
     if config.interest.message {
         requests.push(Method::Message);
     }
+    requests.extend(config.registrar.iter().map(|_| Method::Register));
     ringback_ua::Config {
         requests,
         user: config.user.clone(),
@@ -412,5 +431,6 @@ impl Engine {
         assert!(self.timers.next().is_none(), "a timer is armed");
         assert_eq!(self.bridge_count(), 0, "bridges are left");
         assert!(self.locating.is_empty(), "look-ups are left");
+        assert!(self.registry.as_ref().is_none_or(|registry| registry.is_idle()), "the store is at work");
     }
 }

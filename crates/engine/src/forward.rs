@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::headers;
 use crate::limits;
 use crate::media_flow::Plan;
-use crate::outgoing::{MAX_FORWARDS, Outgoing, check_target, parse_address};
+use crate::outgoing::{Found, MAX_FORWARDS, Outgoing, check_target, parse_address};
 use crate::table::Key;
 use crate::timers::Timer;
 
@@ -349,6 +349,8 @@ impl Forward {
             max_forwards: self.max_forwards,
             sdp: None,
             offers: Vec::new(),
+            first_hop: None,
+            found: Found::Unasked,
         }
     }
 

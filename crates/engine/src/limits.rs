@@ -27,6 +27,11 @@ pub(crate) const MESSAGE_MOST: usize = 32_768;
 
 /// MESSAGEs that are taken for the program at once and in a second; beyond that peers get 503. What it has not yet taken is bounded so.
 pub(crate) const MESSAGES_A_SECOND: u16 = 1000;
+/// Requests about one address of record that wait for the binding store.
+pub(crate) const ADDRESS_JOBS_MOST: usize = 32;
+
+/// Addresses of record that the binding store is at work for, or is asked about.
+pub(crate) const STORE_WORK_MOST: usize = 32_768;
 
 /// Commands of one call that wait for an answer of the media engine.
 pub(crate) const MEDIA_REPLIES_MOST: usize = 256;

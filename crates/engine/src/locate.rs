@@ -22,7 +22,7 @@ use crate::table::Key;
 pub(crate) const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// RFC 5737: an address that every default route leads to, asked about where a name has none.
-const ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+pub(crate) const ANYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 const DEFAULT_PORT: u16 = 5060;
 
@@ -98,7 +98,7 @@ impl Engine {
     /// Starts the look-up that a call's descriptions have to wait for.
     pub(crate) fn locate(&mut self, key: Key) {
         let Some(outgoing) = self.calls.get(key).and_then(|call| call.outgoing.as_ref()) else { return };
-        let uri = &outgoing.to.uri;
+        let uri = outgoing.towards();
         let Some(host) = uri.maddr().map(str::to_owned).or_else(|| uri.host().map(|host| host.to_string())) else {
             return;
         };
@@ -142,7 +142,7 @@ impl Engine {
         }
         let key = self.locating.waiting.remove(&id.as_u64())?;
         self.current = Some(key);
-        let uri = self.calls.get(key)?.outgoing.as_ref()?.to.uri.clone();
+        let uri = self.calls.get(key)?.outgoing.as_ref()?.towards().clone();
         let remote = result.ok().and_then(|addresses| addresses.first().copied());
         let remote = remote.unwrap_or(SocketAddr::new(ANYWHERE, DEFAULT_PORT));
         let local = self.route_to(&uri, remote);

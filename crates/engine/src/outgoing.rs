@@ -9,6 +9,7 @@ use ringback_ua::{Body, Invite, Transport};
 
 use crate::api::{CallOptions, Direction, Error, Event, HeaderList, Session};
 use crate::call::{Call, Ending, Link, Stage};
+use crate::contacts::{Way, Whither};
 use crate::content;
 use crate::decide::ua_error;
 use crate::engine::Engine;
@@ -29,6 +30,24 @@ pub(crate) struct Outgoing {
     pub(crate) sdp: Option<String>,
     /// `GenerateOffer` commands that wait until our own address is known.
     pub(crate) offers: Vec<Token>,
+    /// The first hop, where that is not what To names.
+    pub(crate) first_hop: Option<Uri>,
+    pub(crate) found: Found,
+}
+
+/// Whether a shared store has said whom a call rings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Found {
+    #[default]
+    Unasked,
+    Asked,
+    Known,
+}
+
+impl Outgoing {
+    pub(crate) fn towards(&self) -> &Uri {
+        self.first_hop.as_ref().unwrap_or(&self.to.uri)
+    }
 }
 
 /// RFC 3261 §8.1.1.6.
@@ -57,7 +76,16 @@ impl Engine {
         if let Some(sdp) = &sdp {
             ringback_sdp::check_offer(sdp).map_err(|error| sdp_error(&error))?;
         }
-        let outgoing = Outgoing { from, to, headers, max_forwards: MAX_FORWARDS, sdp, offers: Vec::new() };
+        let outgoing = Outgoing {
+            from,
+            to,
+            headers,
+            max_forwards: MAX_FORWARDS,
+            sdp,
+            offers: Vec::new(),
+            first_hop: None,
+            found: Found::Unasked,
+        };
         let key = self.place(now, outgoing, None)?;
         self.current = Some(key);
         let Some(session) = self.calls.get(key).map(|call| Arc::clone(&call.session)) else {
@@ -76,11 +104,12 @@ impl Engine {
     }
 
     /// A new outgoing session with its media port; nothing is sent. `beside`: a call that it is likely to be connected with.
-    pub(crate) fn place(&mut self, now: Now, outgoing: Outgoing, beside: Option<Key>) -> Result<Key, Error> {
+    pub(crate) fn place(&mut self, now: Now, mut outgoing: Outgoing, beside: Option<Key>) -> Result<Key, Error> {
         if self.calls.len() >= self.config.max_sessions {
             return Err(Error::ResourceExhausted("Maximum sessions reached"));
         }
-        let local = self.local_towards(&outgoing.to.uri);
+        outgoing.first_hop = self.first_hop(now, &outgoing, beside.is_some());
+        let local = self.local_towards(outgoing.towards());
         // A description brought along means that media is elsewhere.
         let port = if outgoing.sdp.is_none() {
             let beside = beside.and_then(|key| self.calls.get(key)?.media.port).map(|port| port.leg);
@@ -145,9 +174,13 @@ impl Engine {
     }
 
     pub(crate) fn send(&mut self, now: Now, key: Key) -> Result<(), Error> {
+        if self.registry.is_some() && self.waits_for_store(now, key) {
+            return Ok(());
+        }
         let Some(call) = self.calls.get_mut(key) else { return Ok(()) };
         let Some(outgoing) = call.outgoing.take() else { return Ok(()) };
         let session = Arc::clone(&call.session);
+        let forwarded = matches!(call.link, Link::Target(_));
         let plan = match self.plan_offer(key, outgoing.sdp.clone()) {
             Ok(plan) => plan,
             Err(error) => {
@@ -158,6 +191,7 @@ impl Engine {
                 return Err(error);
             }
         };
+        let whither = self.whither(now, &outgoing, forwarded);
         let Outgoing { from, to, headers, max_forwards, .. } = *outgoing;
         let invite = Invite {
             from,
@@ -171,22 +205,70 @@ impl Engine {
             flow: None,
             credentials: None,
         };
-        match self.ua.invite(now, invite) {
-            Ok(ua) => {
-                self.by_ua.insert(ua, key);
-                if let Some(call) = self.calls.get_mut(key) {
-                    call.ua = Some(ua);
-                    call.stage = Stage::Calling;
-                }
-                self.arm(key, Timer::Silence, now.mono + limits::RINGING_MOST);
-                self.carry_out(now, key, plan);
-                Ok(())
+        let begun = match whither {
+            Whither::Nobody => {
+                let status = Some(StatusCode::TEMPORARILY_UNAVAILABLE.as_u16());
+                self.finish(now, key, Ending::failed(status, "nobody is registered").silent());
+                return Ok(());
             }
-            Err(error) => {
-                let error = ua_error(error, session.state());
-                self.finish(now, key, Ending::failed(None, error.to_string()).silent());
-                Err(error)
+            Whither::Contacts(ways) => {
+                let any = self.fork(now, key, ways, &invite);
+                any.then_some(()).ok_or(Error::Unreachable("no contact can be called".into()))
             }
+            Whither::One(way) => self.invite_by(now, key, way, invite),
+        };
+        if let Err(error) = begun {
+            self.finish(now, key, Ending::failed(None, error.to_string()).silent());
+            return Err(error);
+        }
+        if let Some(call) = self.calls.get_mut(key) {
+            call.stage = Stage::Calling;
+        }
+        self.arm(key, Timer::Silence, now.mono + limits::RINGING_MOST);
+        self.carry_out(now, key, plan);
+        Ok(())
+    }
+
+    fn invite_by(&mut self, now: Now, key: Key, way: Way, mut invite: Invite) -> Result<(), Error> {
+        way.apply(&mut invite);
+        let ua = self.ua.invite(now, invite).map_err(|error| ua_error(error, crate::api::State::Initiating))?;
+        self.by_ua.insert(ua, key);
+        if let Some(call) = self.calls.get_mut(key) {
+            call.ua = Some(ua);
+        }
+        Ok(())
+    }
+
+    /// Whether the registrar's store has to say whom a call rings; it is asked then, and `found_contacts` follows.
+    fn waits_for_store(&mut self, now: Now, key: Key) -> bool {
+        let Some(outgoing) = self.calls.get(key).and_then(|call| call.outgoing.as_ref()) else { return false };
+        match outgoing.found {
+            Found::Known => return false,
+            Found::Asked => return true,
+            Found::Unasked => {}
+        }
+        let to = outgoing.to.uri.clone();
+        let Some(aor) = self.own_address_of_record(&to).filter(|_| self.shares_store()) else { return false };
+        if let Some(call) = self.calls.get_mut(key) {
+            call.stage = Stage::Locating;
+            if let Some(outgoing) = &mut call.outgoing {
+                outgoing.found = Found::Asked;
+            }
+        }
+        self.ask_for_contacts(now, key, aor);
+        true
+    }
+
+    /// The store has said whom a call rings.
+    pub(crate) fn found_contacts(&mut self, now: Now, key: Key) {
+        self.current = Some(key);
+        let Some(outgoing) = self.calls.get_mut(key).and_then(|call| call.outgoing.as_mut()) else { return };
+        outgoing.found = Found::Known;
+        if self.is_at(key, Stage::Locating)
+            && self.is_located(key)
+            && let Err(error) = self.send(now, key)
+        {
+            self.finish(now, key, Ending::failed(None, error.to_string()));
         }
     }
 

@@ -33,6 +33,11 @@ impl Engine {
             return;
         };
         self.current = Some(key);
+        if let Some(ua) = event.call()
+            && self.calls.get(key).is_some_and(|call| call.forks.is_some())
+        {
+            return self.branch(now, key, ua, event);
+        }
         let renegotiated = matches!(
             event,
             Event::Reinvite { .. }
@@ -81,8 +86,9 @@ impl Engine {
     }
 
     /// A request outside of a dialog, of one of the methods that `ua` was told to hand up (`Config::requests` of `ua`).
-    fn out_of_dialog(&mut self, now: Now, key: RequestKey, request: Message, _flow: Flow) {
+    fn out_of_dialog(&mut self, now: Now, key: RequestKey, request: Message, flow: Flow) {
         let answer = match request.method() {
+            Some(Method::Register) => return self.registered(now, key, request, flow),
             Some(Method::Message) => self.message_received(now, &request),
             _ => Answer::new(StatusCode::NOT_IMPLEMENTED),
         };

@@ -296,6 +296,7 @@ impl Signalling {
                     Output::Transmit(transmit) => self.transmit(now, transmit),
                     Output::Media(command) => self.media(now, command),
                     Output::Event(event) => self.work.events.push(event),
+                    Output::Store(request) => self.work.events.push(Event::Store(Box::new(request))),
                     Output::Resolve { id, host, port } => {
                         if let Err(Request::Resolve { id, host, .. }) =
                             self.streams.request(Request::Resolve { id, host, port })

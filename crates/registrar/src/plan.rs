@@ -8,6 +8,8 @@ use crate::binding::Record;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Write {
     pub aor: String,
+    /// All that is bound goes, whatever `deleted` names.
+    pub all: bool,
     /// Contacts.
     pub deleted: Vec<String>,
     pub saved: Vec<Record>,

@@ -88,6 +88,7 @@ impl Registrar {
                 for binding in bound {
                     in_order(binding, &asked)?;
                     write.deleted.push(binding.contact().to_owned());
+                    write.all = true;
                 }
             }
             Contacts::Some(wanted) => self.change(now, flow, &asked, wanted, bound, &mut write)?,
@@ -157,6 +158,9 @@ impl Registrar {
 
     /// Carries out what `plan` gave.
     pub fn commit(&mut self, now: Now, write: &Write) {
+        if write.all {
+            self.unbind(&write.aor, |_| true);
+        }
         for contact in &write.deleted {
             self.unbind(&write.aor, |binding| binding.contact() == contact.as_str());
         }
@@ -202,7 +206,7 @@ impl Registrar {
     /// What removing all bindings of an address takes; nothing has changed yet.
     pub fn removal(&self, aor: &str) -> Write {
         let deleted = self.bound(aor).iter().map(|binding| binding.contact().to_owned()).collect();
-        Write { aor: aor.to_owned(), deleted, saved: Vec::new() }
+        Write { aor: aor.to_owned(), all: true, deleted, saved: Vec::new() }
     }
 
     /// What a store kept. One whose time is over is left out.
@@ -358,7 +362,7 @@ impl Registrar {
             }
             if !deleted.is_empty() {
                 self.unbind(&aor, over);
-                ended.push(Write { aor: aor.to_string(), deleted, saved: Vec::new() });
+                ended.push(Write { aor: aor.to_string(), all: false, deleted, saved: Vec::new() });
             }
         }
         ended

@@ -151,6 +151,11 @@ impl Headers {
     }
 }
 
+/// The values of a comma-separated list, such as Route has: split at commas outside of quotes and angle brackets.
+pub fn list_values(text: &str) -> impl Iterator<Item = &str> {
+    Values::new(text, true)
+}
+
 /// The values of one line.
 enum Values<'a> {
     One(Option<&'a str>),

@@ -34,7 +34,7 @@ pub use builder::{BuildError, Builder, is_valid_header_text};
 pub use cseq::{CSeq, CSeqError};
 pub use error::{ErrorKind, HeaderError, ParseError};
 pub use framer::{Frame, FrameError, FrameErrorKind, Limits, StreamFramer};
-pub use headers::{Headers, MAX_HEADER_LINES};
+pub use headers::{Headers, MAX_HEADER_LINES, list_values};
 pub use host::{Host, HostOwned};
 pub use message::{Message, StartLine};
 pub use method::Method;

@@ -439,6 +439,13 @@ impl World {
                     self.with_media(index, |media, out| media.handle_command(now, command, out));
                 }
                 Output::Event(event) => self.tell(index, event),
+                // A store that never fails, and keeps nothing but what the engine knows.
+                Output::Store(request) => {
+                    let now = self.now();
+                    if let Some(system) = self.systems.get_mut(index) {
+                        system.engine.handle_stored(now, request.id, Ok(Vec::new()));
+                    }
+                }
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringback_media_api::{AudioPort, Sound, Token, Tone};
 
-use crate::api::{BridgeId, SessionId};
+use crate::api::{BridgeId, Record, SessionId};
 
 /// Extra headers for a request or response, in order. Names and values are checked (`Error::InvalidHeader`).
 pub type HeaderList = Vec<(String, String)>;
@@ -231,6 +231,22 @@ pub enum Command {
         token: Token,
         request: Token,
     },
+    /// What is bound to an address of record of our registrar. Reply: `Bindings`, best first. Fails with `InvalidUri`, `Store`; with
+    /// `BadValue` where there is no registrar.
+    Lookup {
+        token: Token,
+        aor: String,
+    },
+    /// Removes all bindings of an address of record. Reply: `Unit`.
+    Unbind {
+        token: Token,
+        aor: String,
+    },
+    /// The answer to `StoreRequest`, from a store of the program's own.
+    Stored {
+        id: u64,
+        result: Result<Vec<Record>, String>,
+    },
     /// Ends every call (after `drain`, new ones getting 503 meanwhile). Reply: `Unit` once every session is final; what the protocol
     /// still owes goes on until `net` is told to leave.
     Stop {
@@ -274,7 +290,10 @@ impl Command {
             | Command::SendOptions { token, .. }
             | Command::SendMessage { token, .. }
             | Command::GiveUp { token, .. }
+            | Command::Lookup { token, .. }
+            | Command::Unbind { token, .. }
             | Command::Stop { token, .. } => *token,
+            Command::Stored { .. } => Token::default(),
         }
     }
 }

@@ -6,6 +6,8 @@ use ringback_media_api::Codec;
 use ringback_sip::HeaderName;
 use ringback_ua::Credentials;
 
+use crate::api::RegistrarConfig;
+
 /// Which events a program wants: computed from the handler methods that are overridden.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interest {
@@ -89,6 +91,8 @@ pub struct Config {
     pub limits: Limits,
     /// Answers to 401 and 407, chosen by realm.
     pub credentials: Vec<Arc<Credentials>>,
+    /// `None`: REGISTER is not served.
+    pub registrar: Option<RegistrarConfig>,
     /// RFC 3261 timers.
     pub t1: Duration,
     pub t2: Duration,
@@ -113,6 +117,7 @@ impl Default for Config {
             media_timeout: Duration::from_secs(30),
             limits: Limits::default(),
             credentials: Vec::new(),
+            registrar: None,
             t1: Duration::from_millis(500),
             t2: Duration::from_secs(4),
             t4: Duration::from_secs(5),

@@ -45,6 +45,9 @@ pub enum Error {
     /// There is no way to the peer of a request outside of a call.
     #[error("{0}")]
     Unreachable(String),
+    /// The registrar's store has failed.
+    #[error("the binding store failed: {0}")]
+    Store(String),
     /// The call ended while the operation waited for the peer.
     #[error("the call ended: {0}")]
     Ended(String),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ringback_media_api::{Statistics, Token};
 use ringback_time::Wall;
 
-use crate::api::{BridgeId, Error, Session, SessionId, State};
+use crate::api::{BridgeId, Error, Record, Session, SessionId, State, StoreRequest};
 
 /// An INVITE that waits for a decision. `message` is the whole request, from which headers are read on first use.
 #[derive(Clone, Debug)]
@@ -65,6 +65,8 @@ pub enum Reply {
     BridgeInfo(Option<Box<BridgeInfo>>),
     Bridges(Vec<BridgeInfo>),
     SessionBridge(Option<BridgeId>),
+    /// Best first.
+    Bindings(Vec<Record>),
     /// A peer's answer to OPTIONS.
     Options {
         status: u16,
@@ -121,6 +123,8 @@ pub enum Event {
     },
     /// A MESSAGE (RFC 3428); the peer has had its 200.
     Message(Arc<TextMessage>),
+    /// Work for a binding store of the program's own, to be answered by `Command::Stored`.
+    Store(Box<StoreRequest>),
     Completed {
         token: Token,
         result: Result<Reply, Error>,

@@ -6,6 +6,7 @@ mod error;
 mod event;
 mod id;
 mod session;
+mod store;
 
 pub use crate::headers::forwardable;
 pub use command::{CallOptions, Command, Decision, DtmfMethod, HeaderList};
@@ -14,3 +15,4 @@ pub use error::Error;
 pub use event::{BridgeInfo, Event, IncomingCall, MediaInfo, Reply, TextMessage};
 pub use id::{BridgeId, SessionId};
 pub use session::{Direction, Directory, End, EndCause, Session, State, Stats};
+pub use store::{Record, RegistrarConfig, Source, StoreKind, StoreRequest, StoreWork, Write};

@@ -286,7 +286,7 @@ fn check(net: &Net) {
                 | Event::Dtmf { session, .. }
                 | Event::MediaQuality { session, .. }
                 | Event::MediaTimeout { session, .. } => (session, false),
-                Event::Completed { .. } | Event::Message(_) => continue,
+                Event::Completed { .. } | Event::Message(_) | Event::Store(_) => continue,
             };
             assert!(!ended.contains_key(&session.id), "an event after the end of {}", session.id);
             if ends {

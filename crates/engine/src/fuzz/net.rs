@@ -169,6 +169,8 @@ pub struct Node {
     pub sent: Vec<String>,
     /// Look-ups that it asked for.
     pub resolves: Vec<(ringback_ua::ResolveId, String, u16)>,
+    /// What its binding store was asked to do.
+    pub store: Vec<crate::api::StoreRequest>,
     ports: SharedPorts,
     completed: HashMap<Token, Result<Reply, Error>>,
 }
@@ -254,6 +256,7 @@ impl Net {
             events: Vec::new(),
             sent: Vec::new(),
             resolves: Vec::new(),
+            store: Vec::new(),
             ports,
             completed: HashMap::new(),
         });
@@ -358,6 +361,7 @@ impl Net {
                 assert!(before.is_none(), "{token:?} completed twice: {before:?}");
             }
             Output::Event(event) => node.events.push(event),
+            Output::Store(request) => node.store.push(request),
         }
     }
 

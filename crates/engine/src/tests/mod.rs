@@ -10,6 +10,7 @@ mod media;
 mod messages;
 mod options;
 mod outgoing;
+mod registrar;
 mod stop;
 mod system;
 
@@ -139,7 +140,7 @@ pub(super) fn story(net: &Net, node: usize, id: SessionId) -> Vec<String> {
             Event::Dtmf { session, digit, .. } => (session, format!("digit {digit}")),
             Event::MediaQuality { session, .. } => (session, "quality".to_owned()),
             Event::MediaTimeout { session, .. } => (session, "silent".to_owned()),
-            Event::Completed { .. } | Event::Message(_) => return None,
+            Event::Completed { .. } | Event::Message(_) | Event::Store(_) => return None,
         };
         (session.id == id).then_some(text)
     };
