@@ -417,6 +417,7 @@ fn ua_config(config: &Config) -> ringback_ua::Config {
         message_bytes: config.limits.message_bytes,
         half_open_invites: config.limits.half_open_invites,
         credentials: config.credentials.clone(),
+        guard: config.limits.sources,
         ..ringback_ua::Config::default()
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ringback_media_api::Codec;
 use ringback_sip::HeaderName;
 use ringback_ua::Credentials;
+use ringback_ua::GuardConfig;
 
 use crate::api::RegistrarConfig;
 
@@ -52,11 +53,18 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Streams in all.
     pub connections: usize,
+    /// What a single source may ask.
+    pub sources: GuardConfig,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { half_open_invites: 10_000, message_bytes: 65_535, connections: 10_000 }
+        Limits {
+            half_open_invites: 10_000,
+            message_bytes: 65_535,
+            connections: 10_000,
+            sources: GuardConfig::default(),
+        }
     }
 }
 

@@ -4,6 +4,29 @@ use std::time::Duration;
 use ringback_sip::Method;
 
 use crate::api::Credentials;
+/// How much a single source may ask of what does not belong to a dialog. A source is an IPv4 address or an IPv6 /64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuardConfig {
+    /// One more is answered 503 with Retry-After, and twice as many not at all. `None`: no limit.
+    pub requests_per_second: Option<u32>,
+    /// Unreadable requests, scanners' and such with a wrong password: one more, and nothing of the source is read for `shut_out`. `None`: no
+    /// limit.
+    pub faults_per_minute: Option<u32>,
+    pub shut_out: Duration,
+    /// Requests whose User-Agent is that of a known scanning program are dropped.
+    pub drop_scanners: bool,
+}
+
+impl Default for GuardConfig {
+    fn default() -> Self {
+        GuardConfig {
+            requests_per_second: None,
+            faults_per_minute: None,
+            shut_out: Duration::from_secs(300),
+            drop_scanners: true,
+        }
+    }
+}
 
 /// What one `Ua` is told at the start. `Default` has the standard's timers.
 #[derive(Clone, Debug)]
@@ -32,6 +55,7 @@ pub struct Config {
     pub requests: Vec<Method>,
     /// Answers to 401 and 407, chosen by realm.
     pub credentials: Vec<Arc<Credentials>>,
+    pub guard: GuardConfig,
 }
 
 impl Default for Config {
@@ -49,6 +73,7 @@ impl Default for Config {
             retry_after: 5,
             requests: Vec::new(),
             credentials: Vec::new(),
+            guard: GuardConfig::default(),
         }
     }
 }

@@ -9,7 +9,7 @@ mod id;
 mod request;
 mod stats;
 
-pub use config::Config;
+pub use config::{Config, GuardConfig};
 pub use credentials::Credentials;
 pub use error::{FailCause, UaError};
 pub use event::{Answer, Event, Output, Transmit};

@@ -34,6 +34,12 @@ pub struct Stats {
     pub refused: u64,
     /// INVITEs answered 503 because too many were half open.
     pub overload: u64,
+    /// Requests answered 503 because their source asks too often (`GuardConfig`).
+    pub limited: u64,
+    /// Requests of known scanning programs, dropped.
+    pub scanners: u64,
+    /// Requests dropped because their source asks far too often, or is shut out.
+    pub shut_out: u64,
     /// Sent again by a timer or because the peer sent again.
     pub retransmissions_sent: u64,
     /// Requests of peers that had been received before.

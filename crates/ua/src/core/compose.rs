@@ -204,10 +204,15 @@ impl Ua {
         }
         match status.as_u16() {
             200 if request.method() == Some(&Method::Options) => {
-                // §11.2: what a 200 to OPTIONS says.
-                out.text(&self.texts.allow);
-                out.text("Accept: application/sdp\r\nAccept-Encoding: identity\r\nAccept-Language: en\r\n");
-                out.text("Supported: ").text(&EXTENSIONS.join(", ")).text("\r\n");
+                // §11.2: what a 200 to OPTIONS says, as far as it fits: a forged source address must not make us the louder one.
+                let most = (LOUDEST * request.raw().len()).saturating_sub(CONTENT_LENGTH.len());
+                let supported = format!("Supported: {}\r\n", EXTENSIONS.join(", "));
+                let accept = "Accept: application/sdp\r\nAccept-Encoding: identity\r\nAccept-Language: en\r\n";
+                for lines in [self.texts.allow.as_str(), &supported, accept] {
+                    if out.len() + lines.len() <= most {
+                        out.text(lines);
+                    }
+                }
             }
             // §8.2.1.
             405 => {
@@ -232,6 +237,11 @@ impl Ua {
         out.body(None)
     }
 }
+
+/// A response without a body is at most so many times as long as the request.
+const LOUDEST: usize = 3;
+/// What follows the headers.
+const CONTENT_LENGTH: &str = "Content-Length: 0\r\n\r\n";
 
 /// §8.2.2.3: the options in Require that are not understood here.
 pub(super) fn unsupported(request: &Message) -> impl Iterator<Item = &str> {

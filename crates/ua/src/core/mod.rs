@@ -16,6 +16,7 @@ mod client;
 mod compose;
 mod deadlines;
 mod fork;
+mod guard;
 mod log;
 mod outside;
 mod receive;
@@ -78,6 +79,7 @@ pub struct Ua {
     nonces: Nonces,
     output: VecDeque<Output>,
     counters: Stats,
+    guard: guard::Guard,
     /// Server transactions of INVITEs.
     half_open: usize,
     /// Server transactions of requests outside of dialogs.
@@ -93,6 +95,7 @@ impl Ua {
     pub fn new(config: Config, routes: Box<dyn Routes>, mut rng: ChaCha12Rng) -> Ua {
         let (t1, t2, t4) = (config.t1, config.t2, config.t4);
         let doubled = (0..=6).map(|power| t1 * (1 << power));
+        let guard = guard::Guard::new(config.guard);
         let lengths = doubled.chain([t2, t4, config.trying_after]);
         Ua {
             keys: Keys::new(&mut rng),
@@ -113,6 +116,7 @@ impl Ua {
             nonces: Nonces::default(),
             output: VecDeque::new(),
             counters: Stats::default(),
+            guard,
             half_open: 0,
             outside: 0,
             streams: 0,

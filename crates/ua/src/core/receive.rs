@@ -6,6 +6,7 @@ use ringback_time::Now;
 
 use crate::api::Flow;
 use crate::core::compose::Automatic;
+use crate::core::guard::Verdict;
 use crate::core::server::Path;
 use crate::core::{Transaction, Ua, log};
 use crate::transaction::key::{Branch, COOKIE, Class, Key, OldStyle};
@@ -21,13 +22,17 @@ impl Ua {
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return;
         }
+        if self.guard.shuts_out(now.mono, flow.remote.ip()) && !bytes.starts_with(b"SIP/2.0 ") {
+            self.counters.shut_out += 1;
+            return;
+        }
         log::received(flow.transport, flow.remote, &bytes);
         let message = match Message::parse(bytes.clone()).and_then(|message| validate(&message).map(|()| message)) {
             Ok(message) => message,
             Err(error) => {
                 self.counters.parse_errors += 1;
                 log::unreadable(flow.transport, flow.remote, &bytes, &error);
-                return self.refuse_unreadable(&flow, error);
+                return self.refuse_unreadable(now, &flow, error);
             }
         };
         if message.is_response() {
@@ -46,7 +51,14 @@ impl Ua {
     }
 
     /// RFC 3261 §8.2.7: what cannot be worked with is answered without a transaction, if it can be answered at all.
-    fn refuse_unreadable(&mut self, flow: &Flow, error: ParseError) {
+    fn refuse_unreadable(&mut self, now: Now, flow: &Flow, error: ParseError) {
+        if error.partial.as_ref().is_none_or(|partial| partial.is_request()) {
+            self.guard.fault(now.mono, flow.remote.ip());
+            if self.guard.weigh(now.mono, flow.remote.ip()) != Verdict::Admit {
+                self.counters.shut_out += 1;
+                return;
+            }
+        }
         let Some(partial) = error.partial else {
             self.counters.dropped += 1;
             return;

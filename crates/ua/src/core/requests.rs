@@ -8,6 +8,7 @@ use crate::api::Flow;
 use crate::arena::Index;
 use crate::core::client::class_of;
 use crate::core::compose::{Automatic, unsupported};
+use crate::core::guard::Verdict;
 use crate::core::server::{Machine, NewServer, Path};
 use crate::core::{Transaction, Ua};
 use crate::transaction::key::{Key, parse_hex};
@@ -99,12 +100,38 @@ impl Ua {
         call.dialog_mut(request.call_id()?, from_tag(request).unwrap_or_default()).map(|_| index)
     }
 
+    /// Whether a request that belongs to no dialog is looked at any further.
+    fn admits(&mut self, now: Now, incoming: &Incoming<'_>) -> bool {
+        let Incoming { request, via, flow, .. } = *incoming;
+        let from = flow.remote.ip();
+        if self.guard.is_scanner(request) {
+            self.counters.scanners += 1;
+            self.guard.fault(now.mono, from);
+            return false;
+        }
+        match self.guard.weigh(now.mono, from) {
+            Verdict::Admit => true,
+            Verdict::Refuse => {
+                self.counters.limited += 1;
+                self.refuse(request, via, flow, StatusCode::SERVICE_UNAVAILABLE, None);
+                false
+            }
+            Verdict::Drop => {
+                self.counters.shut_out += 1;
+                false
+            }
+        }
+    }
+
     fn new_request(&mut self, now: Now, incoming: &Incoming<'_>) {
         let Incoming { request, method, via, flow, .. } = *incoming;
         let in_dialog = to_tag(request).is_some();
         // §12.2.2 before all: in a dialog, each request takes its sequence number, refused or not.
         if in_dialog && let Some(index) = self.find_call(request) {
             return self.request_within(now, index, incoming);
+        }
+        if !self.admits(now, incoming) {
+            return;
         }
         // §8.2.1.
         let served = self.config.requests.contains(method);

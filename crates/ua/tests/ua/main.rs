@@ -10,5 +10,6 @@ mod outside;
 mod races;
 mod refusals;
 mod routes;
+mod sources;
 mod standalone;
 mod timers;
