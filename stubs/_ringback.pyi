@@ -17,6 +17,7 @@ from typing_extensions import disjoint_base
 from ringback.bridges import BridgeInfo
 from ringback.control import SessionStats
 from ringback.headers import Headers
+from ringback.limits import Limits
 from ringback.media import MediaInfo, MediaStatistics
 from ringback.options import OptionsReply
 from ringback.session import CallSession
@@ -176,6 +177,8 @@ def bind(
     codecs: Sequence[str],
     max_sessions: int,
     forwarded_headers: Sequence[str] | None,
+    limits: Limits,
+    shut_out: float,
     session_timeout: float | None,
     answer_timeout: float | None,
     origin: str,

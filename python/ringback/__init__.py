@@ -39,6 +39,7 @@ from ringback.errors import (
 )
 from ringback.handlers import AutoAnswerHandler, CallHandler, CompositeHandler, QueueHandler, RoutingHandler
 from ringback.incoming import IncomingCall
+from ringback.limits import Limits
 from ringback.media import MediaControl, MediaInfo, MediaStatistics, QualityMetrics
 from ringback.messages import Message
 from ringback.options import OptionsReply
@@ -67,6 +68,7 @@ __all__ = [
     "InvalidHeader",
     "InvalidState",
     "InvalidUri",
+    "Limits",
     "MediaControl",
     "MediaError",
     "MediaInfo",

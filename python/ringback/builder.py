@@ -14,6 +14,7 @@ from ringback.coordinator import SessionCoordinator
 from ringback.errors import BindError
 from ringback.handlers.auto_answer import AutoAnswerHandler
 from ringback.handlers.base import METHODS, CallHandler
+from ringback.limits import Limits
 from ringback.states import Transport
 
 DEFAULT_PORT = 5060
@@ -41,6 +42,7 @@ class SessionManagerBuilder:
         self._codecs = _ringback.available_codecs()
         self._public_address: str | None = None
         self._forwarded_headers: list[str] | None = None
+        self._limits = Limits()
 
     def with_sip_port(self, port: int) -> Self:
         """Port to listen on, default 5060; 0: any free port. Overrides the one of `with_local_address`."""
@@ -139,6 +141,13 @@ class SessionManagerBuilder:
         self._forwarded_headers = [_ringback.forwardable_header(_text(name, "a header name")) for name in names]
         return self
 
+    def with_limits(self, limits: Limits) -> Self:
+        """What peers may make the system keep and do."""
+        if not isinstance(limits, Limits):
+            raise TypeError(f"limits must be a Limits, not {type(limits).__name__}")
+        self._limits = limits
+        return self
+
     async def build(self) -> SessionCoordinator:
         """Checks all settings together, binds the ports, and gives a coordinator that does not run yet.
 
@@ -160,6 +169,8 @@ class SessionManagerBuilder:
             codecs=self._codecs,
             max_sessions=self._max_sessions,
             forwarded_headers=self._forwarded_headers,
+            limits=self._limits,
+            shut_out=seconds(self._limits.shut_out, "shut_out"),
             session_timeout=self._session_timeout,
             answer_timeout=self._answer_timeout,
             origin=_origin(handler, methods),

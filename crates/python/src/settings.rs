@@ -5,10 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use ringback_engine::api::{Config, Interest, Origin, forwardable};
+use ringback_engine::api::{Config, Interest, Limits, Origin, forwardable};
 use ringback_media_api::Codec;
 use ringback_net::{Listen, Settings, System};
-use ringback_ua::Transport;
+use ringback_ua::{GuardConfig, Transport};
 
 use crate::convert;
 use crate::errors;
@@ -36,6 +36,23 @@ impl Binding {
     }
 }
 
+/// A `ringback.Limits`, which has checked itself.
+fn read_limits(limits: &Bound<'_, PyAny>, shut_out: f64) -> PyResult<Limits> {
+    let number = |name: &str| limits.getattr(name)?.extract::<usize>();
+    let optional = |name: &str| limits.getattr(name)?.extract::<Option<u32>>();
+    Ok(Limits {
+        half_open_invites: number("half_open_invites")?,
+        connections: number("connections")?,
+        message_bytes: number("message_bytes")?,
+        sources: GuardConfig {
+            requests_per_second: optional("requests_per_second_per_source")?,
+            faults_per_minute: optional("faults_per_minute_per_source")?,
+            shut_out: convert::duration(shut_out),
+            drop_scanners: limits.getattr("drop_scanners")?.is_truthy()?,
+        },
+    })
+}
+
 /// Names for `with_codecs`, by preference.
 #[pyfunction]
 fn available_codecs() -> Vec<&'static str> {
@@ -49,7 +66,7 @@ fn ip(text: &str) -> PyResult<IpAddr> {
 /// Binds the listening sockets; `BindError`. `listen`: (transport, host, port). `origin`: "none", "ask" or "accept".
 #[pyfunction]
 #[pyo3(signature = (*, listen, media_ports, media_threads, user, public_address, media_address, codecs, max_sessions,
-                    forwarded_headers, session_timeout, answer_timeout, origin, interest))]
+                    forwarded_headers, limits, shut_out, session_timeout, answer_timeout, origin, interest))]
 #[expect(clippy::too_many_arguments, reason = "one for each setting, all by keyword")]
 fn bind(
     py: Python<'_>,
@@ -62,6 +79,8 @@ fn bind(
     codecs: Vec<String>,
     max_sessions: usize,
     forwarded_headers: Option<Vec<String>>,
+    limits: &Bound<'_, PyAny>,
+    shut_out: f64,
     session_timeout: Option<f64>,
     answer_timeout: Option<f64>,
     origin: &str,
@@ -97,6 +116,7 @@ fn bind(
         codecs: codecs.iter().map(codec).collect::<PyResult<_>>()?,
         max_sessions,
         forwarded_headers,
+        limits: read_limits(limits, shut_out)?,
         session_timeout: session_timeout.map(convert::duration),
         answer_timeout: answer_timeout.map(convert::duration),
         origin: match origin {
