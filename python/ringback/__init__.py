@@ -43,6 +43,7 @@ from ringback.limits import Limits
 from ringback.media import MediaControl, MediaInfo, MediaStatistics, QualityMetrics
 from ringback.messages import Message
 from ringback.options import OptionsReply
+from ringback.recording import Recording
 from ringback.session import CallSession
 from ringback.states import CallDirection, CallState, DtmfMethod, Transport
 
@@ -78,6 +79,7 @@ __all__ = [
     "OptionsReply",
     "QualityMetrics",
     "QueueHandler",
+    "Recording",
     "ResourceExhausted",
     "RoutingHandler",
     "SdpError",

@@ -1,4 +1,5 @@
 """`MediaControl`: operations on the media of calls."""
+# pyright: reportPrivateUsage=false
 
 import asyncio
 import os
@@ -17,6 +18,7 @@ from ringback.errors import MediaError
 if TYPE_CHECKING:
     from ringback.audio import AudioStream
     from ringback.coordinator import SessionCoordinator
+    from ringback.recording import Recording
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +185,26 @@ class MediaControl:
     async def get_media_info(coordinator: "SessionCoordinator", session_id: SessionId) -> MediaInfo | None:
         """What was negotiated; None where there is no media (yet)."""
         return await _ringback.media_info(coordinator, session_id)
+
+    @staticmethod
+    async def record(
+        coordinator: "SessionCoordinator", session_id: SessionId, path: str, *, stereo: bool = False
+    ) -> "Recording":
+        """Records both directions of a call to a WAV file, from now on: mixed, or, `stereo`, what is received left and
+        what is sent right. A file that was there is replaced.
+
+        Raises `MediaError` for a path that cannot be written to, where the call is recorded already, and where its media
+        is not ringback's. Once it has begun, a full disk ends the recording, not the call: see `Recording.stop`.
+        """
+        from ringback.recording import Recording
+
+        recording = Recording(coordinator, os.fspath(path), stereo)
+        try:
+            await _ringback.record(recording, session_id)
+        except BaseException:
+            recording._give_up()
+            raise
+        return recording
 
     @staticmethod
     async def open_audio(

@@ -1,5 +1,6 @@
 //! What a program asks of the engine, one arm a command.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringback_media_api::{Command as MediaCommand, LegId, Token, Tone};
@@ -148,6 +149,16 @@ impl Engine {
                 }
                 let leg = self.leg(session, "closing audio")?;
                 self.media(MediaCommand::CloseAudio { leg })
+            }
+            Command::Record { session, tape, .. } => {
+                let leg = self.leg(session, "record")?;
+                let key = self.at(session, "record")?;
+                let Some(call) = self.calls.get_mut(key) else { return DONE };
+                if call.media.tape.upgrade().is_some_and(|tape| !tape.is_stopped() && !tape.is_ended()) {
+                    return Err(Error::Media("record: the call is being recorded already".into()));
+                }
+                call.media.tape = Arc::downgrade(&tape);
+                self.media(MediaCommand::Record { leg, tape })
             }
             Command::Bridge { first, second, .. } => {
                 let bridge = self.bridge(now, first, second)?;

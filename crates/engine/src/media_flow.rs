@@ -6,11 +6,11 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ringback_media_api::{
-    Codec, Command as MediaCommand, LegConfig, LegId, MediaPort, MediaPorts, ReceiveFormat, SendFormat,
+    Codec, Command as MediaCommand, LegConfig, LegId, MediaPort, MediaPorts, ReceiveFormat, SendFormat, Tape,
 };
 use ringback_sdp::{Description, Direction, LocalCodec, LocalMedia, MediaHost, Negotiated, SdpError};
 use ringback_time::Now;
@@ -50,6 +50,8 @@ pub(crate) struct Media {
     /// `stop_audio_transmission`.
     pub(crate) stopped: bool,
     pub(crate) monitor: Option<Duration>,
+    /// What the call is recorded on.
+    pub(crate) tape: Weak<Tape>,
 }
 
 /// What a message will say about media, worked out before it is sent.
@@ -92,6 +94,7 @@ impl Media {
             muted: false,
             stopped: false,
             monitor: None,
+            tape: Weak::new(),
         }
     }
 

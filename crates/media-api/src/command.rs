@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{AudioPort, LegId, Role, RoomId, Sound};
+use crate::{AudioPort, LegId, Role, RoomId, Sound, Tape};
 
 /// Carried by a command that is answered, and by its answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -207,6 +207,11 @@ pub enum Command {
     CloseAudio {
         leg: LegId,
     },
+    /// Records both directions until the tape is stopped or the leg is closed. Another tape ends the one before.
+    Record {
+        leg: LegId,
+        tape: Arc<Tape>,
+    },
 }
 
 impl Command {
@@ -233,7 +238,8 @@ impl Command {
             | Command::Monitor { leg, .. }
             | Command::WatchSilence { leg, .. }
             | Command::OpenAudio { leg, .. }
-            | Command::CloseAudio { leg } => *leg,
+            | Command::CloseAudio { leg }
+            | Command::Record { leg, .. } => *leg,
             Command::CloseRoom { room } => room.place(),
         }
     }

@@ -8,6 +8,7 @@ mod leg;
 mod ports;
 mod room;
 mod sound;
+mod tape;
 
 pub use audio_port::{AudioPort, Playout};
 pub use command::{Codec, Command, LegConfig, ReceiveFormat, SendFormat, Token, Tone};
@@ -16,3 +17,4 @@ pub use leg::LegId;
 pub use ports::{MediaPort, MediaPorts};
 pub use room::{Role, RoomId};
 pub use sound::Sound;
+pub use tape::{Block, Tape};

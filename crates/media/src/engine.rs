@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use rand_chacha::ChaCha12Rng;
-use ringback_media_api::{AudioPort, Command, Event, LegConfig, LegId, Statistics};
+use ringback_media_api::{AudioPort, Command, Event, LegConfig, LegId, Statistics, Tape};
 use ringback_time::{Mono, Now};
 use slab::Slab;
 
@@ -150,6 +150,16 @@ impl MediaEngine {
                 }
                 return Some(leg.due_ms);
             }
+            if let Some(recorder) = leg.recorder.as_mut().filter(|recorder| recorder.epoch == entry.epoch) {
+                if recorder.is_over() {
+                    leg.recorder = None;
+                    return None;
+                }
+                if recorder.due_ms <= now_ms {
+                    recorder.play(now_ms);
+                }
+                return Some(recorder.due_ms);
+            }
             let audio = leg.audio.as_mut().filter(|audio| audio.epoch == entry.epoch)?;
             if audio.due_ms <= now_ms {
                 audio.play(now_ms, out);
@@ -181,6 +191,7 @@ impl MediaEngine {
             Command::CloseRoom { room } => self.close_room(room),
             Command::SetRole { leg, role } => self.set_role(leg, role, out),
             Command::OpenAudio { leg, port } => self.open_audio(now, leg, port, out),
+            Command::Record { leg, tape } => self.record(now, leg, tape),
             command => match self.leg_mut(command.leg()) {
                 Some(leg) => on_leg(leg, now, command, out),
                 None => refuse(command, out),
@@ -284,6 +295,21 @@ impl MediaEngine {
         let due_ms = leg.due_ms.max(now_ms + 1);
         leg.open_audio(port, now.mono, due_ms, epoch, out);
         if leg.audio.is_some() {
+            self.wheel.insert(now_ms, due_ms, Entry { key, epoch });
+        }
+    }
+
+    fn record(&mut self, now: Now, id: LegId, tape: Arc<Tape>) {
+        let epoch = self.next_epoch();
+        let leg = self.index.get(&id).and_then(|&key| Some((key, self.legs.get_mut(key as usize)?)));
+        let Some((key, leg)) = leg else {
+            tape.stop();
+            return;
+        };
+        let now_ms = millis(now.mono);
+        let due_ms = leg.due_ms.max(now_ms + 1);
+        leg.record(tape, due_ms, epoch);
+        if leg.recorder.is_some() {
             self.wheel.insert(now_ms, due_ms, Entry { key, epoch });
         }
     }

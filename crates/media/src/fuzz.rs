@@ -8,7 +8,8 @@ use std::time::Duration;
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
 use ringback_media_api::{
-    AudioPort, Codec, Command, Event, LegConfig, LegId, ReceiveFormat, Role, RoomId, SendFormat, Sound, Token, Tone,
+    AudioPort, Codec, Command, Event, LegConfig, LegId, ReceiveFormat, Role, RoomId, SendFormat, Sound, Tape, Token,
+    Tone,
 };
 use ringback_rtp::{Header, Packet, rtcp};
 use ringback_time::Now;
@@ -69,6 +70,7 @@ pub fn operations(bytes: &[u8]) {
     let mut now = Now::default() + Duration::from_secs(1);
     let mut asked = 0_u64;
     let mut ports: Vec<Arc<AudioPort>> = Vec::new();
+    let mut tapes: Vec<Arc<Tape>> = Vec::new();
     for step in bytes.chunks_exact(4) {
         let &[what, who, x, y] = step else { continue };
         let leg = LegId::new(0, u64::from(who % LEGS));
@@ -117,6 +119,11 @@ pub fn operations(bytes: &[u8]) {
                 ports.drain(..ports.len().saturating_sub(8));
                 Some(Command::OpenAudio { leg, port })
             }
+            15 if y > 127 => {
+                let tape = Arc::new(Tape::new(on, || {}));
+                tapes.push(tape.clone());
+                Some(Command::Record { leg, tape })
+            }
             15 => Some(Command::CloseAudio { leg }),
             16 => {
                 if let Some(port) = ports.get(usize::from(x) % ports.len().max(1)) {
@@ -158,6 +165,7 @@ pub fn operations(bytes: &[u8]) {
     assert_eq!(engine.live_legs(), 0);
     engine.handle_timeout(now + Duration::from_millis(20), &mut out);
     assert_eq!(engine.live_rooms(), 0, "a room without members is none");
+    assert!(tapes.iter().all(|tape| tape.is_ended() || tape.is_stopped()), "every tape is ended");
     assert!(!out.failed, "a panic, or a malformed packet of ours");
     assert!((0..asked).all(|token| out.answers.get(&token) == Some(&1)), "every token is answered once");
 }

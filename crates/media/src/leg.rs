@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand_core::RngCore;
 use ringback_audio::{Encoder, ToneGenerator};
-use ringback_media_api::{AudioPort, Codec, Event, LegConfig, LegId, SendFormat, Sound, Token, Tone};
+use ringback_media_api::{AudioPort, Codec, Event, LegConfig, LegId, SendFormat, Sound, Tape, Token, Tone};
 use ringback_rtp::ReceiverState;
 use ringback_rtp::dtmf::EventReceiver;
 use ringback_time::Mono;
@@ -17,6 +17,7 @@ use crate::dial::Dial;
 use crate::latch::{self, Latch};
 use crate::outgoing::Outgoing;
 use crate::player::Player;
+use crate::recorder::Recorder;
 use crate::reframe::Reframe;
 use crate::retained::Retained;
 use crate::room::Member;
@@ -47,6 +48,7 @@ pub(crate) struct Leg {
     pub(crate) audio: Option<Box<Audio>>,
     /// Of a room.
     pub(crate) member: Option<Box<Member>>,
+    pub(crate) recorder: Option<Box<Recorder>>,
     /// The slab key of the leg it is bridged with.
     pub(crate) peer: Option<u32>,
     pub(crate) echo: bool,
@@ -183,6 +185,7 @@ impl Leg {
             playing: None,
             audio: None,
             member: None,
+            recorder: None,
             peer: None,
             echo: false,
             muted: false,
@@ -422,6 +425,16 @@ impl Leg {
         if let Some(audio) = self.audio.take() {
             self.incoming.discarded += audio.discarded();
             audio.close(out);
+        }
+    }
+
+    /// Begins to record. `epoch` is the number of the recorder's place in the wheel, where it is due from `due_ms` on.
+    pub(crate) fn record(&mut self, tape: Arc<Tape>, due_ms: u64, epoch: u32) {
+        // First the old one ends.
+        self.recorder = None;
+        match Recorder::new(Arc::clone(&tape), self.codec(), due_ms, epoch) {
+            Ok(recorder) => self.recorder = Some(Box::new(recorder)),
+            Err(error) => tape.fail(format!("the call cannot be recorded: {error}")),
         }
     }
 

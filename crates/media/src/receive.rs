@@ -12,6 +12,7 @@ use ringback_time::{Mono, Now};
 use crate::latch::Verdict;
 use crate::leg::{DigitBudget, Leg, Retention, millis};
 use crate::outgoing;
+use crate::recorder::Recorder;
 use crate::reframe::Reframe;
 use crate::retained::Retained;
 use crate::{Out, codec};
@@ -85,6 +86,9 @@ fn begin_stream<O: Out + ?Sized>(leg: &mut Leg, now: Now, out: &mut O) {
     if let Some(member) = &mut leg.member {
         member.begin_stream();
     }
+    if let Some(recorder) = &mut leg.recorder {
+        recorder.received.reset();
+    }
 }
 
 fn audio<O: Out + ?Sized>(
@@ -97,6 +101,9 @@ fn audio<O: Out + ?Sized>(
     out: &mut O,
 ) {
     let payload = bytes.get(placed.payload.clone()).unwrap_or_default();
+    if let Some(recorder) = &mut leg.recorder {
+        recorder.received.push(placed.extended, placed.header.timestamp, codec, payload);
+    }
     match (&mut leg.audio, &mut leg.incoming.retained) {
         (Some(audio), _) => audio.receive(placed.extended, placed.header.timestamp, codec, payload),
         (None, Retention::Over) => {}
@@ -162,6 +169,7 @@ fn relay<O: Out + ?Sized>(
         let octets = payload.len();
         let header = to.outgoing.relay(packet, target.format.payload_type, octets, now.mono, now_ms, units_per_ms);
         if let Some(bytes) = header.and_then(|header| put_header(header, &placed.payload, bytes)) {
+            record(&mut to.recorder, header, sends, bytes);
             out.rtp(to.id, target.to, bytes);
         }
         return;
@@ -182,8 +190,17 @@ fn relay<O: Out + ?Sized>(
         packet.marker = false;
         let whole = HEADER_LEN..HEADER_LEN + frame;
         if let Some(bytes) = header.and_then(|header| put_header(header, &whole, &mut made)) {
+            record(&mut to.recorder, header, sends, bytes);
             out.rtp(to.id, target.to, bytes);
         }
+    }
+}
+
+/// Shows a packet that leaves to whoever records the leg.
+#[inline]
+fn record(recorder: &mut Option<Box<Recorder>>, header: Option<Header>, codec: Codec, packet: &[u8]) {
+    if let (Some(recorder), Some(header)) = (recorder, header) {
+        recorder.send(&header, codec, packet.get(HEADER_LEN..).unwrap_or_default());
     }
 }
 

@@ -98,6 +98,9 @@ fn send<O: Out + ?Sized>(
     let octets = scratch.packet.len() - HEADER_LEN;
     // RFC 3551 §4.1: who does not suppress silence sets no marker, but for where the stream begins or was interrupted.
     let header = leg.outgoing.own(target.format.payload_type, timestamp, gap, units, octets, now.mono);
+    if let Some(recorder) = &mut leg.recorder {
+        recorder.send(&header, codec, scratch.packet.get(HEADER_LEN..).unwrap_or_default());
+    }
     put(leg, target, header, scratch, out);
 }
 

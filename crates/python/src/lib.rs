@@ -25,6 +25,7 @@ mod messages;
 mod names;
 mod options;
 mod pending;
+mod recording;
 mod reply;
 mod seed;
 mod session;
@@ -46,6 +47,7 @@ fn _ringback(module: &Bound<'_, PyModule>) -> PyResult<()> {
     session::register(module)?;
     calls::register(module)?;
     media::register(module)?;
+    recording::register(module)?;
     bridges::register(module)?;
     options::register(module)?;
     messages::register(module)?;

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringback_media_api::{AudioPort, Sound, Token, Tone};
+use ringback_media_api::{AudioPort, Sound, Tape, Token, Tone};
 
 use crate::api::{BridgeId, Record, SessionId};
 
@@ -187,6 +187,12 @@ pub enum Command {
         token: Token,
         session: SessionId,
     },
+    /// Records both directions of a call that is not recorded yet. Reply: `Unit`, at once. Whoever gives the tape stops it where this fails.
+    Record {
+        token: Token,
+        session: SessionId,
+        tape: Arc<Tape>,
+    },
     /// Reply: `Bridge`.
     Bridge {
         token: Token,
@@ -282,6 +288,7 @@ impl Command {
             | Command::StopPlaying { token, .. }
             | Command::OpenAudio { token, .. }
             | Command::CloseAudio { token, .. }
+            | Command::Record { token, .. }
             | Command::Bridge { token, .. }
             | Command::DestroyBridge { token, .. }
             | Command::GetBridge { token, .. }

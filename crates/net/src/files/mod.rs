@@ -5,16 +5,18 @@
 //!
 //! Invariant: each job's command reaches the engine, or its token is answered here; never both.
 
+mod reel;
 mod source;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use ringback_engine::api::{Command, Error, Event};
-use ringback_media_api::{Sound, Token};
+use ringback_engine::api::{Command, Error, Event, Reply};
+use ringback_media_api::{Sound, Tape, Token};
 
 pub use source::Source;
 
@@ -23,12 +25,13 @@ use crate::inbox::Inbox;
 use crate::log;
 use crate::os_thread::{self, Thread};
 use crate::queue::{EventQueue, Producer};
+use reel::{Left, Reel};
 use source::Feed;
 
 /// Between two rounds. Queues are half full when they ask, which is a hundred times as much.
 const REST: Duration = Duration::from_millis(5);
-/// Sounds open at a time; each has a file descriptor.
-const SOUNDS_MOST: usize = 20_000;
+/// Sounds, and recordings, open at a time; each has a file descriptor.
+const OPEN_MOST: usize = 20_000;
 
 /// The way to the thread. See the module.
 #[derive(Debug)]
@@ -52,7 +55,22 @@ struct Shared {
 
 #[derive(Debug)]
 enum Job {
-    Play { source: Source, looped: bool, sound: Arc<Sound>, command: Command },
+    Play {
+        source: Source,
+        looped: bool,
+        sound: Arc<Sound>,
+        command: Command,
+    },
+    Record {
+        path: PathBuf,
+        tape: Arc<Tape>,
+        command: Command,
+    },
+    /// The tape was stopped, and somebody waits for its file.
+    Finish {
+        tape: Arc<Tape>,
+        token: Token,
+    },
 }
 
 impl Shared {
@@ -92,6 +110,28 @@ impl Files {
     /// token is answered with `Error::Media`.
     pub fn play(&self, source: Source, looped: bool, sound: Arc<Sound>, command: Command) {
         self.submit(Job::Play { source, looped, sound, command });
+    }
+
+    /// A recording that this thread writes, once it was given to [`Files::record`].
+    pub fn tape(&self, stereo: bool) -> Arc<Tape> {
+        let shared = Arc::downgrade(&self.shared);
+        Arc::new(Tape::new(stereo, move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.call();
+            }
+        }))
+    }
+
+    /// Opens `path` for `tape`, and then gives `command`, which records on it, to the engine. Where it cannot be opened, the command's
+    /// token is answered with `Error::Media`.
+    pub fn record(&self, path: PathBuf, tape: Arc<Tape>, command: Command) {
+        self.submit(Job::Record { path, tape, command });
+    }
+
+    /// Stops a tape; the token is answered when its file is complete, with `Error::Media` where it could not be written.
+    pub fn finish(&self, tape: Arc<Tape>, token: Token) {
+        tape.stop();
+        self.submit(Job::Finish { tape, token });
     }
 
     fn submit(&self, job: Job) {
@@ -139,9 +179,18 @@ impl Files {
 
 impl Job {
     fn refused(self, why: String) -> Event {
-        let Job::Play { sound, command, .. } = self;
-        sound.stop();
-        Event::Completed { token: command.token(), result: Err(Error::Media(why)) }
+        let token = match self {
+            Job::Play { sound, command, .. } => {
+                sound.stop();
+                command.token()
+            }
+            Job::Record { tape, command, .. } => {
+                tape.stop();
+                command.token()
+            }
+            Job::Finish { token, .. } => token,
+        };
+        Event::Completed { token, result: Err(Error::Media(why)) }
     }
 }
 
@@ -149,12 +198,13 @@ struct Worker {
     shared: Arc<Shared>,
     producer: Arc<Producer>,
     feeds: Vec<Feed>,
+    reels: Vec<Reel>,
 }
 
 impl Worker {
     fn new(shared: Arc<Shared>) -> Self {
         let producer = Arc::new(Producer::new(Arc::clone(&shared.queue)));
-        Worker { shared, producer, feeds: Vec::new() }
+        Worker { shared, producer, feeds: Vec::new(), reels: Vec::new() }
     }
 
     fn work(mut self, run: u64) {
@@ -172,6 +222,8 @@ impl Worker {
         for feed in &self.feeds {
             feed.stop();
         }
+        // The calls have ended by now, and with them their recordings.
+        self.write(true);
     }
 
     fn round(&mut self) {
@@ -180,11 +232,22 @@ impl Worker {
             self.begin(job);
         }
         self.feeds.retain_mut(Feed::fill);
+        self.write(false);
     }
 
     fn begin(&mut self, job: Job) {
-        let Job::Play { source, looped, sound, command } = job;
-        let opened = if self.feeds.len() < SOUNDS_MOST {
+        match job {
+            Job::Play { source, looped, sound, command } => self.play(source, looped, sound, command),
+            Job::Record { path, tape, command } => self.record(path, tape, command),
+            Job::Finish { tape, token } => match self.reels.iter_mut().find(|reel| Arc::ptr_eq(&reel.tape, &tape)) {
+                Some(reel) => reel.waiting.push(token),
+                None => self.answer(token, outcome(&tape)),
+            },
+        }
+    }
+
+    fn play(&mut self, source: Source, looped: bool, sound: Arc<Sound>, command: Command) {
+        let opened = if self.feeds.len() < OPEN_MOST {
             Feed::open(source, looped, Arc::clone(&sound))
         } else {
             Err("too many sounds are being played".to_owned())
@@ -202,10 +265,55 @@ impl Worker {
         }
     }
 
-    fn answer(&self, token: Token, result: Result<ringback_engine::api::Reply, Error>) {
+    fn record(&mut self, path: PathBuf, tape: Arc<Tape>, command: Command) {
+        let opened = if self.reels.len() < OPEN_MOST {
+            Reel::open(&path, Arc::clone(&tape))
+        } else {
+            Err("too many calls are being recorded".to_owned())
+        };
+        let opened = opened.and_then(|reel| match self.reels.iter().any(|other| other.identity == reel.identity) {
+            true => Err(format!("cannot record to {}: it is being recorded to already", path.display())),
+            false => Ok(reel),
+        });
+        match opened {
+            Ok(reel) => {
+                self.reels.push(reel);
+                if !self.shared.inbox.push(command) {
+                    tape.stop();
+                }
+            }
+            Err(why) => {
+                tape.stop();
+                self.answer(command.token(), Err(Error::Media(why)));
+            }
+        }
+    }
+
+    /// `last`: nothing more will come.
+    fn write(&mut self, last: bool) {
+        let now = clock::mono();
+        let mut reels = std::mem::take(&mut self.reels);
+        reels.retain_mut(|reel| {
+            if reel.write(now, last) == Left::More {
+                return true;
+            }
+            for token in reel.waiting.drain(..) {
+                self.answer(token, outcome(&reel.tape));
+            }
+            false
+        });
+        self.reels = reels;
+    }
+
+    fn answer(&self, token: Token, result: Result<Reply, Error>) {
         if token != Token::default() {
             self.producer.events(clock::mono(), &mut vec![Event::Completed { token, result }]);
             self.producer.wake_at_once();
         }
     }
+}
+
+/// What became of a recording.
+fn outcome(tape: &Tape) -> Result<Reply, Error> {
+    tape.failure().map_or(Ok(Reply::Unit), |why| Err(Error::Media(why.to_owned())))
 }
