@@ -49,7 +49,7 @@ test-examples: build
 	scripts/test-examples $(BIN)/python
 
 test-interop: build
-	scripts/peers
+	scripts/peers $(BIN)/python
 	$(BIN)/python -P -m pytest -q tests/interop
 
 fmt:

@@ -7,16 +7,19 @@ import os
 import shutil
 from collections.abc import Iterator
 
+import pjsua_peer
 import pytest
 from capture import Capture, CaptureError, read
 from judge import counts, faults
 
-PEERS = ("sipp", "baresip", "tshark")
+PROGRAMS = ("sipp", "baresip", "tshark")
 CI = os.environ.get("CI") == "true"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    missing = {peer for peer in PEERS if shutil.which(peer) is None}
+    missing = {peer for peer in PROGRAMS if shutil.which(peer) is None}
+    if not pjsua_peer.HERE:
+        missing.add("pjsua2")
     if missing and CI:
         raise pytest.UsageError(f"under CI nothing may be left out, but these peers are missing: {sorted(missing)}")
     for item in items:
