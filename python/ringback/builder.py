@@ -6,7 +6,7 @@ import inspect
 import ipaddress
 import socket
 from collections.abc import Callable
-from typing import Self
+from typing import NamedTuple, Self, TypeAlias
 
 from ringback import _ringback
 from ringback._seconds import Seconds, seconds
@@ -17,9 +17,28 @@ from ringback.handlers.base import METHODS, CallHandler
 from ringback.limits import Limits
 from ringback.states import Transport
 
-DEFAULT_PORT = 5060
+# RFC 3261 §19.1.2, RFC 7118 §5.5.
+_STANDARD_PORTS = {
+    Transport.UDP: 5060,
+    Transport.TCP: 5060,
+    Transport.TLS: 5061,
+    Transport.WS: 80,
+    Transport.WSS: 443,
+}
 DEFAULT_USER = "ringback"
 DEFAULT_MEDIA_PORTS = (10_000, 20_000)
+
+# Certificate, private key, CA, and whether to verify.
+_TlsFiles: TypeAlias = tuple[str | None, str | None, str | None, bool]
+
+
+class _Wanted(NamedTuple):
+    """A call of `with_transport`."""
+
+    kind: Transport
+    host: str | None
+    port: int | None
+    tls: _TlsFiles
 
 
 class SessionManagerBuilder:
@@ -38,7 +57,7 @@ class SessionManagerBuilder:
         self._max_sessions = 1000
         self._session_timeout: float | None = None
         self._answer_timeout: float | None = 180.0
-        self._transports: list[tuple[Transport, str | None, int | None]] = []
+        self._transports: list[_Wanted] = []
         self._codecs = _ringback.available_codecs()
         self._public_address: str | None = None
         self._forwarded_headers: list[str] | None = None
@@ -93,10 +112,30 @@ class SessionManagerBuilder:
         self._answer_timeout = None if duration is None else seconds(duration, "duration", zero=False)
         return self
 
-    def with_transport(self, kind: Transport, *, port: int | None = None, host: str | None = None) -> Self:
-        """Listens by this transport; repeatable. The first call replaces the default, UDP and TCP.
+    def with_transport(
+        self,
+        kind: Transport,
+        *,
+        port: int | None = None,
+        host: str | None = None,
+        certificate: str | None = None,
+        private_key: str | None = None,
+        ca: str | None = None,
+        verify: bool = True,
+    ) -> Self:
+        """Listens and connects by this transport; repeatable. The first call replaces the default, UDP and TCP.
 
-        `port` and `host` default to those of `with_sip_port` and `with_local_address`.
+        `host` defaults to that of `with_local_address`, `port` to that of `with_sip_port` (or the next ones that no
+        other transport has taken); where neither gives one, to the standard's: 5060, TLS 5061, WS 80, WSS 443.
+
+        For TLS and WSS there are PEM files; a file that changes is read again without a restart:
+
+        - `certificate`: ours, followed by the intermediate ones, and its `private_key` (default: in the same file).
+          Without it nobody can connect to us, but we can connect to others.
+        - `ca`: whose certificates are trusted (default: the operating system's). Clients are asked for a certificate
+          then, and may do without.
+        - `verify`: whether a server must show a trusted certificate of the host that is called (RFC 5922), and a
+          client that shows one a trusted one.
         """
         try:
             kind = Transport(kind)
@@ -106,7 +145,16 @@ class SessionManagerBuilder:
             _port(port, "port", 0)
         if host is not None:
             _host(host, "host")
-        self._transports.append((kind, host, port))
+        files = [
+            _path(path, name) for path, name in ((certificate, "certificate"), (private_key, "private_key"), (ca, "ca"))
+        ]
+        if not isinstance(verify, bool):
+            raise TypeError(f"verify must be a bool, not {type(verify).__name__}")
+        if kind not in (Transport.TLS, Transport.WSS) and any(path is not None for path in files):
+            raise ValueError(f"certificate, private_key and ca are for TLS and WSS, not for {kind.name}")
+        if private_key is not None and certificate is None:
+            raise ValueError("private_key needs the certificate that it belongs to")
+        self._transports.append(_Wanted(kind, host, port, (files[0], files[1], files[2], verify)))
         return self
 
     def with_codecs(self, *names: str) -> Self:
@@ -151,7 +199,8 @@ class SessionManagerBuilder:
     async def build(self) -> SessionCoordinator:
         """Checks all settings together, binds the ports, and gives a coordinator that does not run yet.
 
-        Raises `BindError` ("Failed to bind SIP port 5060: ..."), `ValueError`.
+        Raises `BindError` ("Failed to bind SIP port 5060: ...", or a TLS file that cannot be read), `ValueError` (settings
+        that contradict each other, a TLS file with something else in it).
         """
         low, high = self._media_ports
         if low + low % 2 + 1 > high:
@@ -160,7 +209,7 @@ class SessionManagerBuilder:
         handler = self._handler
         methods = {} if handler is None else _methods(handler)
         binding = _ringback.bind(
-            listen=[(kind.value, host, port) for kind, host, port in listen],
+            listen=[(kind.value, host, port, tls) for kind, host, port, tls in listen],
             media_ports=self._media_ports,
             media_threads=1,
             user=self._user,
@@ -178,17 +227,27 @@ class SessionManagerBuilder:
         )
         return SessionCoordinator(binding, methods, self._dial_uri(binding))
 
-    async def _listen(self) -> list[tuple[Transport, str, int]]:
+    async def _listen(self) -> list[tuple[Transport, str, int, _TlsFiles]]:
         """The sockets to bind, with host names looked up."""
         default = self._port if self._port is not None else self._address_port
-        wanted = self._transports or [(Transport.UDP, None, None), (Transport.TCP, None, None)]
-        listen: list[tuple[Transport, str, int]] = []
-        for kind, own_host, own_port in wanted:
-            port = own_port if own_port is not None else DEFAULT_PORT if default is None else default
+        unencrypted = (None, None, None, True)
+        wanted = self._transports or [
+            _Wanted(Transport.UDP, None, None, unencrypted),
+            _Wanted(Transport.TCP, None, None, unencrypted),
+        ]
+        listen: list[tuple[Transport, str, int, _TlsFiles]] = []
+        for kind, own_host, own_port, tls in wanted:
+            port = own_port if own_port is not None else _STANDARD_PORTS[kind] if default is None else default
             host = await _resolve(own_host or self._host or "0.0.0.0", port)
-            if port != 0 and (kind, host, port) in listen:
+            if own_port is None and port != 0:
+                # All but UDP share the ports of TCP.
+                while kind != Transport.UDP and any(
+                    other not in (Transport.UDP, kind) and (at, taken) == (host, port) for other, at, taken, _ in listen
+                ):
+                    port += 1
+            if port != 0 and any((kind, host, port) == other[:3] for other in listen):
                 raise ValueError(f"{kind.name} {host}:{port} is named twice")
-            listen.append((kind, host, port))
+            listen.append((kind, host, port, tls))
         return listen
 
     def _dial_uri(self, binding: _ringback.Binding) -> str:
@@ -197,7 +256,7 @@ class SessionManagerBuilder:
             transport, host, port = next(address for address in binding.addresses() if address[0] == Transport.UDP)
         if ipaddress.ip_address(host).is_unspecified:
             host = _own_address(ipaddress.ip_address(host).version)
-        return _ringback.sip_uri(self._user, host, port, transport == Transport.TCP)
+        return _ringback.sip_uri(self._user, host, port, transport)
 
 
 def _methods(handler: CallHandler) -> dict[str, tuple[Callable[..., object], bool]]:
@@ -264,6 +323,14 @@ def _port(value: int, name: str, least: int) -> int:
 def _text(value: str, name: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    return value
+
+
+def _path(value: str | None, name: str) -> str | None:
+    if value is None:
+        return None
+    if not _text(value, name):
+        raise ValueError(f"{name} is empty")
     return value
 
 

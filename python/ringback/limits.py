@@ -17,6 +17,8 @@ class Limits:
     """INVITEs that wait for an answer or its ACK; one more is 503 with Retry-After."""
     connections: int = 10_000
     """Streams of all peers."""
+    connections_per_source: int | None = None
+    """Of those, accepted from one source. None: no limit."""
     requests_per_second_per_source: int | None = None
     """One more is 503 with Retry-After, twice as many are not answered. None: no limit."""
     message_bytes: int = 65_535
@@ -32,7 +34,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name, least in (("half_open_invites", 1), ("connections", 0), ("message_bytes", 256)):
             _check(name, getattr(self, name), least)
-        for name in ("requests_per_second_per_source", "faults_per_minute_per_source"):
+        for name in ("connections_per_source", "requests_per_second_per_source", "faults_per_minute_per_source"):
             if getattr(self, name) is not None:
                 _check(name, getattr(self, name), 1)
         seconds(self.shut_out, "shut_out", zero=False)

@@ -45,6 +45,11 @@ class Transport(StrEnum):
 
     UDP = auto()
     TCP = auto()
+    TLS = auto()
+    WS = auto()
+    """WebSocket (RFC 7118)."""
+    WSS = auto()
+    """WebSocket over TLS."""
 
 
 class DtmfMethod(StrEnum):

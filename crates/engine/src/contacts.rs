@@ -61,7 +61,8 @@ impl Way {
     /// The URI that the request goes to first; none where that is no SIP URI.
     pub(crate) fn next_hop(&self) -> Option<Uri> {
         let Some(route) = &self.route else {
-            return crate::outgoing::check_target(&self.request_uri).is_ok().then(|| self.request_uri.clone());
+            let known = crate::outgoing::check_target(&self.request_uri, &ringback_ua::Transport::ALL);
+            return known.is_ok().then(|| self.request_uri.clone());
         };
         let first = ringback_sip::list_values(route).next()?;
         NameAddr::parse(first).ok().map(|address| address.uri)

@@ -196,7 +196,7 @@ impl Engine {
 
     /// 302 with all targets (RFC 3261 §21.3.3).
     fn redirect(&mut self, now: Now, key: Key, targets: &[String]) -> Result<(), Error> {
-        let targets = parse_targets(targets, false)?;
+        let targets = parse_targets(targets, None)?;
         let contacts: Vec<String> = targets.iter().map(ToString::to_string).collect();
         let headers = contacts.iter().map(|target| (HeaderName::Contact.as_str().to_owned(), target.clone())).collect();
         let mut ending = Ending::refused(StatusCode::MOVED_TEMPORARILY, None, headers);

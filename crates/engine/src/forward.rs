@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ringback_sip::{HeaderName, Message, NameAddr, StatusCode, Uri};
 use ringback_time::Now;
+use ringback_ua::Transport;
 use smallvec::SmallVec;
 
 use crate::api::{EndCause, Error, HeaderList};
@@ -60,8 +61,8 @@ const CHAIN_MOST: usize = 70;
 
 const RING_MOST: Duration = Duration::from_secs(24 * 3600);
 
-/// The targets of a `Forward`; `callable` where they are to be called rather than named in a 302.
-pub(crate) fn parse_targets(targets: &[String], callable: bool) -> Result<Vec<NameAddr>, Error> {
+/// The targets of a `Forward`; `callable` by these transports where they are to be called rather than named in a 302.
+pub(crate) fn parse_targets(targets: &[String], callable: Option<&[Transport]>) -> Result<Vec<NameAddr>, Error> {
     if targets.is_empty() {
         return Err(Error::BadValue("forwarding needs a target".into()));
     }
@@ -72,8 +73,8 @@ pub(crate) fn parse_targets(targets: &[String], callable: bool) -> Result<Vec<Na
         .iter()
         .map(|target| {
             let address = parse_address(target)?;
-            if callable {
-                check_target(&address.uri)?;
+            if let Some(transports) = callable {
+                check_target(&address.uri, transports)?;
             }
             Ok(address)
         })
@@ -89,7 +90,7 @@ impl Engine {
         parallel: bool,
         ring: Duration,
     ) -> Result<(), Error> {
-        let targets = parse_targets(targets, true)?;
+        let targets = parse_targets(targets, Some(&self.config.transports))?;
         if ring.is_zero() {
             return Err(Error::BadValue("ring_seconds is more than 0".into()));
         }

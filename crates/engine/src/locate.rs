@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use ringback_media_api::Token;
-use ringback_sip::{Host, Uri};
+use ringback_sip::{Host, Scheme, Uri};
 use ringback_time::Now;
 use ringback_ua::{ResolveId, Routes, Transport};
 
@@ -45,6 +45,15 @@ impl Routes for SharedRoutes {
     }
 }
 
+/// By which transport a URI is reached when nothing but itself says so.
+fn transport_of(uri: &Uri) -> Transport {
+    let named = uri.transport().and_then(Transport::from_param);
+    match uri.scheme() {
+        Scheme::Sips => named.and_then(Transport::secured).unwrap_or(Transport::Tls),
+        _ => named.unwrap_or(Transport::Udp),
+    }
+}
+
 /// Look-ups under way.
 #[derive(Debug, Default)]
 pub(crate) struct Locating {
@@ -78,7 +87,7 @@ impl Engine {
     }
 
     fn address_to(&mut self, uri: &Uri, remote: SocketAddr) -> Option<SocketAddr> {
-        let transport = uri.transport().and_then(Transport::from_param).unwrap_or(Transport::Udp);
+        let transport = transport_of(uri);
         let local = self.routes.local_address(transport, remote);
         local.or_else(|| self.routes.local_address(Transport::Tcp, remote))
     }

@@ -40,7 +40,7 @@ impl Engine {
         self.check_asking()?;
         let from = self.with_user(parse_address(from)?);
         let to = parse_address(to)?;
-        check_target(&to.uri)?;
+        check_target(&to.uri, &self.config.transports)?;
         if body.len() > limits::MESSAGE_MOST {
             return Err(Error::BadValue(format!("{} octets of text: at most {}", body.len(), limits::MESSAGE_MOST)));
         }

@@ -64,7 +64,7 @@ impl Engine {
     pub(crate) fn send_options(&mut self, now: Now, token: Token, to: &str, given: Option<Duration>) -> Answer {
         self.check_asking()?;
         let to = parse_address(to)?;
-        check_target(&to.uri)?;
+        check_target(&to.uri, &self.config.transports)?;
         let request = Request {
             method: Method::Options,
             request_uri: to.uri.request_uri(),

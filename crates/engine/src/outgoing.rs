@@ -71,7 +71,7 @@ impl Engine {
         }
         let from = self.with_user(parse_address(from)?);
         let to = parse_address(to)?;
-        check_target(&to.uri)?;
+        check_target(&to.uri, &self.config.transports)?;
         headers::check(&headers)?;
         if let Some(sdp) = &sdp {
             ringback_sdp::check_offer(sdp).map_err(|error| sdp_error(&error))?;
@@ -377,19 +377,30 @@ pub(crate) fn parse_address(text: &str) -> Result<NameAddr, Error> {
     Ok(NameAddr { params: Default::default(), ..address })
 }
 
-/// Can a request be sent there?
-pub(crate) fn check_target(uri: &Uri) -> Result<(), Error> {
+/// Can a request be sent there? `configured`: the transports that there are.
+pub(crate) fn check_target(uri: &Uri, configured: &[Transport]) -> Result<(), Error> {
+    let named = uri.transport().map(|name| (name, Transport::from_param(name)));
     match uri.scheme() {
         Scheme::Sip => {}
-        Scheme::Sips => return Err(invalid(uri.as_str(), "sips needs TLS, which is not configured")),
-        _ => return Err(invalid(uri.as_str(), "only sip URIs can be called")),
+        // RFC 3261 §26.2.2: each hop is secured, ours before all.
+        Scheme::Sips => match named.map_or(Some(Transport::Tls), |(_, named)| named?.secured()) {
+            Some(secured) if configured.contains(&secured) => {}
+            Some(secured) => {
+                return Err(invalid(uri.as_str(), format!("sips needs {secured}, which is not configured")));
+            }
+            None => return Err(invalid(uri.as_str(), "sips does not go by that transport")),
+        },
+        _ => return Err(invalid(uri.as_str(), "only sip and sips URIs can be called")),
     }
     if uri.port() == Some(0) {
         return Err(invalid(uri.as_str(), "port 0"));
     }
-    match uri.transport() {
-        Some(transport) if Transport::from_param(transport).is_none() => {
-            Err(invalid(uri.as_str(), format!("transport {transport:?} is not configured")))
+    // Whether there is a way by UDP or TCP shows when it is tried.
+    let usable =
+        |transport: Transport| matches!(transport, Transport::Udp | Transport::Tcp) || configured.contains(&transport);
+    match named {
+        Some((name, transport)) if uri.scheme() == Scheme::Sip && !transport.is_some_and(usable) => {
+            Err(invalid(uri.as_str(), format!("transport {name:?} is not configured")))
         }
         _ => Ok(()),
     }

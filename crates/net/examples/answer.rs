@@ -13,7 +13,7 @@ fn main() {
     let engine = Config { origin: Origin::Accept, interest: Interest::ALL, max_sessions: 20_000, ..Config::default() };
     let system = System::bind(Settings {
         engine,
-        listen: vec![Listen { transport: Transport::Udp, address }, Listen { transport: Transport::Tcp, address }],
+        listen: vec![Listen::new(Transport::Udp, address), Listen::new(Transport::Tcp, address)],
         media_ports: (20_000, 59_999),
         media_threads: 1,
     })

@@ -1,4 +1,5 @@
 use std::io;
+use std::path::PathBuf;
 
 use ringback_ua::Transport;
 
@@ -14,6 +15,11 @@ pub enum NetError {
     /// The operating system refused a thread, an epoll instance or the like.
     #[error("cannot start: {what}: {source}")]
     Start { what: &'static str, source: io::Error },
+    /// A file that a setting names.
+    #[error("cannot read the {what} {path:?}: {}", os_reason(.source))]
+    Unreadable { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("the {what} {path:?} cannot be used: {why}")]
+    BadCertificate { what: &'static str, path: PathBuf, why: String },
     #[error("{0}")]
     BadSettings(String),
 }

@@ -30,6 +30,7 @@ mod streams;
 #[allow(unsafe_code, reason = "the one module with system calls; each block says why it is sound")]
 mod sys;
 mod system;
+mod tls;
 mod wake;
 
 pub use error::NetError;
@@ -39,3 +40,4 @@ pub use log::{LOG_TARGETS, Level, LogLevels, LogRecord};
 pub use queue::{EventQueue, Notice, WAKE_INTERVAL};
 pub use random::random_u128;
 pub use system::{Settings, System};
+pub use tls::TlsSettings;

@@ -3,19 +3,34 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
 
 use ringback_ua::Transport;
 use socket2::{Domain, Socket, Type};
 
 use crate::NetError;
 use crate::sys;
+use crate::tls::{Tls, TlsSettings};
 
 /// One address to listen on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     pub transport: Transport,
-    /// Port 0: any free one, the same for all that say so.
+    /// Port 0: any free one; the same for UDP and TCP, and another for each of the others.
     pub address: SocketAddr,
+    /// Of the transports that run over TLS.
+    pub tls: TlsSettings,
+}
+
+impl Listen {
+    pub fn new(transport: Transport, address: SocketAddr) -> Listen {
+        Listen { transport, address, tls: TlsSettings { verify: true, ..TlsSettings::default() } }
+    }
+
+    /// Those with port 0 in one group get the same number.
+    fn group(&self) -> Transport {
+        if self.transport == Transport::Tcp { Transport::Udp } else { self.transport }
+    }
 }
 
 #[derive(Debug)]
@@ -24,6 +39,7 @@ pub(crate) struct Listener {
     /// As it is really bound.
     pub(crate) address: SocketAddr,
     pub(crate) socket: Socket,
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// Room for the bursts of a busy system: 8 MB hold some 5,000 INVITEs.
@@ -33,29 +49,37 @@ const STREAM_BACKLOG: i32 = 1024;
 /// Ports that one transport has free and another has not.
 const SAME_PORT_TRIES: usize = 64;
 
-/// Binds all of them. Those with port 0 get one and the same number.
+/// Binds all of them.
 pub(crate) fn bind_all(wanted: &[Listen]) -> Result<Vec<Listener>, NetError> {
+    let tls = wanted
+        .iter()
+        .map(|listen| match listen.transport.is_secure() {
+            true => Tls::load(listen.tls.clone()).map(|tls| Some(Arc::new(tls))),
+            false => Ok(None),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
     let mut tries = 0;
     loop {
         tries += 1;
-        let mut chosen = None;
+        let mut chosen: Vec<(Transport, u16)> = Vec::new();
         let mut bound = Vec::with_capacity(wanted.len());
         let mut collision = None;
-        for listen in wanted {
+        for (listen, tls) in wanted.iter().zip(&tls) {
             let mut address = listen.address;
             let any = address.port() == 0;
-            if any && let Some(port) = chosen {
+            let known = chosen.iter().find(|(group, _)| any && *group == listen.group()).map(|(_, port)| *port);
+            if let Some(port) = known {
                 address.set_port(port);
             }
             match bind(listen.transport, address) {
-                Ok(listener) => {
-                    if any {
-                        chosen = Some(listener.address.port());
+                Ok((socket, address)) => {
+                    if any && known.is_none() {
+                        chosen.push((listen.group(), address.port()));
                     }
-                    bound.push(listener);
+                    bound.push(Listener { transport: listen.transport, address, socket, tls: tls.clone() });
                 }
                 Err(source) => {
-                    let again = any && chosen.is_some() && source.kind() == io::ErrorKind::AddrInUse;
+                    let again = known.is_some() && source.kind() == io::ErrorKind::AddrInUse;
                     let error = NetError::Bind {
                         transport: listen.transport,
                         host: host(listen.address.ip()),
@@ -83,7 +107,7 @@ fn host(ip: IpAddr) -> String {
     }
 }
 
-fn bind(transport: Transport, address: SocketAddr) -> io::Result<Listener> {
+fn bind(transport: Transport, address: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
     let kind = if transport.is_reliable() { Type::STREAM } else { Type::DGRAM };
     let socket = Socket::new(Domain::for_address(address), kind.nonblocking().cloexec(), None)?;
     if address.is_ipv6() {
@@ -110,7 +134,7 @@ fn bind(transport: Transport, address: SocketAddr) -> io::Result<Listener> {
         .local_addr()?
         .as_socket()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not an internet address"))?;
-    Ok(Listener { transport, address, socket })
+    Ok((socket, address))
 }
 
 #[cfg(test)]
@@ -118,7 +142,7 @@ mod tests {
     use super::*;
 
     fn listen(transport: Transport, address: &str) -> Listen {
-        Listen { transport, address: address.parse().expect("an address") }
+        Listen::new(transport, address.parse().expect("an address"))
     }
 
     #[test]

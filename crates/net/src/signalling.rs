@@ -298,9 +298,8 @@ impl Signalling {
                     Output::Event(event) => self.work.events.push(event),
                     Output::Store(request) => self.work.events.push(Event::Store(Box::new(request))),
                     Output::Resolve { id, host, port } => {
-                        if let Err(Request::Resolve { id, host, .. }) =
-                            self.streams.request(Request::Resolve { id, host, port })
-                        {
+                        let request = Request::Resolve { id, host: host.clone(), port };
+                        if !self.streams.request(request) {
                             self.engine.handle_resolved(now, id, Err(format!("{host} cannot be looked up")));
                         }
                     }
@@ -326,12 +325,12 @@ impl Signalling {
     }
 
     fn transmit(&mut self, now: Now, transmit: Transmit) {
-        let Transmit { transport, local, remote, connection, bytes } = transmit;
+        let Transmit { transport, local, remote, connection, domain, bytes } = transmit;
         match transport {
             Transport::Udp => self.send(local, remote, &bytes),
             _ => {
-                let request = Request::Send { transport, local, remote, connection, bytes };
-                if self.streams.request(request).is_err() {
+                let request = Request::Send { transport, local, remote, connection, domain, bytes };
+                if !self.streams.request(request) {
                     self.engine.handle_connect_failed(now, transport, remote, "no thread for streams");
                 }
             }

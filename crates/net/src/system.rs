@@ -83,6 +83,8 @@ impl System {
         if settings.media_ports.0 > settings.media_ports.1 {
             return Err(NetError::BadSettings("the lowest media port is above the highest".into()));
         }
+        let mut settings = settings;
+        settings.engine.transports = settings.listen.iter().map(|listen| listen.transport).collect();
         sys::allow_many_descriptors();
         let start = |what| move |source| NetError::Start { what, source };
         let listeners = listen::bind_all(&settings.listen)?;
@@ -145,11 +147,13 @@ impl System {
             }
             State::Bound(listeners) => listeners,
             State::Stopped => {
-                let again = |(transport, address): &(Transport, SocketAddr)| Listen {
-                    transport: *transport,
+                // The same ports as before.
+                let again = |(listen, (_, address)): (&Listen, &(Transport, SocketAddr))| Listen {
                     address: *address,
+                    ..listen.clone()
                 };
-                listen::bind_all(&self.addresses.iter().map(again).collect::<Vec<_>>())?
+                let listen = self.settings.listen.iter().zip(&self.addresses);
+                listen::bind_all(&listen.map(again).collect::<Vec<_>>())?
             }
         };
         *state = State::Running(self.launch(listeners)?);
@@ -183,11 +187,14 @@ impl System {
         for listener in listeners {
             match listener.transport {
                 Transport::Udp => udp.push(UdpSocket::new(listener.socket, listener.address)),
-                _ => streams.push((listener.socket, listener.address)),
+                _ => streams.push(listener),
             }
         }
         let config = &self.settings.engine;
-        let limits = Limits::new(config.limits.connections, config.limits.message_bytes);
+        let limits = Limits {
+            connections_per_source: config.limits.connections_per_source,
+            ..Limits::new(config.limits.connections, config.limits.message_bytes)
+        };
         let streams = Streams::new(streams, limits, Arc::clone(waker), Arc::clone(&self.queue));
         let engine = Engine::with_directory(
             config.clone(),

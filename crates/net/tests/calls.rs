@@ -78,7 +78,7 @@ fn a_tcp_call_is_answered_and_heard() {
 #[test]
 fn a_wildcard_system_answers_from_the_address_that_was_called() {
     let mut wildcard = settings(free_ports(8));
-    let any = |transport| Listen { transport, address: "0.0.0.0:0".parse().expect("an address") };
+    let any = |transport| Listen::new(transport, "0.0.0.0:0".parse().expect("an address"));
     wildcard.listen = vec![any(Transport::Udp), any(Transport::Tcp)];
     let system = running(wildcard);
     let called: SocketAddr = format!("127.0.0.3:{}", address(&system).port()).parse().expect("an address");
@@ -301,7 +301,7 @@ fn many_connections_are_served_at_once() {
 #[test]
 fn both_address_families_are_served_side_by_side() {
     let mut both = settings(free_ports(4));
-    let any = |transport, address: &str| Listen { transport, address: address.parse().expect("an address") };
+    let any = |transport, address: &str| Listen::new(transport, address.parse().expect("an address"));
     both.listen = vec![
         any(Transport::Udp, "0.0.0.0:0"),
         any(Transport::Tcp, "0.0.0.0:0"),

@@ -28,7 +28,7 @@ fn udp_and_tcp_share_a_free_port_and_a_taken_one_is_named() {
     assert_ne!(port, 0);
     for transport in [Transport::Udp, Transport::Tcp] {
         let mut again = settings((20_000, 20_100));
-        again.listen = vec![Listen { transport, address: addresses[0].1 }];
+        again.listen = vec![Listen::new(transport, addresses[0].1)];
         let error = System::bind(again).expect_err("taken");
         assert!(matches!(&error, NetError::Bind { port: named, .. } if *named == port));
         assert!(error.to_string().starts_with(&format!("Failed to bind SIP port {port}: Address already in use")));

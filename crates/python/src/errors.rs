@@ -102,12 +102,12 @@ pub(crate) fn net(py: Python<'_>, error: &NetError) -> PyErr {
     let message = error.to_string();
     match error {
         NetError::NotRunning => not_running(py),
-        NetError::Bind { source, .. } => {
+        NetError::Bind { source, .. } | NetError::Unreadable { source, .. } => {
             let errno = source.raw_os_error();
             raise(py, "BindError", &message, |attributes| attributes.set_item("errno", errno))
         }
         NetError::Start { .. } => PyOSError::new_err(message),
-        NetError::BadSettings(_) => PyValueError::new_err(message),
+        NetError::BadSettings(_) | NetError::BadCertificate { .. } => PyValueError::new_err(message),
         _ => PyRuntimeError::new_err(message),
     }
 }

@@ -222,8 +222,14 @@ impl IncomingCallBase {
         match &self.origin {
             Origin::Network { call, .. } => {
                 let names = names(py)?;
-                let tcp = call.transport.eq_ignore_ascii_case("tcp");
-                Ok(Some(if tcp { &names.transport_tcp } else { &names.transport_udp }.clone_ref(py)))
+                let transport = match call.transport {
+                    "tcp" => &names.transport_tcp,
+                    "tls" => &names.transport_tls,
+                    "ws" => &names.transport_ws,
+                    "wss" => &names.transport_wss,
+                    _ => &names.transport_udp,
+                };
+                Ok(Some(transport.clone_ref(py)))
             }
             Origin::Built(built) => Ok(built.transport.as_ref().map(|transport| transport.clone_ref(py))),
         }

@@ -42,6 +42,9 @@ names! {
     outgoing_direction = "ringback.states".CallDirection.OUTGOING;
     transport_udp = "ringback.states".Transport.UDP;
     transport_tcp = "ringback.states".Transport.TCP;
+    transport_tls = "ringback.states".Transport.TLS;
+    transport_ws = "ringback.states".Transport.WS;
+    transport_wss = "ringback.states".Transport.WSS;
     call_session = "ringback.session".CallSession;
     incoming_call = "ringback.incoming".IncomingCall;
     headers = "ringback.headers".Headers;

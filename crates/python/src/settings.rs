@@ -1,13 +1,14 @@
 //! From what the builder collected to a bound system.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use ringback_engine::api::{Config, Interest, Limits, Origin, forwardable};
 use ringback_media_api::Codec;
-use ringback_net::{Listen, Settings, System};
+use ringback_net::{Listen, Settings, System, TlsSettings};
 use ringback_ua::{GuardConfig, Transport};
 
 use crate::convert;
@@ -43,6 +44,7 @@ fn read_limits(limits: &Bound<'_, PyAny>, shut_out: f64) -> PyResult<Limits> {
     Ok(Limits {
         half_open_invites: number("half_open_invites")?,
         connections: number("connections")?,
+        connections_per_source: optional("connections_per_source")?.map(|count| count as usize),
         message_bytes: number("message_bytes")?,
         sources: GuardConfig {
             requests_per_second: optional("requests_per_second_per_source")?,
@@ -63,14 +65,17 @@ fn ip(text: &str) -> PyResult<IpAddr> {
     text.parse().map_err(|_| PyValueError::new_err(format!("not an IP address: {text:?}")))
 }
 
-/// Binds the listening sockets; `BindError`. `listen`: (transport, host, port). `origin`: "none", "ask" or "accept".
+/// Certificate, private key and CA, in PEM form, and whether to verify peers.
+type TlsFiles = (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>, bool);
+
+/// Binds the listening sockets; `BindError`. `listen`: (transport, host, port, TLS files). `origin`: "none", "ask" or "accept".
 #[pyfunction]
 #[pyo3(signature = (*, listen, media_ports, media_threads, user, public_address, media_address, codecs, max_sessions,
                     forwarded_headers, limits, shut_out, session_timeout, answer_timeout, origin, interest))]
 #[expect(clippy::too_many_arguments, reason = "one for each setting, all by keyword")]
 fn bind(
     py: Python<'_>,
-    listen: Vec<(String, String, u16)>,
+    listen: Vec<(String, String, u16, TlsFiles)>,
     media_ports: (u16, u16),
     media_threads: usize,
     user: String,
@@ -88,13 +93,12 @@ fn bind(
 ) -> PyResult<Binding> {
     let listen = listen
         .iter()
-        .map(|(transport, host, port)| {
-            let transport = match transport.as_str() {
-                "udp" => Transport::Udp,
-                "tcp" => Transport::Tcp,
-                _ => return Err(PyValueError::new_err(format!("no transport {transport:?}"))),
-            };
-            Ok(Listen { transport, address: SocketAddr::new(ip(host)?, *port) })
+        .map(|(transport, host, port, tls)| {
+            let transport = Transport::from_param(transport)
+                .ok_or_else(|| PyValueError::new_err(format!("no transport {transport:?}")))?;
+            let (certificate, private_key, ca, verify) = tls.clone();
+            let tls = TlsSettings { certificate, private_key, ca, verify };
+            Ok(Listen { transport, address: SocketAddr::new(ip(host)?, *port), tls })
         })
         .collect::<PyResult<Vec<_>>>()?;
     let wants = |name: &str| interest.iter().any(|wanted| wanted == name);

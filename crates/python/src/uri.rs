@@ -19,9 +19,9 @@ fn sip_uri_parts(py: Python<'_>, text: &str) -> PyResult<(Option<String>, String
     Ok((uri.user().map(|user| user.into_owned()), host, uri.port()))
 }
 
-/// `sip:user@host:port` with what RFC 3261 §19.1.2 wants escaped, for TCP with its parameter.
+/// `sip:user@host:port` with what RFC 3261 §19.1.2 wants escaped; a transport other than UDP as parameter.
 #[pyfunction]
-fn sip_uri(py: Python<'_>, user: &str, host: &str, port: u16, tcp: bool) -> PyResult<String> {
+fn sip_uri(py: Python<'_>, user: &str, host: &str, port: u16, transport: &str) -> PyResult<String> {
     let user = Some(user).filter(|user| !user.is_empty());
     let uri = match host.parse::<IpAddr>() {
         Ok(ip) => Uri::from_address(user, (ip, port).into()),
@@ -29,7 +29,7 @@ fn sip_uri(py: Python<'_>, user: &str, host: &str, port: u16, tcp: bool) -> PyRe
             Uri::sip(user, host, Some(port)).map_err(|error| errors::invalid_uri(py, host, &error.to_string()))?
         }
     };
-    Ok(if tcp { uri.with_param("transport", Some("tcp")).to_string() } else { uri.to_string() })
+    Ok(if transport == "udp" { uri.to_string() } else { uri.with_param("transport", Some(transport)).to_string() })
 }
 
 /// User part of a URI or name-addr, unescaped; "" where there is none.

@@ -142,6 +142,11 @@ impl Dialog {
         self.local_cseq
     }
 
+    /// Whether no proxy has put itself between us and the peer.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.routes.is_empty()
+    }
+
     fn route(&self, place: usize) -> Option<&str> {
         self.routes.get(place).map(|span| span.of(&self.buffer))
     }
@@ -181,6 +186,10 @@ impl Dialog {
         out.text("\r\nCSeq: ").number(cseq.into()).text(" ").text(method.as_str()).text("\r\n");
         line_end
     }
+}
+
+pub(crate) fn is_sips(uri: &str) -> bool {
+    uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sips:"))
 }
 
 /// The URI of the first Contact, in place.

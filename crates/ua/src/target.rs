@@ -1,6 +1,7 @@
 //! Where a request goes: RFC 3261 §8.1.2 and §18.1.1, with the parts of RFC 3263 that need no NAPTR or SRV.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ringback_sip::{Scheme, Uri};
 use smallvec::SmallVec;
@@ -39,21 +40,25 @@ pub(crate) enum Destination {
     },
 }
 
+/// The name that is checked when a stream is opened; plain ones need none.
+pub(crate) fn domain_of(transport: Transport, host: &str) -> Option<Arc<str>> {
+    (transport.is_secure() || transport.is_websocket()).then(|| Arc::from(host))
+}
+
 /// Why a URI leads nowhere.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Unreachable;
 
 impl Destination {
     pub(crate) fn of(uri: &Uri) -> Result<Destination, Unreachable> {
-        if uri.scheme() != Scheme::Sip {
-            return Err(Unreachable);
-        }
-        // RFC 3263 §4.1 without NAPTR: the parameter, else UDP.
-        let transport = match uri.transport() {
-            Some(name) => Transport::from_param(name).ok_or(Unreachable)?,
-            None => Transport::Udp,
+        let named = uri.transport().map(|name| Transport::from_param(name).ok_or(Unreachable)).transpose()?;
+        // RFC 3263 §4.1 without NAPTR: the parameter, else UDP; for sips TLS, RFC 3261 §26.2.2.
+        let transport = match uri.scheme() {
+            Scheme::Sip => named.unwrap_or(Transport::Udp),
+            Scheme::Sips => named.unwrap_or(Transport::Tls).secured().ok_or(Unreachable)?,
+            _ => return Err(Unreachable),
         };
-        let port = uri.port().unwrap_or(5060);
+        let port = uri.port().unwrap_or(transport.default_port());
         if port == 0 {
             return Err(Unreachable);
         }
@@ -82,7 +87,14 @@ mod tests {
             ("sip:a@x.example;transport=tcp", Some("TCP name x.example:5060")),
             ("sip:a@x.example;maddr=192.0.2.7", Some("UDP 192.0.2.7:5060")),
             ("sip:a@192.0.2.1;transport=sctp", None),
-            ("sips:a@192.0.2.1", None),
+            ("sip:a@192.0.2.1;transport=tls", Some("TLS 192.0.2.1:5061")),
+            ("sip:a@192.0.2.1:5080;transport=tls", Some("TLS 192.0.2.1:5080")),
+            ("sip:a@192.0.2.1;transport=ws", Some("WS 192.0.2.1:80")),
+            ("sip:a@192.0.2.1;transport=wss", Some("WSS 192.0.2.1:443")),
+            ("sips:a@192.0.2.1", Some("TLS 192.0.2.1:5061")),
+            ("sips:a@x.example;transport=tcp", Some("TLS name x.example:5061")),
+            ("sips:a@192.0.2.1;transport=ws", Some("WSS 192.0.2.1:443")),
+            ("sips:a@192.0.2.1;transport=udp", None),
             ("tel:+1234", None),
         ] {
             let found = Destination::of(&Uri::parse(uri).unwrap()).ok().map(|destination| match destination {

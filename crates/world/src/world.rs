@@ -481,7 +481,7 @@ impl World {
         let from = transmit.local.unwrap_or_else(|| system.sip_address());
         match transmit.transport {
             Transport::Udp => self.send(Packet { from, to: transmit.remote, kind: Kind::Sip, bytes: transmit.bytes }),
-            Transport::Tcp => self.transmit_stream(index, transmit),
+            _ => self.transmit_stream(index, transmit),
         }
     }
 

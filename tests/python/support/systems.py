@@ -30,6 +30,10 @@ class Systems:
         """Builds and starts one; `configure` gets its builder."""
         builder = self.builder(name, handler)
         configure(builder)
+        return await self.run(builder)
+
+    async def run(self, builder: SessionManagerBuilder) -> SessionCoordinator:
+        """Builds and starts what the test has set up itself."""
         coordinator = await builder.build()
         await SessionControl.start(coordinator)
         self._stack.push_async_callback(SessionControl.stop, coordinator)

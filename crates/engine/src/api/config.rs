@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use ringback_media_api::Codec;
 use ringback_sip::HeaderName;
-use ringback_ua::Credentials;
-use ringback_ua::GuardConfig;
+use ringback_ua::{Credentials, GuardConfig, Transport};
 
 use crate::api::RegistrarConfig;
 
@@ -55,6 +54,8 @@ pub struct Limits {
     pub connections: usize,
     /// What a single source may ask.
     pub sources: GuardConfig,
+    /// Of those, accepted from one address; `None`: as many as there may be.
+    pub connections_per_source: Option<usize>,
 }
 
 impl Default for Limits {
@@ -63,6 +64,7 @@ impl Default for Limits {
             half_open_invites: 10_000,
             message_bytes: 65_535,
             connections: 10_000,
+            connections_per_source: None,
             sources: GuardConfig::default(),
         }
     }
@@ -81,6 +83,8 @@ pub struct Config {
     pub public_address: Option<String>,
     /// The address that was asked for (`with_local_address`), `None`: chosen by route.
     pub media_address: Option<IpAddr>,
+    /// What can be listened and connected by.
+    pub transports: Vec<Transport>,
     pub user_agent: String,
     pub origin: Origin,
     pub interest: Interest,
@@ -113,6 +117,7 @@ impl Default for Config {
             user: "ringback".into(),
             public_address: None,
             media_address: None,
+            transports: vec![Transport::Udp, Transport::Tcp],
             user_agent: concat!("ringback/", env!("CARGO_PKG_VERSION")).into(),
             origin: Origin::NoHandler,
             interest: Interest::default(),

@@ -3,19 +3,22 @@
 //! (until its queue is too long), and while the signalling thread is behind nothing more is read, but what is queued is written.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use ringback_sip::{Frame, FrameErrorKind, StreamFramer};
 use ringback_ua::{ConnectionId, Flow, Transport};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::hub::Hub;
+use super::keep_alive::KeepAlive;
+use super::wire::{Input, Wire};
 use super::{Limits, News, refusal};
 
 pub(super) struct Connection {
@@ -24,7 +27,7 @@ pub(super) struct Connection {
     pub(super) local: SocketAddr,
     pub(super) remote: SocketAddr,
     pub(super) accepted: bool,
-    pub(super) stream: TcpStream,
+    pub(super) wire: Wire,
     pub(super) receive: mpsc::UnboundedReceiver<Bytes>,
     /// Bytes sent to `receive` that the peer has not taken yet.
     pub(super) queued: Arc<AtomicUsize>,
@@ -33,6 +36,10 @@ pub(super) struct Connection {
 /// A line break that is no whole keep-alive yet may wait between messages.
 const BETWEEN: usize = 2;
 const PONG: &[u8] = b"\r\n";
+/// Answers to keep-alives that may wait: a peer that pings faster than it reads gets no more.
+const PONGS_MOST: usize = 16;
+/// Frames taken from a WebSocket while it does not take ours: each may be a ping, whose answer would wait.
+const FRAMES_MOST: usize = 16;
 
 struct State {
     framer: StreamFramer,
@@ -40,12 +47,20 @@ struct State {
     messages: VecDeque<Bytes>,
     /// For the peer.
     out: VecDeque<Bytes>,
+    /// Handed to the wire, which may still hold some of it.
+    unflushed: bool,
+    /// WebSocket frames that came while `unflushed`.
+    frames: usize,
+    /// `Wire::received` when the last whole message had come.
+    whole: u64,
     /// A message of the peer is incomplete since.
     partial: Option<Instant>,
     /// Bytes have been queued, and none taken, since.
     stalled: Option<Instant>,
     opened: Instant,
+    /// The last message, either way, or keep-alive of the peer.
     used: Instant,
+    keep_alive: KeepAlive,
     heard: bool,
     /// Close once `out` is written: what came cannot be read any further.
     last_words: bool,
@@ -60,14 +75,23 @@ pub(super) async fn run(hub: &Hub, mut connection: Connection) -> &'static str {
         framer: StreamFramer::new(sizes),
         messages: VecDeque::new(),
         out: VecDeque::new(),
+        unflushed: false,
+        frames: 0,
+        whole: connection.wire.received(),
         partial: None,
         stalled: None,
         opened: now,
         used: now,
+        keep_alive: KeepAlive::new(now, !connection.accepted, connection.wire.is_framed()),
         heard: !connection.accepted,
         last_words: false,
     };
     let cause = state.turns(hub, &mut connection, &limits).await;
+    poll_fn(|cx| {
+        connection.wire.close(cx);
+        Poll::Ready(())
+    })
+    .await;
     // Whole messages that came before the end still count.
     let flow = connection.flow();
     for bytes in state.messages {
@@ -85,23 +109,28 @@ impl Connection {
 impl State {
     async fn turns(&mut self, hub: &Hub, connection: &mut Connection, limits: &Limits) -> &'static str {
         let flow = connection.flow();
+        let Connection { wire, receive, queued, remote, .. } = connection;
         loop {
             let deadline = self.deadline(limits);
+            let busy = !self.messages.is_empty();
             tokio::select! {
                 biased;
-                more = connection.receive.recv() => match more {
-                    Some(bytes) => self.put(bytes),
+                more = receive.recv() => match more {
+                    Some(bytes) => {
+                        self.used = Instant::now();
+                        self.put(bytes);
+                    }
                     None => return "the peer does not read",
                 },
-                written = connection.stream.writable(), if !self.out.is_empty() => {
-                    if let Err(cause) = written.and_then(|()| self.write(&connection.stream, &connection.queued)) {
+                moved = poll_fn(|cx| self.poll_wire(cx, wire, hub, queued, *remote)) => {
+                    if let Err(cause) = moved {
                         return reason(&cause);
                     }
-                    if self.last_words && self.out.is_empty() {
+                    if self.last_words && !self.is_writing() {
                         return "the peer's bytes cannot be read as SIP";
                     }
                 }
-                slot = hub.outlet.news.reserve(), if !self.messages.is_empty() => {
+                slot = hub.outlet.news.reserve(), if busy => {
                     match (slot, self.messages.pop_front()) {
                         (Ok(slot), Some(bytes)) => {
                             slot.send(News::Message { flow, bytes });
@@ -111,14 +140,13 @@ impl State {
                         _ => self.messages.clear(),
                     }
                 }
-                readable = connection.stream.readable(), if self.messages.is_empty() && !self.last_words => {
-                    if let Err(cause) = readable.and_then(|()| self.read(hub, connection)) {
-                        return reason(&cause);
-                    }
-                }
                 () = sleep_until(deadline) => {
-                    if let Some(cause) = self.overdue(Instant::now(), limits) {
+                    let now = Instant::now();
+                    if let Some(cause) = self.overdue(now, limits) {
                         return cause;
+                    }
+                    if self.keep_alive.is_due(now, limits) {
+                        self.ping(now, wire, queued);
                     }
                 }
             }
@@ -126,62 +154,100 @@ impl State {
     }
 
     fn put(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
         self.stalled.get_or_insert_with(Instant::now);
         self.out.push_back(bytes);
     }
 
     /// What we say without being told to by the signalling thread.
-    fn answer(&mut self, connection: &Connection, bytes: Bytes) {
-        connection.queued.fetch_add(bytes.len(), Ordering::Relaxed);
+    fn answer(&mut self, queued: &AtomicUsize, bytes: Bytes) {
+        queued.fetch_add(bytes.len(), Ordering::Relaxed);
         self.put(bytes);
     }
 
-    fn write(&mut self, stream: &TcpStream, queued: &AtomicUsize) -> io::Result<()> {
-        while let Some(bytes) = self.out.front_mut() {
-            let count = match stream.try_write(bytes) {
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            };
-            let now = Instant::now();
-            (self.used, self.stalled) = (now, Some(now));
-            bytes.advance(count);
-            queued.fetch_sub(count, Ordering::Relaxed);
-            if bytes.is_empty() {
-                self.out.pop_front();
-            }
+    fn ping(&mut self, now: Instant, wire: &mut Wire, queued: &AtomicUsize) {
+        if wire.ping() {
+            self.unflushed = true;
+            self.stalled.get_or_insert(now);
+        } else {
+            // RFC 5626 §4.4.1.
+            self.framer.ping_sent();
+            self.answer(queued, Bytes::from_static(b"\r\n\r\n"));
         }
-        self.stalled = None;
-        Ok(())
+        self.keep_alive.sent(now);
     }
 
-    fn read(&mut self, hub: &Hub, connection: &Connection) -> io::Result<()> {
-        let mut scratch = hub.scratch.lock();
-        let count = match connection.stream.try_read(&mut scratch) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error),
-        };
+    fn is_writing(&self) -> bool {
+        !self.out.is_empty() || self.unflushed
+    }
+
+    /// Writes and reads what can be; ready when something was.
+    fn poll_wire(
+        &mut self,
+        cx: &mut Context<'_>,
+        wire: &mut Wire,
+        hub: &Hub,
+        queued: &AtomicUsize,
+        remote: SocketAddr,
+    ) -> Poll<io::Result<()>> {
+        let mut moved = false;
+        while self.is_writing() {
+            match wire.poll_write(cx, &mut self.out)? {
+                Poll::Ready(0) => {
+                    (self.unflushed, self.stalled, self.frames) = (false, None, 0);
+                    moved = true;
+                }
+                Poll::Ready(count) => {
+                    queued.fetch_sub(count, Ordering::Relaxed);
+                    (self.unflushed, self.stalled) = (true, Some(Instant::now()));
+                    moved = true;
+                }
+                Poll::Pending => break,
+            }
+        }
+        let flooded = wire.is_framed() && self.unflushed && self.frames >= FRAMES_MOST;
+        if self.messages.is_empty() && !self.last_words && !flooded {
+            let mut scratch = hub.scratch.lock();
+            match wire.poll_read(cx, &mut scratch)? {
+                Poll::Ready(Input::Bytes(count)) => {
+                    self.framer.push(scratch.get(..count).unwrap_or_default());
+                    drop(scratch);
+                    self.cut(queued, remote)?;
+                    moved = true;
+                }
+                Poll::Ready(input) => {
+                    self.frame(input, wire.received(), queued);
+                    moved = true;
+                }
+                Poll::Pending if wire.is_framed() && wire.received() > self.whole && self.partial.is_none() => {
+                    // So that its deadline counts.
+                    self.partial = Some(Instant::now());
+                    moved = true;
+                }
+                Poll::Pending => {}
+            }
+        }
+        if moved { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// RFC 3261 §18.3: messages by their length.
+    fn cut(&mut self, queued: &AtomicUsize, remote: SocketAddr) -> io::Result<()> {
         let now = Instant::now();
-        self.used = now;
-        self.framer.push(scratch.get(..count).unwrap_or_default());
-        drop(scratch);
         let mut complete = false;
         while let Some(frame) = self.framer.next() {
             complete = true;
             match frame {
-                Ok(Frame::Message(bytes)) => self.messages.push_back(bytes),
-                // RFC 5626 §4.4.1. One answer waiting is answer enough for a peer that pings faster than it reads.
-                Ok(Frame::KeepAlivePing) if self.out.len() < 16 => self.answer(connection, Bytes::from_static(PONG)),
-                Ok(_) => {}
+                Ok(Frame::Message(bytes)) => self.message(now, bytes),
+                Ok(Frame::KeepAlivePing) => self.pinged(now, queued),
+                Ok(Frame::KeepAlivePong) => self.keep_alive.answered(now),
                 Err(error) => {
-                    let remote = connection.remote;
                     tracing::warn!(target: "ringback.sip", %remote, %error, "a stream cannot be read any further");
                     // RFC 3261 §18.3: a request without a usable Content-Length is answered 400 before the end.
                     let answer = (error.kind != FrameErrorKind::NotSip).then(|| refusal::write(&error.error)).flatten();
                     let Some(answer) = answer else { return Err(io::ErrorKind::InvalidData.into()) };
-                    self.answer(connection, answer);
+                    self.answer(queued, answer);
                     self.last_words = true;
                 }
             }
@@ -195,9 +261,45 @@ impl State {
         Ok(())
     }
 
+    /// RFC 7118 §5: a message a WebSocket message.
+    fn frame(&mut self, input: Input, received: u64, queued: &AtomicUsize) {
+        let now = Instant::now();
+        (self.whole, self.partial, self.heard) = (received, None, true);
+        self.frames += 1;
+        match input {
+            Input::Message(bytes) if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) => match bytes.len() {
+                // RFC 7118 §6: the keep-alive of RFC 5626 §4.4.1, each in a message.
+                4.. => self.pinged(now, queued),
+                _ => self.keep_alive.answered(now),
+            },
+            Input::Message(bytes) => self.message(now, bytes),
+            Input::Ping => self.used = now,
+            Input::Pong => self.keep_alive.answered(now),
+            Input::Bytes(_) => {}
+        }
+        // The answer to a ping waits in the wire.
+        self.unflushed = true;
+        self.stalled.get_or_insert(now);
+    }
+
+    fn message(&mut self, now: Instant, bytes: Bytes) {
+        self.used = now;
+        self.keep_alive.heard(now);
+        self.messages.push_back(bytes);
+    }
+
+    /// RFC 5626 §4.4.1.
+    fn pinged(&mut self, now: Instant, queued: &AtomicUsize) {
+        self.used = now;
+        if self.out.len() < PONGS_MOST {
+            self.answer(queued, Bytes::from_static(PONG));
+        }
+    }
+
     fn deadline(&self, limits: &Limits) -> Instant {
         // Never while something is being written: `stalled` has its own.
-        let mut deadline = if self.out.is_empty() { self.used + limits.idle } else { Instant::now() + limits.idle };
+        let idle = if self.is_writing() { Instant::now() } else { self.keep_alive.last_use(self.used) };
+        let mut deadline = idle + limits.idle;
         if !self.heard {
             deadline = deadline.min(self.opened + limits.partial);
         }
@@ -206,6 +308,9 @@ impl State {
         }
         if let Some(since) = self.stalled {
             deadline = deadline.min(since + limits.stalled);
+        }
+        if let Some(due) = self.keep_alive.deadline(limits) {
+            deadline = deadline.min(due);
         }
         deadline
     }
@@ -217,7 +322,9 @@ impl State {
             Some("a message was not completed in time")
         } else if !self.heard && now >= self.opened + limits.partial {
             Some("no message came")
-        } else if now >= self.used + limits.idle && self.out.is_empty() {
+        } else if self.keep_alive.is_overdue(now, limits) {
+            Some("the peer does not answer keep-alives")
+        } else if now >= self.keep_alive.last_use(self.used) + limits.idle && !self.is_writing() {
             Some("idle")
         } else {
             None

@@ -10,17 +10,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use ringback_ua::{ConnectionId, Transport};
-use socket2::Socket;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time;
 
 use super::connection::{self, Connection};
+use super::handshake;
 use super::lookup::Lookups;
+use super::seats::{Seat, Seats};
+use super::wire::Wire;
 use super::{Limits, News, Outlet, Request};
+use crate::listen::Listener;
 use crate::log;
 use crate::os_thread::{self, Thread};
 use crate::queue::Producer;
+use crate::tls::Tls;
 
 /// Never used again within a process.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
@@ -31,7 +35,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 pub(super) fn spawn(
     requests: mpsc::UnboundedReceiver<Request>,
-    listeners: Vec<(Socket, SocketAddr)>,
+    listeners: Vec<Listener>,
     limits: Limits,
     outlet: Outlet,
     producer: Producer,
@@ -54,9 +58,19 @@ pub(super) fn spawn(
     })
 }
 
+/// Whom a connection leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Peer {
+    transport: Transport,
+    remote: SocketAddr,
+    /// The name that its certificate was checked for; `None`: whoever is there.
+    domain: Option<Arc<str>>,
+}
+
 /// One connection as the hub sees it. When the sender goes, the connection's task closes it at once.
 struct Entry {
-    remote: SocketAddr,
+    /// Its keys in `Table::by_peer`, if no later connection has taken them.
+    peers: Vec<Peer>,
     send: mpsc::UnboundedSender<Bytes>,
     queued: Arc<AtomicUsize>,
 }
@@ -71,44 +85,54 @@ struct Waiting {
 #[derive(Default)]
 struct Table {
     connections: HashMap<ConnectionId, Entry, foldhash::fast::RandomState>,
-    by_remote: HashMap<SocketAddr, ConnectionId, foldhash::quality::RandomState>,
-    connecting: HashMap<SocketAddr, Waiting, foldhash::quality::RandomState>,
+    by_peer: HashMap<Peer, ConnectionId, foldhash::quality::RandomState>,
+    connecting: HashMap<Peer, Waiting, foldhash::quality::RandomState>,
+}
+
+struct Listening {
+    transport: Transport,
+    address: SocketAddr,
+    tls: Option<Arc<Tls>>,
 }
 
 pub(super) struct Hub {
     table: Mutex<Table>,
+    seats: Seats,
     pub(super) limits: Limits,
     pub(super) outlet: Outlet,
-    listening: Vec<SocketAddr>,
+    listening: Vec<Listening>,
     /// What all connections read into, one at a time.
     pub(super) scratch: Mutex<Box<[u8]>>,
     lookups: Lookups,
 }
 
-async fn run(
-    mut requests: mpsc::UnboundedReceiver<Request>,
-    listeners: Vec<(Socket, SocketAddr)>,
-    limits: Limits,
-    outlet: Outlet,
-) {
+async fn run(mut requests: mpsc::UnboundedReceiver<Request>, listeners: Vec<Listener>, limits: Limits, outlet: Outlet) {
+    let listening = |listener: &Listener| Listening {
+        transport: listener.transport,
+        address: listener.address,
+        tls: listener.tls.clone(),
+    };
     let hub = Arc::new(Hub {
         table: Mutex::new(Table::default()),
+        seats: Seats::new(&limits),
         lookups: Lookups::new(limits, outlet.clone()),
         limits,
         outlet,
-        listening: listeners.iter().map(|(_, address)| *address).collect(),
+        listening: listeners.iter().map(listening).collect(),
         scratch: Mutex::new(vec![0; 64 * 1024].into()),
     });
-    for (socket, address) in listeners {
+    for (index, Listener { socket, address, .. }) in listeners.into_iter().enumerate() {
         match TcpListener::from_std(socket.into()) {
-            Ok(listener) => drop(tokio::spawn(accept(Arc::clone(&hub), listener))),
+            Ok(listener) => drop(tokio::spawn(accept(Arc::clone(&hub), listener, index))),
             Err(error) => tracing::error!(target: "ringback.net", %address, %error, "cannot listen"),
         }
     }
     while let Some(request) = requests.recv().await {
         match request {
-            Request::Send { transport, local, remote, connection, bytes } => {
-                hub.send(transport, local, remote, connection, bytes);
+            Request::Send { transport, local, remote, connection, domain, bytes } => {
+                // Over TCP nothing tells one name from another.
+                let domain = domain.filter(|_| transport.is_secure() || transport.is_websocket());
+                hub.send(Peer { transport, remote, domain }, local, connection, bytes);
             }
             Request::Resolve { id, host, port } => hub.lookups.resolve(id, host, port),
             Request::Leave { within } => {
@@ -119,10 +143,11 @@ async fn run(
     }
 }
 
-async fn accept(hub: Arc<Hub>, listener: TcpListener) {
+/// `index`: of what is listened on.
+async fn accept(hub: Arc<Hub>, listener: TcpListener, index: usize) {
     loop {
         match listener.accept().await {
-            Ok((stream, remote)) => hub.admit(stream, remote),
+            Ok((stream, remote)) => hub.admit(stream, remote, index),
             Err(error) => {
                 // ECONNABORTED and the like concern one connection; EMFILE and ENOMEM pass.
                 tracing::warn!(target: "ringback.net", %error, "cannot accept a connection");
@@ -133,34 +158,45 @@ async fn accept(hub: Arc<Hub>, listener: TcpListener) {
 }
 
 impl Hub {
-    fn admit(self: &Arc<Self>, stream: TcpStream, remote: SocketAddr) {
-        if self.is_full() {
-            // Closed by being dropped.
-            tracing::warn!(target: "ringback.net", %remote, "too many connections: one is refused");
-            return;
-        }
-        self.adopt(stream, remote, true, Vec::new());
-    }
-
-    fn is_full(&self) -> bool {
-        let table = self.table.lock();
-        table.connections.len() + table.connecting.len() >= self.limits.connections
-    }
-
-    /// Brings a stream to life; `first` are messages that waited for it.
-    fn adopt(self: &Arc<Self>, stream: TcpStream, remote: SocketAddr, accepted: bool, first: Vec<Bytes>) {
-        let local = match stream.local_addr() {
-            Ok(local) => local,
-            Err(error) => {
-                tracing::debug!(target: "ringback.net", %remote, %error, "a connection was gone at once");
+    fn admit(self: &Arc<Self>, stream: TcpStream, remote: SocketAddr, index: usize) {
+        let Some(Listening { transport, tls, .. }) = self.listening.get(index) else { return };
+        let seat = match self.seats.take(Some(remote.ip())) {
+            Ok(seat) => seat,
+            Err(cause) => {
+                // Closed by being dropped.
+                tracing::warn!(target: "ringback.net", %remote, cause, "a connection is refused");
                 return;
             }
         };
-        // SIP messages are whole when written; waiting for more of them only delays.
-        let _ = stream.set_nodelay(true);
-        let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(
-            &socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10)),
-        );
+        let Some(local) = prepare(&stream, remote) else { return };
+        let peer = Peer { transport: *transport, remote, domain: None };
+        if peer.transport == Transport::Tcp {
+            return self.adopt(Wire::Bytes(stream.into()), local, peer, seat, true, Vec::new());
+        }
+        let (hub, tls) = (Arc::clone(self), tls.clone());
+        tokio::spawn(async move {
+            let shaken = handshake::accept(stream, peer.transport, tls.as_deref(), hub.limits.message_bytes);
+            let shaken = time::timeout(hub.limits.handshake, shaken).await;
+            match shaken.unwrap_or_else(|_| Err("it was not completed in time".into())) {
+                Ok(wire) => hub.adopt(wire, local, peer, seat, true, Vec::new()),
+                Err(cause) => {
+                    tracing::warn!(target: "ringback.net", %remote, transport = %peer.transport, cause, "a handshake failed");
+                }
+            }
+        });
+    }
+
+    /// Brings a connection to life; `first` are messages that waited for it.
+    fn adopt(
+        self: &Arc<Self>,
+        wire: Wire,
+        local: SocketAddr,
+        peer: Peer,
+        seat: Seat,
+        accepted: bool,
+        first: Vec<Bytes>,
+    ) {
+        let (transport, remote) = (peer.transport, peer.remote);
         let id = ConnectionId(CONNECTIONS.fetch_add(1, Ordering::Relaxed));
         let (send, receive) = mpsc::unbounded_channel();
         let queued = Arc::new(AtomicUsize::new(0));
@@ -168,63 +204,71 @@ impl Hub {
             queued.fetch_add(bytes.len(), Ordering::Relaxed);
             let _ = send.send(bytes);
         }
+        // RFC 5923 §5: what goes to the very address may use it as well, whatever name led there: a peer's Contact is often an address
+        // that no certificate names.
+        let anyone = Peer { domain: None, ..peer.clone() };
+        let peers = if peer.domain.is_some() { vec![peer, anyone] } else { vec![peer] };
         {
             let mut table = self.table.lock();
-            table.connections.insert(id, Entry { remote, send, queued: Arc::clone(&queued) });
-            table.by_remote.insert(remote, id);
+            for peer in &peers {
+                table.by_peer.insert(peer.clone(), id);
+            }
+            table.connections.insert(id, Entry { peers, send, queued: Arc::clone(&queued) });
         }
-        tracing::debug!(target: "ringback.net", connection = id.0, %remote, accepted, "connected");
-        let connection = Connection {
-            id,
-            transport: Transport::Tcp,
-            local: self.shown(local),
-            remote,
-            accepted,
-            stream,
-            receive,
-            queued,
-        };
+        tracing::debug!(target: "ringback.net", connection = id.0, %transport, %remote, accepted, "connected");
+        let local = self.shown(transport, local);
+        let connection = Connection { id, transport, local, remote, accepted, wire, receive, queued };
         let hub = Arc::clone(self);
         tokio::spawn(async move {
             if !accepted {
-                let transport = Transport::Tcp;
                 hub.outlet.send(News::Connected { transport, remote, connection: id }).await;
             }
             let cause = connection::run(&hub, connection).await;
             tracing::debug!(target: "ringback.net", connection = id.0, %remote, cause, "closed");
             hub.forget(id);
+            drop(seat);
             hub.outlet.send(News::Closed { connection: id }).await;
         });
     }
 
     /// The address that peers can reach us at: a connection that we made has a port of its own, but what is said of us in messages
     /// is where we listen.
-    fn shown(&self, local: SocketAddr) -> SocketAddr {
-        let same_ip = |listening: &&SocketAddr| listening.ip() == local.ip();
-        let any = |listening: &&SocketAddr| listening.is_ipv4() == local.is_ipv4() && listening.ip().is_unspecified();
-        let listening = self.listening.iter().find(same_ip).or_else(|| self.listening.iter().find(any));
-        SocketAddr::new(local.ip(), listening.map_or(local.port(), SocketAddr::port))
+    fn shown(&self, transport: Transport, local: SocketAddr) -> SocketAddr {
+        let mut port = None;
+        for listening in self.listening.iter().filter(|listening| listening.transport == transport) {
+            let address = listening.address;
+            if address.ip() == local.ip() {
+                return SocketAddr::new(local.ip(), address.port());
+            }
+            if address.is_ipv4() == local.is_ipv4() && address.ip().is_unspecified() {
+                port.get_or_insert(address.port());
+            }
+        }
+        SocketAddr::new(local.ip(), port.unwrap_or(local.port()))
+    }
+
+    /// The settings to connect with.
+    fn tls(&self, transport: Transport, remote: SocketAddr) -> Option<Arc<Tls>> {
+        let mut fitting = self.listening.iter().filter(|listening| listening.transport == transport);
+        let first = fitting.clone().next();
+        let same_family = fitting.find(|listening| listening.address.is_ipv4() == remote.is_ipv4());
+        same_family.or(first).and_then(|listening| listening.tls.clone())
     }
 
     fn forget(&self, id: ConnectionId) {
         let mut table = self.table.lock();
-        if let Some(entry) = table.connections.remove(&id)
-            && table.by_remote.get(&entry.remote) == Some(&id)
-        {
-            table.by_remote.remove(&entry.remote);
+        let Some(entry) = table.connections.remove(&id) else { return };
+        for peer in entry.peers {
+            if table.by_peer.get(&peer) == Some(&id) {
+                table.by_peer.remove(&peer);
+            }
         }
     }
 
-    fn send(
-        self: &Arc<Self>,
-        transport: Transport,
-        local: Option<SocketAddr>,
-        remote: SocketAddr,
-        connection: Option<ConnectionId>,
-        bytes: Bytes,
-    ) {
+    fn send(self: &Arc<Self>, peer: Peer, local: Option<SocketAddr>, connection: Option<ConnectionId>, bytes: Bytes) {
+        let (transport, remote) = (peer.transport, peer.remote);
         let mut table = self.table.lock();
-        let known = connection.or_else(|| table.by_remote.get(&remote).copied());
+        let known = connection.or_else(|| table.by_peer.get(&peer).copied());
         if let Some(id) = known {
             let slow = match table.connections.get(&id) {
                 Some(entry) => {
@@ -246,36 +290,50 @@ impl Hub {
             }
             return;
         }
-        let full = table.connections.len() + table.connecting.len() >= self.limits.connections;
-        if let Some(waiting) = table.connecting.get_mut(&remote) {
+        if let Some(waiting) = table.connecting.get_mut(&peer) {
             waiting.bytes += bytes.len();
             if waiting.bytes <= self.limits.queued_bytes {
                 waiting.messages.push(bytes);
             }
-        } else if full {
-            drop(table);
-            self.tell(News::ConnectFailed { transport, remote, cause: "too many connections".into() });
-        } else {
-            let waiting = Waiting { bytes: bytes.len(), messages: vec![bytes] };
-            table.connecting.insert(remote, waiting);
-            drop(table);
-            tokio::spawn(Arc::clone(self).connect(transport, local, remote));
+            return;
+        }
+        match self.seats.take(None) {
+            Ok(seat) => {
+                let waiting = Waiting { bytes: bytes.len(), messages: vec![bytes] };
+                table.connecting.insert(peer.clone(), waiting);
+                drop(table);
+                tokio::spawn(Arc::clone(self).connect(peer, local, seat));
+            }
+            Err(cause) => {
+                drop(table);
+                self.tell(News::ConnectFailed { transport, remote, cause: cause.into() });
+            }
         }
     }
 
-    async fn connect(self: Arc<Self>, transport: Transport, local: Option<SocketAddr>, remote: SocketAddr) {
-        let outcome = match time::timeout(self.limits.connect, open(local, remote)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
-        };
-        let waiting = self.table.lock().connecting.remove(&remote).unwrap_or_default();
+    async fn connect(self: Arc<Self>, peer: Peer, local: Option<SocketAddr>, seat: Seat) {
+        let (transport, remote) = (peer.transport, peer.remote);
+        let outcome = time::timeout(self.limits.connect, self.open(&peer, local)).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let waiting = self.table.lock().connecting.remove(&peer).unwrap_or_default();
         match outcome {
-            Ok(stream) => self.adopt(stream, remote, false, waiting.messages),
+            Ok((wire, local)) => self.adopt(wire, local, peer, seat, false, waiting.messages),
             Err(error) => {
-                tracing::debug!(target: "ringback.net", %remote, %error, "cannot connect");
+                drop(seat);
+                tracing::debug!(target: "ringback.net", %transport, %remote, %error, "cannot connect");
                 self.outlet.send(News::ConnectFailed { transport, remote, cause: error.to_string() }).await;
             }
         }
+    }
+
+    async fn open(&self, peer: &Peer, local: Option<SocketAddr>) -> io::Result<(Wire, SocketAddr)> {
+        let Peer { transport, remote, domain } = peer;
+        let stream = open(local, *remote).await?;
+        let local = prepare(&stream, *remote).ok_or(io::ErrorKind::NotConnected)?;
+        let tls = self.tls(*transport, *remote);
+        let bytes = self.limits.message_bytes;
+        let wire = handshake::connect(stream, *transport, *remote, domain.as_deref(), tls.as_deref(), bytes).await?;
+        Ok((wire, local))
     }
 
     /// From where nothing may wait.
@@ -290,6 +348,23 @@ impl Hub {
             time::sleep(Duration::from_millis(1)).await;
         }
     }
+}
+
+/// Our own address; `None`: it was gone at once.
+fn prepare(stream: &TcpStream, remote: SocketAddr) -> Option<SocketAddr> {
+    let local = match stream.local_addr() {
+        Ok(local) => local,
+        Err(error) => {
+            tracing::debug!(target: "ringback.net", %remote, %error, "a connection was gone at once");
+            return None;
+        }
+    };
+    // SIP messages are whole when written; waiting for more of them only delays.
+    let _ = stream.set_nodelay(true);
+    let _ = socket2::SockRef::from(stream).set_tcp_keepalive(
+        &socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10)),
+    );
+    Some(local)
 }
 
 async fn open(local: Option<SocketAddr>, remote: SocketAddr) -> io::Result<TcpStream> {

@@ -1,13 +1,23 @@
 //! Connections and name look-ups, on a thread of their own with a tokio runtime: what is slow there delays nothing else. It is
-//! started when TCP is listened on, or when something is to be connected to or looked up for the first time.
+//! started when a stream transport is listened on, or when something is to be connected to or looked up for the first time.
 //!
 //! Requests go in by an unbounded channel that the hub empties at once; what a peer may make grow behind it is bounded: bytes queued a
 //! connection, connections, look-ups. News come back by a bounded channel: while it is full, streams are not read.
+//!
+//! * `hub`: who is connected with whom; accepts, connects, reuses.
+//! * `seats`: how many connections there may be.
+//! * `handshake`, `wire`: TLS and WebSocket, between a TCP connection and messages.
+//! * `connection`, `keep_alive`: the life of one connection.
+//! * `lookup`: names.
 
 mod connection;
+mod handshake;
 mod hub;
+mod keep_alive;
 mod lookup;
 mod refusal;
+mod seats;
+mod wire;
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,9 +26,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringback_ua::{ConnectionId, Flow, ResolveId, Transport};
-use socket2::Socket;
 use tokio::sync::mpsc;
 
+use crate::listen::Listener;
 use crate::os_thread::Thread;
 use crate::queue::{EventQueue, Producer};
 use crate::wake::Waker;
@@ -35,6 +45,8 @@ pub(crate) enum Request {
         remote: SocketAddr,
         /// `None`: whichever there is, or a new one.
         connection: Option<ConnectionId>,
+        /// Whose certificate it has to be.
+        domain: Option<Arc<str>>,
         bytes: Bytes,
     },
     Resolve {
@@ -78,10 +90,18 @@ impl Outlet {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) connections: usize,
+    /// Accepted ones of one address (of IPv6, of one /64).
+    pub(crate) connections_per_source: Option<usize>,
     pub(crate) message_bytes: usize,
     /// Bytes queued for a peer that does not read.
     pub(crate) queued_bytes: usize,
+    /// TLS and WebSocket handshakes included.
     pub(crate) connect: Duration,
+    /// Of those, for an accepted connection.
+    pub(crate) handshake: Duration,
+    /// Silence after which the peer is asked whether it is there, and the time it has to answer.
+    pub(crate) ping: Duration,
+    pub(crate) pong: Duration,
     /// From the first byte of a message to its last; also from a connection's beginning to its first message.
     pub(crate) partial: Duration,
     /// Without one byte taken by the peer while some are queued.
@@ -96,9 +116,14 @@ impl Limits {
     pub(crate) fn new(connections: usize, message_bytes: usize) -> Self {
         Limits {
             connections,
+            connections_per_source: None,
             message_bytes,
             queued_bytes: 1 << 20,
             connect: Duration::from_secs(5),
+            handshake: Duration::from_secs(10),
+            // RFC 5626 §4.4.1: 95 to 120 s, and 10 s.
+            ping: Duration::from_secs(100),
+            pong: Duration::from_secs(10),
             partial: Duration::from_secs(30),
             stalled: Duration::from_secs(30),
             idle: Duration::from_secs(600),
@@ -116,14 +141,14 @@ pub(crate) struct Streams {
     thread: Option<Thread>,
     news: mpsc::Receiver<News>,
     outlet: Outlet,
-    listeners: Vec<(Socket, SocketAddr)>,
+    listeners: Vec<Listener>,
     limits: Limits,
     queue: Arc<EventQueue>,
 }
 
 impl Streams {
     pub(crate) fn new(
-        listeners: Vec<(Socket, SocketAddr)>,
+        listeners: Vec<Listener>,
         limits: Limits,
         signalling: Arc<Waker>,
         queue: Arc<EventQueue>,
@@ -150,16 +175,13 @@ impl Streams {
         Ok(())
     }
 
-    /// The request comes back where the thread cannot be started or is gone.
-    pub(crate) fn request(&mut self, request: Request) -> Result<(), Request> {
+    /// False: the thread cannot be started, or is gone.
+    pub(crate) fn request(&mut self, request: Request) -> bool {
         if let Err(error) = self.start() {
             tracing::error!(target: "ringback.net", %error, "cannot start the thread for streams");
-            return Err(request);
+            return false;
         }
-        match &self.requests {
-            Some(requests) => requests.send(request).map_err(|refused| refused.0),
-            None => Err(request),
-        }
+        self.requests.as_ref().is_some_and(|requests| requests.send(request).is_ok())
     }
 
     pub(crate) fn next(&mut self) -> Option<News> {

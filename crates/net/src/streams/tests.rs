@@ -23,12 +23,12 @@ struct Fixture {
 fn fixture(change: impl FnOnce(&mut Limits)) -> Fixture {
     let mut limits = Limits::new(1000, 65_535);
     change(&mut limits);
-    let wanted = Listen { transport: Transport::Tcp, address: (Ipv4Addr::LOCALHOST, 0).into() };
+    let wanted = Listen::new(Transport::Tcp, (Ipv4Addr::LOCALHOST, 0).into());
     let listener = listen::bind_all(&[wanted]).expect("bound").remove(0);
     let address = listener.address;
     let waker = Arc::new(Waker::new().expect("a waker"));
     let queue = Arc::new(EventQueue::new().expect("a queue"));
-    let mut streams = Streams::new(vec![(listener.socket, address)], limits, Arc::clone(&waker), queue);
+    let mut streams = Streams::new(vec![listener], limits, Arc::clone(&waker), queue);
     streams.listen().expect("started");
     let epoll = Epoll::new(4).expect("an epoll");
     epoll.add(waker.as_fd(), 0).expect("added");
@@ -76,8 +76,8 @@ impl Fixture {
 
     fn send(&mut self, remote: SocketAddr, connection: Option<ConnectionId>, bytes: &[u8]) {
         let bytes = Bytes::copy_from_slice(bytes);
-        let request = Request::Send { transport: Transport::Tcp, local: None, remote, connection, bytes };
-        self.streams.request(request).expect("sent");
+        let request = Request::Send { transport: Transport::Tcp, local: None, remote, connection, domain: None, bytes };
+        assert!(self.streams.request(request), "sent");
     }
 }
 
@@ -342,7 +342,7 @@ fn names_are_looked_up_and_failures_told() {
     });
     let ask = |fixture: &mut Fixture, number: u64, host: &str| {
         let request = Request::Resolve { id: ResolveId::from_u64(number), host: host.into(), port: 5070 };
-        fixture.streams.request(request).expect("asked");
+        assert!(fixture.streams.request(request), "asked");
     };
     ask(&mut fixture, 1, "localhost");
     ask(&mut fixture, 2, "127.0.0.5");

@@ -14,7 +14,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 pub fn listen(transport: Transport) -> Listen {
-    Listen { transport, address: SocketAddr::new(LOCALHOST, 0) }
+    Listen::new(transport, SocketAddr::new(LOCALHOST, 0))
 }
 
 /// Answers every call by itself, on free ports.

@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,9 @@ pub struct Transmit {
     /// `remote`, and says `handle_connected` or `handle_connect_failed`. (A response names the stream its request came by, and in
     /// `remote` where RFC 3261 §18.2.2 has a new one opened.)
     pub connection: Option<ConnectionId>,
+    /// The host that the peer's certificate must be of, where the way to `remote` began with a name (RFC 5922 §7.3: the one before any
+    /// look-up); also the `Host` of a WebSocket handshake.
+    pub domain: Option<Arc<str>>,
     pub bytes: Bytes,
 }
 

@@ -1,46 +1,79 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-/// How messages travel. TLS, WS and WSS come later.
+/// How messages travel.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Transport {
     Udp,
     Tcp,
+    Tls,
+    /// WebSocket, RFC 7118.
+    Ws,
+    /// WebSocket over TLS.
+    Wss,
 }
 
 impl Transport {
+    /// All of them, in the order in which they are preferred where nothing else decides.
+    pub const ALL: [Transport; 5] = [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss];
+
     /// As Via spells it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Transport::Udp => "UDP",
             Transport::Tcp => "TCP",
+            Transport::Tls => "TLS",
+            Transport::Ws => "WS",
+            Transport::Wss => "WSS",
         }
     }
 
-    /// As the `transport` URI parameter spells it.
+    /// As the `transport` URI parameter spells it. (RFC 7118 has only `ws`, and `sips` for WSS; everybody takes `wss` as well.)
     pub const fn as_param(self) -> &'static str {
         match self {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+            Transport::Ws => "ws",
+            Transport::Wss => "wss",
         }
     }
 
     /// RFC 3261 §17: over a reliable transport requests are not retransmitted and completed transactions do not linger.
     pub const fn is_reliable(self) -> bool {
+        !matches!(self, Transport::Udp)
+    }
+
+    /// Whether it runs over TLS.
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Transport::Tls | Transport::Wss)
+    }
+
+    pub const fn is_websocket(self) -> bool {
+        matches!(self, Transport::Ws | Transport::Wss)
+    }
+
+    /// RFC 3261 §19.1.2, RFC 7118 §5.5: where a URI has no port.
+    pub const fn default_port(self) -> u16 {
         match self {
-            Transport::Udp => false,
-            Transport::Tcp => true,
+            Transport::Udp | Transport::Tcp => 5060,
+            Transport::Tls => 5061,
+            Transport::Ws => 80,
+            Transport::Wss => 443,
         }
     }
 
     /// The value of a `transport` URI parameter, which is case-insensitive.
-    pub const fn from_param(value: &str) -> Option<Transport> {
-        if value.eq_ignore_ascii_case("udp") {
-            Some(Transport::Udp)
-        } else if value.eq_ignore_ascii_case("tcp") {
-            Some(Transport::Tcp)
-        } else {
-            None
+    pub fn from_param(value: &str) -> Option<Transport> {
+        Transport::ALL.into_iter().find(|transport| value.eq_ignore_ascii_case(transport.as_param()))
+    }
+
+    /// RFC 3261 §26.2.2: what takes the place of this transport on the way to a `sips` URI; `None`: nothing does.
+    pub const fn secured(self) -> Option<Transport> {
+        match self {
+            Transport::Udp => None,
+            Transport::Tcp | Transport::Tls => Some(Transport::Tls),
+            Transport::Ws | Transport::Wss => Some(Transport::Wss),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! request to an address that takes it (look-up, TCP for what is too large, the next address when one fails).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use crate::arena::Index;
 use crate::core::answering::Authorizing;
 use crate::core::server::Path;
 use crate::core::{Transaction, Ua};
-use crate::target::{Destination, MAX_TARGETS, Target, Targets};
+use crate::target::{Destination, MAX_TARGETS, Target, Targets, domain_of};
 use crate::timer::{Kind, Target as Wake, TimerId};
 use crate::transaction::key::{Branch, Class, Key};
 use crate::transaction::linger::{Length, Past};
@@ -61,6 +62,8 @@ pub(super) struct Client {
     later: Option<Destination>,
     pub(super) current: Option<Target>,
     local: Option<SocketAddr>,
+    /// The name that led to the addresses: `Transmit::domain`.
+    domain: Option<Arc<str>>,
     /// Went to TCP for its size: may come back to UDP.
     moved: bool,
     /// The next attempt stays on UDP whatever its size.
@@ -124,7 +127,7 @@ pub(super) struct Launch {
 pub(super) enum Resolution {
     Client(Index, Transport),
     /// The ACK to a 2xx, of this call.
-    Ack(Index, Transport),
+    Ack(Index, Transport, Option<Arc<str>>),
 }
 
 /// What is to be told after an input.
@@ -167,6 +170,7 @@ impl Ua {
             later: destination,
             current: None,
             local: None,
+            domain: None,
             moved: false,
             keep_udp: false,
             resolution: None,
@@ -198,6 +202,7 @@ impl Ua {
             later: None,
             current: Some(target),
             local: Some(path.local),
+            domain: None,
             moved: false,
             keep_udp: false,
             resolution: None,
@@ -223,6 +228,7 @@ impl Ua {
                     Some(Destination::Named { host, port, transport }) => {
                         let resolution = self.resolutions.insert(Resolution::Client(index, transport));
                         client.resolution = Some(resolution);
+                        client.domain = domain_of(transport, &host);
                         // What is said about the last address does not concern the next.
                         if client.current.take().is_some_and(|current| current.transport.is_reliable()) {
                             self.streams -= 1;
@@ -246,18 +252,26 @@ impl Ua {
 
     /// Writes Via and Contact for one address, with a new branch: each attempt is a transaction of its own (RFC 3263 §4.3).
     fn address_client(&mut self, index: Index, mut target: Target) -> Result<(), FailCause> {
-        let unreachable = || FailCause::Transport(format!("no route to {}", target.address));
+        let unreachable = || {
+            let why = match target.transport {
+                Transport::Udp | Transport::Tcp => format!("no route to {}", target.address),
+                transport => format!("no {transport} to {}: not configured, or no route", target.address),
+            };
+            FailCause::Transport(why)
+        };
         let mut local = self.routes.local_address(target.transport, target.address).ok_or_else(unreachable)?;
         let random = Branch(rand_core::RngCore::next_u64(&mut self.rng));
         let Some(client) = self.clients.get_mut(index) else { return Err(FailCause::Ended) };
         let keep_udp = std::mem::take(&mut client.keep_udp);
         let branch = client.fixed_branch.take().unwrap_or(random);
+        let sips = target.transport.is_secure() && client.draft.is_sips();
         // Contact depends on the transport, so the request is written before its size is known.
         let sender = |transport, local| crate::wire::request::Sender {
             transport,
             local,
             public_address: self.texts.public_address.as_deref(),
             user: &self.config.user,
+            sips,
         };
         client.draft.address(&sender(target.transport, local), branch);
         client.moved = false;
@@ -292,7 +306,7 @@ impl Ua {
     fn begin(&mut self, now: Now, index: Index) {
         let Some(client) = self.clients.get_mut(index) else { return };
         let Some(path) = client.path() else { return };
-        let bytes = client.draft.bytes.clone();
+        let (bytes, domain) = (client.draft.bytes.clone(), client.domain.clone());
         client.begun = now.mono;
         self.timers.stop(&mut client.retransmit);
         self.timers.stop(&mut client.end);
@@ -303,7 +317,7 @@ impl Ua {
             client.retransmit = Some(self.timers.set(now.mono, self.config.t1, wake));
         }
         client.end = Some(self.timers.set(now.mono, self.config.t1 * 64, Wake { kind: Kind::ClientEnd, owner: index }));
-        self.transmit(&path, bytes);
+        self.transmit_to(&path, domain, bytes);
     }
 
     /// Forgets a client transaction; with `past`, but for a row.
@@ -595,6 +609,7 @@ impl Ua {
                     later: None,
                     current: Some(current),
                     local,
+                    domain: None,
                     moved: false,
                     keep_udp: false,
                     resolution: None,
@@ -651,11 +666,11 @@ impl Ua {
                 };
                 self.try_next(now, index, Some(cause));
             }
-            Resolution::Ack(call, transport) => {
+            Resolution::Ack(call, transport, domain) => {
                 if let Ok(addresses) = result
                     && let Some(target) = targets(transport, addresses).first().copied()
                 {
-                    self.ack_resolved(call, target);
+                    self.ack_resolved(call, target, domain);
                 }
             }
         }

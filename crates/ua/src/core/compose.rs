@@ -154,7 +154,8 @@ fn headers_len(headers: &[(String, String)], body: Option<&Body>) -> usize {
 
 impl Ua {
     pub(super) fn sender(&self, transport: Transport, local: std::net::SocketAddr) -> Sender<'_> {
-        Sender { transport, local, public_address: self.texts.public_address.as_deref(), user: &self.config.user }
+        let public_address = self.texts.public_address.as_deref();
+        Sender { transport, local, public_address, user: &self.config.user, sips: false }
     }
 
     pub(super) fn put_user_agent(&self, out: &mut Writer) {

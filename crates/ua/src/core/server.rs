@@ -1,6 +1,7 @@
 //! Server transactions: the data behind the tables of `transaction::server_invite` and `transaction::server_request`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -78,6 +79,10 @@ pub(super) struct NewServer {
 
 impl Ua {
     pub(super) fn transmit(&mut self, path: &Path, bytes: Bytes) {
+        self.transmit_to(path, None, bytes);
+    }
+
+    pub(super) fn transmit_to(&mut self, path: &Path, domain: Option<Arc<str>>, bytes: Bytes) {
         log::sent(path.transport, path.remote, &bytes);
         self.counters.messages_sent += 1;
         self.output.push_back(Output::Transmit(Transmit {
@@ -85,6 +90,7 @@ impl Ua {
             local: (path.transport == Transport::Udp).then_some(path.local),
             remote: path.remote,
             connection: path.connection,
+            domain,
             bytes,
         }));
     }

@@ -1,5 +1,7 @@
 //! Placing calls: RFC 3261 §13.2 and §9.1.
 
+use std::sync::Arc;
+
 use ringback_sip::{HeaderName, Message, Method, NameAddr, Uri};
 use ringback_time::Now;
 use tracing::debug;
@@ -11,7 +13,7 @@ use crate::core::call::{Acknowledged, Call, Cancelling, MAX_EARLY, Stage};
 use crate::core::client::{Client, Launch, Owner, Resolution};
 use crate::core::compose::{check_body, check_call_id, check_form, check_headers, parts, put_headers};
 use crate::dialog::Dialog;
-use crate::target::{Destination, Target};
+use crate::target::{Destination, Target, domain_of};
 use crate::timer::{Kind, Target as Wake};
 use crate::transaction::key::{Branch, Class};
 use crate::wire::request::Draft;
@@ -204,7 +206,7 @@ impl Ua {
     ) {
         match owner {
             Owner::Invite(index) if self.calls.contains(index) => {
-                self.call_accepted(now, index, client, response);
+                self.call_accepted(now, index, client, response, flow);
             }
             Owner::Reinvite(index) if self.calls.contains(index) => {
                 self.reinvite_accepted(now, index, client, response)
@@ -214,7 +216,7 @@ impl Ua {
         }
     }
 
-    fn call_accepted(&mut self, now: Now, index: Index, client: &Client, response: &Message) {
+    fn call_accepted(&mut self, now: Now, index: Index, client: &Client, response: &Message, flow: &Flow) {
         let cancelled = self.is_cancelling(index);
         let Some(call) = self.calls.get_mut(index) else { return };
         self.timers.stop(&mut call.cancel_end);
@@ -222,6 +224,10 @@ impl Ua {
         // What the peer may have sent in the early dialog counts on.
         if let Some(early) = call.early.iter().find(|early| early.remote_tag() == dialog.remote_tag()) {
             dialog.remote_cseq = early.remote_cseq;
+        }
+        // RFC 7118 §5.2: what a WebSocket client says about its address leads nowhere; the connection does, unless a proxy is in between.
+        if flow.transport.is_websocket() && dialog.is_direct() {
+            dialog.hop = Some(Target::of_flow(flow));
         }
         call.dialog = Some(dialog);
         // §13.2.2.4: the other early dialogs have ended; what still comes of them is a fork.
@@ -292,7 +298,7 @@ impl Ua {
             _ => None,
         });
         match known {
-            Some(target) => self.send_ack_to(index, target),
+            Some(target) => self.send_ack_to(index, target, None),
             None => {
                 let Some(Ok(Destination::Named { host, port, transport })) =
                     dialog.next_hop().map(|uri| Destination::of(&uri))
@@ -300,9 +306,9 @@ impl Ua {
                     return;
                 };
                 let waiting =
-                    self.resolutions.iter().any(|(_, known)| matches!(known, Resolution::Ack(of, _) if *of == index));
+                    self.resolutions.iter().any(|(_, known)| matches!(known, Resolution::Ack(of, ..) if *of == index));
                 if !waiting {
-                    let id = self.resolutions.insert(Resolution::Ack(index, transport));
+                    let id = self.resolutions.insert(Resolution::Ack(index, transport, domain_of(transport, &host)));
                     self.output.push_back(crate::api::Output::Resolve {
                         id: crate::api::ResolveId::new(id),
                         host,
@@ -314,13 +320,13 @@ impl Ua {
     }
 
     /// The route's name has an address: it serves the dialog from now on.
-    pub(super) fn ack_resolved(&mut self, index: Index, target: Target) {
+    pub(super) fn ack_resolved(&mut self, index: Index, target: Target, domain: Option<Arc<str>>) {
         let Some(dialog) = self.calls.get_mut(index).and_then(|call| call.dialog.as_mut()) else { return };
         dialog.hop = Some(target);
-        self.send_ack_to(index, target);
+        self.send_ack_to(index, target, domain);
     }
 
-    fn send_ack_to(&mut self, index: Index, target: Target) {
+    fn send_ack_to(&mut self, index: Index, target: Target, domain: Option<Arc<str>>) {
         let Some(local) = self.routes.local_address(target.transport, target.address) else { return };
         let Some(call) = self.calls.get(index) else { return };
         let (Some(dialog), Acknowledged::Sent { cseq, branch, body }) = (&call.dialog, &call.acknowledged) else {
@@ -341,7 +347,7 @@ impl Ua {
             remote: target.address,
             connection: target.connection,
         };
-        self.transmit(&path, draft.bytes);
+        self.transmit_to(&path, domain, draft.bytes);
     }
 
     /// A tag that no call has: 64 random bits.

@@ -17,6 +17,7 @@ use crate::transaction::key::Class;
 use crate::transaction::linger::Past;
 use crate::transaction::server_invite;
 use crate::wire::echo::{Echo, Tag};
+use crate::wire::request::Sender;
 use crate::wire::tags::from_tag;
 
 impl Ua {
@@ -103,7 +104,9 @@ impl Ua {
         let Some(entry) = self.servers.get(server) else { return };
         let Some(echo) = &entry.echo else { return };
         let (cseq, offers) = (entry.cseq, entry.late_offer);
-        let bytes = self.compose_invite_response(echo, &self.sender(path.transport, local), reply);
+        let sips = path.transport.is_secure() && echo.wants_sips();
+        let contact = Sender { sips, ..self.sender(path.transport, local) };
+        let bytes = self.compose_invite_response(echo, &contact, reply);
         let contact = (!first && status.is_success()).then(|| echo.more.of(&echo.buffer).to_owned());
         let input = match status.class() {
             1 => server_invite::Input::Provisional,

@@ -164,7 +164,7 @@ impl Pair {
                     }
                     match transmit.transport {
                         Transport::Udp => self.datagram(side, transmit),
-                        Transport::Tcp => self.stream(side, transmit),
+                        _ => self.stream(side, transmit),
                     }
                 }
             }

@@ -6,6 +6,7 @@ use ringback_sip::{HeaderName, Message};
 use smallvec::SmallVec;
 
 use crate::api::Flow;
+use crate::dialog::{is_sips, uri_of};
 use crate::wire::tags::{from_tag, to_tag};
 use crate::wire::via::TopVia;
 use crate::wire::writer::Writer;
@@ -141,6 +142,15 @@ impl Echo {
     /// Via, From, To, Call-ID and CSeq.
     pub(crate) fn lines(&self) -> &[u8] {
         self.buffer.get(..self.lines as usize).unwrap_or_default()
+    }
+
+    /// RFC 3261 §12.1.1: whether our Contact is a `sips` URI. (The Request-URI need not be asked: where that is one, the caller's Contact
+    /// is too, §8.1.1.8.)
+    pub(crate) fn wants_sips(&self) -> bool {
+        match self.routes.first() {
+            Some(first) => uri_of(first.of(&self.buffer)).is_some_and(is_sips),
+            None => is_sips(self.more.of(&self.buffer)),
+        }
     }
 
     /// RFC 3261 §12.1.1: in responses that make a dialog.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use ringback_sip::{HeaderName, Message, Method};
 
 use crate::api::{ContactForm, Transport};
+use crate::dialog::{is_sips, uri_of};
 use crate::transaction::key::Branch;
 use crate::wire::writer::Writer;
 
@@ -32,6 +33,8 @@ pub(crate) struct Sender<'a> {
     /// Host instead of the local one.
     pub(crate) public_address: Option<&'a str>,
     pub(crate) user: &'a str,
+    /// RFC 3261 §8.1.1.8, §12.1.1: whether Contact is a `sips` URI.
+    pub(crate) sips: bool,
 }
 
 impl Sender<'_> {
@@ -55,14 +58,21 @@ impl Sender<'_> {
     }
 
     fn write_address(&self, out: &mut Writer, user: &str) {
-        out.text("sip:");
+        out.text(if self.sips { "sips:" } else { "sip:" });
         if !user.is_empty() {
             out.text(user).text("@");
         }
         out.host_port(self.public_address, self.local);
-        // RFC 3263 §4.1: UDP is what is used without the parameter.
-        if self.transport != Transport::Udp {
-            out.text(";transport=").text(self.transport.as_param());
+        // RFC 3263 §4.1: what is used without the parameter; RFC 7118 §5.5 has `ws` for both, and `sips` says which.
+        match self.transport {
+            Transport::Udp => {}
+            Transport::Tls if self.sips => {}
+            Transport::Wss if self.sips => {
+                out.text(";transport=ws");
+            }
+            transport => {
+                out.text(";transport=").text(transport.as_param());
+            }
         }
     }
 }
@@ -136,6 +146,17 @@ impl Draft {
     pub(crate) fn authorization(&self) -> &[u8] {
         let start = self.split as usize + self.inserted as usize;
         self.bytes.get(start..start + self.authorized as usize).unwrap_or_default()
+    }
+
+    /// RFC 3261 §8.1.1.8: whether it is sent to a `sips` URI, or by one.
+    pub(crate) fn is_sips(&self) -> bool {
+        if is_sips(self.request_uri()) {
+            return true;
+        }
+        let head = self.bytes.get(self.split as usize + self.inserted as usize..).unwrap_or_default();
+        let mut lines = head.split(|byte| *byte == b'\n').take_while(|line| line.len() > 1);
+        let route = lines.find_map(|line| line.strip_prefix(b"Route: "));
+        route.and_then(|route| std::str::from_utf8(route).ok()).and_then(uri_of).is_some_and(is_sips)
     }
 
     pub(crate) fn request_uri(&self) -> &str {

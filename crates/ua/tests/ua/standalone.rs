@@ -160,7 +160,8 @@ fn what_cannot_be_sent_is_refused_at_once() {
     }
     let smuggled = Request { method: Method::Other("X sip:a SIP/2.0\r\nVia: y".into()), ..options(PEER) };
     for (request, expected) in [
-        (options("sips:peer@192.0.2.2"), UaError::InvalidUri("sips:peer@192.0.2.2".into())),
+        (options("tel:+49123"), UaError::InvalidUri("tel:+49123".into())),
+        (options("sips:peer@192.0.2.2;transport=udp"), UaError::InvalidUri("sips:peer@192.0.2.2;transport=udp".into())),
         (Request { headers: header("Via", "x"), ..options(PEER) }, UaError::InvalidHeader("Via".into())),
         (Request { headers: header("X", "a\r\nb"), ..options(PEER) }, UaError::InvalidHeader("X".into())),
         (Request { headers: header("Contact", "*"), ..options(PEER) }, UaError::InvalidHeader("Contact".into())),

@@ -1,0 +1,139 @@
+//! Whom a certificate has to be of: RFC 5922.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+
+/// Checks the chain as any TLS client does, and the name as SIP does.
+#[derive(Debug)]
+pub(super) struct SipVerifier {
+    inner: Arc<dyn ServerCertVerifier>,
+}
+
+impl SipVerifier {
+    /// `inner` checks the chain before the name.
+    pub(super) fn new(inner: Arc<dyn ServerCertVerifier>) -> Self {
+        SipVerifier { inner }
+    }
+}
+
+/// RFC 5922 §7.1: the domains that a certificate is of.
+fn identities(certificate: &CertificateDer<'_>) -> Result<Vec<String>, Error> {
+    let bad = |_| Error::InvalidCertificate(CertificateError::BadEncoding);
+    let certificate = webpki::EndEntityCert::try_from(certificate).map_err(bad)?;
+    let of_uris: Vec<String> = certificate.valid_uri_names().filter_map(domain_of_uri).collect();
+    if !of_uris.is_empty() {
+        return Ok(of_uris);
+    }
+    Ok(certificate.valid_dns_names().map(str::to_owned).collect())
+}
+
+/// §7.1: a `sip` URI that names nobody within its domain.
+fn domain_of_uri(uri: &str) -> Option<String> {
+    let (scheme, rest) = uri.split_once(':')?;
+    (scheme.eq_ignore_ascii_case("sip") && !rest.contains(['@', ';', '?', ':'])).then(|| rest.to_owned())
+}
+
+impl ServerCertVerifier for SipVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let outcome = self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let wrong_name = matches!(
+            outcome,
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+            ))
+        );
+        let ServerName::DnsName(name) = server_name else { return outcome };
+        if outcome.is_err() && !wrong_name {
+            return outcome;
+        }
+        let presented = identities(end_entity)?;
+        // §7.2: the whole name, without case; wildcards match nothing.
+        if presented.iter().any(|domain| domain.eq_ignore_ascii_case(name.as_ref())) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        Err(Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+            expected: server_name.to_owned(),
+            presented,
+        }))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+/// `verify=False`: encrypted towards whoever answers.
+#[derive(Debug)]
+pub(super) struct Anyone {
+    provider: Arc<CryptoProvider>,
+}
+
+impl Anyone {
+    pub(super) fn new(provider: Arc<CryptoProvider>) -> Self {
+        Anyone { provider }
+    }
+}
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
