@@ -36,6 +36,7 @@ from ringback.errors import (
     SdpError,
     SessionError,
     SessionNotFound,
+    TransferFailed,
 )
 from ringback.handlers import AutoAnswerHandler, CallHandler, CompositeHandler, QueueHandler, RoutingHandler
 from ringback.incoming import IncomingCall
@@ -91,6 +92,7 @@ __all__ = [
     "SessionManagerBuilder",
     "SessionNotFound",
     "SessionStats",
+    "TransferFailed",
     "Transport",
     "__version__",
 ]

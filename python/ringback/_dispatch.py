@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ringback._ringback import CallSessionBase, CoordinatorBase, IncomingCallBase, next_turn, plain_result
+from ringback._ringback import CallSessionBase, CoordinatorBase, IncomingCallBase, Question, next_turn, plain_result
 
 if TYPE_CHECKING:
     from ringback.coordinator import SessionCoordinator
@@ -15,7 +15,7 @@ logger = logging.getLogger("ringback.handler")
 
 _error_tasks: set[asyncio.Task[None]] = set()
 
-Turn: TypeAlias = tuple[IncomingCallBase | CallSessionBase | None, Callable[..., object], tuple[Any, ...]]
+Turn: TypeAlias = tuple[IncomingCallBase | CallSessionBase | Question | None, Callable[..., object], tuple[Any, ...]]
 """Which call a handler's method is told about, if any, the method, and its arguments."""
 
 
@@ -32,7 +32,7 @@ def take_turns(coordinator: "SessionCoordinator") -> None:
 
 def _call(
     coordinator: CoordinatorBase,
-    subject: IncomingCallBase | CallSessionBase | None,
+    subject: IncomingCallBase | CallSessionBase | Question | None,
     method: Callable[..., object],
     arguments: tuple[Any, ...],
 ) -> None:
@@ -43,16 +43,23 @@ def _call(
     except BaseException:
         if isinstance(subject, IncomingCallBase):
             coordinator._undecided(subject)
+        elif isinstance(subject, Question):
+            subject.refuse()
         raise
     else:
         plain_result(coordinator, subject, result)
 
 
-def failed(coordinator: CoordinatorBase, subject: IncomingCallBase | CallSessionBase | None, error: Exception) -> None:
-    """A handler raised: an undecided call gets 500, the log and `on_error` are told."""
+def failed(
+    coordinator: CoordinatorBase, subject: IncomingCallBase | CallSessionBase | Question | None, error: Exception
+) -> None:
+    """A handler raised: an undecided call gets 500, what it was asked a no, the log and `on_error` are told."""
     if isinstance(subject, IncomingCallBase):
         coordinator._undecided(subject)
         call: CallSessionBase | None = subject._session
+    elif isinstance(subject, Question):
+        subject.refuse()
+        call = subject.call
     else:
         call = subject
     call_id = None if call is None else call.call_id

@@ -164,6 +164,21 @@ class SessionControl:
         await _ringback.resume(coordinator, session_id)
 
     @staticmethod
+    async def transfer_session(
+        coordinator: "SessionCoordinator", session_id: SessionId, target: str | SessionId
+    ) -> None:
+        """Lets the peer go on with somebody else; returns when the target has answered it, and this call has ended.
+
+        A URI: blind. The peer is asked to call it (REFER, RFC 3515), and what becomes of that is followed to the end. A
+        session, answered as well: attended. The peer is asked to take its place at its peer (Refer-To with Replaces, RFC
+        3891), and both calls end. Meanwhile the call is TRANSFERRING. Cancelling the wait does not stop the transfer.
+
+        Raises `TransferFailed`, the call then being what it was before; `InvalidUri`; `InvalidState` for a call that is
+        not answered, or is being held, resumed or transferred.
+        """
+        await _ringback.transfer(coordinator, session_id, target)
+
+    @staticmethod
     async def send_dtmf(
         coordinator: "SessionCoordinator",
         session_id: SessionId,

@@ -126,5 +126,17 @@ class AnswerTimeout(SessionError, TimeoutError):
     """
 
 
+class TransferFailed(SessionError):
+    """A transfer did not come about; the call is what it was before, unless it has ended."""
+
+    status: int | None
+    """The target's final response, as the peer tells it, or the peer's own to the wish (603: it does not want to; 408: no
+    outcome was told in time); None where there is none."""
+
+    def __init__(self, message: str = "", *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class MediaError(SessionError):
     """The call's media cannot do that: there is none, it is not ours, or it has ended."""

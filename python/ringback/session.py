@@ -43,6 +43,12 @@ class CallSession(CallSessionBase):
         """Ends our hold; returns after the 2xx. Raises `InvalidState`, `CallRejected`."""
         await _ringback.resume(self._coordinator, self.id)
 
+    async def transfer(self, target: str | SessionId) -> None:
+        """Lets the peer go on with somebody else: a URI, or the peer of another call; see
+        `SessionControl.transfer_session`. Raises `TransferFailed`.
+        """
+        await _ringback.transfer(self._coordinator, self.id, target)
+
     async def send_dtmf(self, digits: str) -> None:
         """Sends digits: 0-9 * # A-D, "," pauses 1 s. Returns when the last has been sent. Raises `ValueError`,
         `InvalidState`.

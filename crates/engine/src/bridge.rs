@@ -81,6 +81,12 @@ impl Engine {
         Some(id)
     }
 
+    /// The other call in the bridge of one.
+    pub(crate) fn bridged_with(&self, key: Key) -> Option<Key> {
+        let room = self.bridges.rooms.get(&self.calls.get(key)?.bridge?)?;
+        room.members.into_iter().find(|other| *other != key)
+    }
+
     /// Ends the bridge that a live call is in, if it is in one.
     pub(crate) fn unbridge(&mut self, key: Key) {
         if let Some(id) = self.calls.get(key).and_then(|call| call.bridge) {

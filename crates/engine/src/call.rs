@@ -15,6 +15,8 @@ use crate::forward::Forward;
 use crate::limits::Bucket;
 use crate::media_flow::Media;
 use crate::outgoing::Outgoing;
+use crate::refer::Asked;
+use crate::referred::Referral;
 use crate::reinvite::Reinvite;
 use crate::table::Key;
 use crate::timers::Timers;
@@ -61,8 +63,23 @@ pub(crate) enum Link {
     Caller(Box<Forward>),
     /// This one was placed for the call with that key, which waits for it.
     Target(Key),
-    /// Both are answered: the end of one ends the other.
+    /// The end of one ends the other. Both are answered, or one was referred to a target that rings.
     Peer(Key),
+    /// This one was placed because the call with that key was referred, and waits for it.
+    Referral(Key),
+}
+
+/// What changes whom the peer of an answered call talks to.
+#[derive(Debug)]
+pub(crate) enum Transfer {
+    /// We have asked the peer to call somebody else.
+    Asked(Asked),
+    /// The peer has asked us.
+    Wanted(Referral),
+    /// The peer's other call has taken its place, and it is about to be ended.
+    Replaced,
+    /// It is to be connected with that call once its media is there.
+    Joins(Key),
 }
 
 /// A command that waits for the media engine.
@@ -92,6 +109,9 @@ pub(crate) struct Call {
     pub(crate) bridge: Option<BridgeId>,
     /// On hold because the other leg of the forwarded call is held (`pass`).
     pub(crate) held_for_peer: bool,
+    /// The peer has referred us before: further NOTIFYs have to say which REFER they are about.
+    pub(crate) referred: bool,
+    pub(crate) transfer: Option<Box<Transfer>>,
     /// The re-INVITE of ours that is under way.
     pub(crate) reinvite: Option<Reinvite>,
     pub(crate) digits: Digits,
@@ -120,6 +140,8 @@ impl Call {
             forwarded_from: None,
             bridge: None,
             held_for_peer: false,
+            referred: false,
+            transfer: None,
             reinvite: None,
             digits: Digits::default(),
             waiting: SmallVec::new(),

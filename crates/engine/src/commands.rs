@@ -177,6 +177,11 @@ impl Engine {
                 Ok(Some(Reply::SessionBridge(self.calls.get(key).and_then(|call| call.bridge))))
             }
             Command::SendOptions { token, to, timeout } => self.send_options(now, token, &to, timeout),
+            Command::Transfer { token, session, target } => self.transfer(now, session, token, target),
+            Command::DecideTransfer { session, accept, .. } => {
+                self.decide_transfer(now, session, accept);
+                DONE
+            }
             Command::SendMessage { token, from, to, content_type, body } => {
                 self.send_message(now, token, &from, &to, content_type, body)
             }

@@ -149,6 +149,7 @@ impl Engine {
         }
         self.establish(key);
         self.bridge_peers(now, key);
+        self.join_late(now, key);
     }
 
     fn reject(&mut self, now: Now, key: Key, status: u16, reason: String, headers: HeaderList) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use ringback_time::Now;
 use ringback_ua::{CancelReason, Reply as Answer};
 
 use crate::api::{End, EndCause, Error, Event, Reply};
-use crate::call::{Call, Ending, Link, MediaReply, Stage, Wire};
+use crate::call::{Call, Ending, Link, MediaReply, Stage, Transfer, Wire};
 use crate::engine::Engine;
 use crate::states::{self, Change};
 use crate::table::Key;
@@ -167,6 +167,13 @@ impl Engine {
         if let Some(reinvite) = call.reinvite.take() {
             tokens.push((reinvite.token, Err(ended())));
         }
+        if let Some(Transfer::Asked(asked)) = call.transfer.as_deref() {
+            let cause = format!(
+                "the call ended before an outcome was told: {}",
+                call.session.end().map_or("", |end| &end.reason)
+            );
+            tokens.push((asked.token(), Err(Error::Transfer { status: None, cause })));
+        }
         if let Some(outgoing) = call.outgoing.as_mut() {
             tokens.extend(outgoing.offers.drain(..).map(|token| (token, Err(ended()))));
         }
@@ -200,6 +207,7 @@ impl Engine {
 
     /// What hangs together with an ended call follows it.
     fn end_linked(&mut self, now: Now, key: Key, mut call: Box<Call>) {
+        self.referrer_gone(now, &mut call);
         match std::mem::replace(&mut call.link, Link::None) {
             Link::None => {}
             Link::Caller(forward) => {
@@ -209,8 +217,12 @@ impl Engine {
                 }
             }
             Link::Target(caller) => self.target_ended(now, caller, key, &call),
+            Link::Referral(referred) => self.referral_ended(now, referred, &call),
             Link::Peer(other) => {
                 self.unlink(other);
+                if self.calls.get(other).is_some_and(|call| !call.stage.is_answered()) {
+                    return self.hang_up(now, other, None);
+                }
                 let reason = match call.session.end().map(|end| end.reason.as_str()) {
                     Some("timeout") => "timeout",
                     _ => "hangup",

@@ -313,6 +313,9 @@ impl Engine {
         match self.timers.expire(key, &mut call.timers, now.mono) {
             Some(Timer::Decide) => self.undecided(now, key),
             Some(Timer::Refresh) => self.repeat_provisional(now, key),
+            Some(Timer::Ring) if self.calls.get(key).is_some_and(|call| call.transfer.is_some()) => {
+                self.transfer_overdue(now, key);
+            }
             Some(Timer::Ring) => self.target_silent(now, key),
             Some(Timer::Life) => self.lived(now, key),
             Some(Timer::Silence) => self.never_answered(now, key),

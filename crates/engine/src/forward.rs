@@ -192,7 +192,7 @@ impl Engine {
     }
 
     /// Each session names the other.
-    fn link_peers(&mut self, a: Key, b: Key) {
+    pub(crate) fn link_peers(&mut self, a: Key, b: Key) {
         let (Some(first), Some(second)) = (self.calls.get(a), self.calls.get(b)) else { return };
         first.session.set_peer(Some(second.session.id));
         second.session.set_peer(Some(first.session.id));
@@ -256,6 +256,21 @@ impl Engine {
             return;
         }
         self.bridge_peers(now, caller);
+    }
+
+    /// The ringing leg `old` is answered by somebody else, as `new`.
+    pub(crate) fn picked_up(&mut self, now: Now, caller: Key, old: Key, new: Key) {
+        let Some(forward) = self.forward_of(caller) else { return };
+        forward.legs.retain(|leg| *leg != old);
+        forward.legs.push(new);
+        if forward.early == Some(old) {
+            forward.early = None;
+            self.unbridge(caller);
+        }
+        if let Some(call) = self.calls.get_mut(new) {
+            call.link = Link::Target(caller);
+        }
+        self.target_answered(now, caller, new);
     }
 
     /// Connects the media of two answered legs, as soon as both have some.

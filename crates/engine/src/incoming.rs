@@ -22,6 +22,10 @@ impl Engine {
         if let Some(refusal) = self.refusal() {
             return self.refuse(now, ua, refusal);
         }
+        let replaced = match self.replaced(&request) {
+            Ok(replaced) => replaced,
+            Err(status) => return self.refuse(now, ua, Answer::new(status)),
+        };
         let offer = content::session_description(&request);
         let (Ok(from), Ok(to), Some(call_id)) = (request.from(), request.to(), request.call_id()) else {
             // `ua` has checked them; without them there is nothing to be called.
@@ -31,15 +35,17 @@ impl Engine {
             self.counters.loops += 1;
             return self.refuse(now, ua, Answer::new(StatusCode::LOOP_DETECTED));
         }
-        let Some(port) = self.reserve(now, flow.local.ip(), None) else {
+        let beside = replaced.and_then(|old| self.partner(old).or(Some(old)));
+        let beside = beside.and_then(|key| self.calls.get(key)?.media.port).map(|port| port.leg);
+        let Some(port) = self.reserve(now, flow.local.ip(), beside) else {
             self.counters.refused_ports += 1;
             return self.refuse(now, ua, unavailable());
         };
         let (from_uri, to_uri, call_id) = (from.uri.to_string(), to.uri.to_string(), call_id.to_owned());
         let expires = request.expires().map(|seconds| Duration::from_secs(seconds.into()));
         let event = match self.config.origin {
-            Origin::Ask => Some((from.display_name, offer.clone(), request.raw().clone())),
-            Origin::Accept | Origin::NoHandler => None,
+            Origin::Ask if replaced.is_none() => Some((from.display_name, offer.clone(), request.raw().clone())),
+            _ => None,
         };
         let local = self.config.media_address.unwrap_or(flow.local.ip());
         let key = self.insert(|engine, id| {
@@ -58,6 +64,9 @@ impl Engine {
             target: "ringback.session", call_id = %session.call_id, session = %session.id, "incoming from {} to {}",
             session.from_uri, session.to_uri
         );
+        if let Some(old) = replaced {
+            return self.replace(now, key, old);
+        }
         let Some((from_name, sdp, message)) = event else {
             // `AutoAnswerHandler`: nobody has to be asked.
             if let Err(error) = self.accept(now, key, None, Vec::new()) {

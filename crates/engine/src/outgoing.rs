@@ -288,9 +288,10 @@ impl Engine {
             }
         }
         let Some(call) = self.calls.get_mut(key) else { return };
-        let caller = match call.link {
-            Link::Target(caller) => Some(caller),
-            _ => None,
+        let (caller, referred) = match call.link {
+            Link::Target(caller) => (Some(caller), None),
+            Link::Referral(referred) => (None, Some(referred)),
+            _ => (None, None),
         };
         if self.config.interest.progress {
             if call.progress_bucket.take(now.mono) {
@@ -299,6 +300,9 @@ impl Engine {
             } else {
                 self.counters.events_dropped += 1;
             }
+        }
+        if let Some(referred) = referred {
+            self.referral_rings(now, referred, status, &phrase);
         }
         if let Some(caller) = caller {
             self.target_rings(now, caller, key, status, &phrase);
@@ -328,9 +332,18 @@ impl Engine {
             call.media.local_offer = None;
         }
         self.answered(now, key);
-        if let Some(Link::Target(caller)) = self.calls.get(key).map(|call| &call.link) {
-            let caller = *caller;
-            self.target_answered(now, caller, key);
+        match self.calls.get(key).map(|call| &call.link) {
+            Some(Link::Target(caller)) => {
+                let caller = *caller;
+                self.target_answered(now, caller, key);
+            }
+            Some(Link::Referral(referred)) => {
+                let referred = *referred;
+                self.referral_answered(now, referred, key);
+            }
+            // The call that was referred has ended meanwhile.
+            Some(Link::Peer(_)) => self.bridge_peers(now, key),
+            _ => {}
         }
     }
 

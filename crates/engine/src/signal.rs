@@ -72,9 +72,17 @@ impl Engine {
                     let answer = self.message_received(now, &request);
                     self.ua.answer_request(now, request_key, answer);
                 }
+                Some(Method::Refer) => self.refer_received(now, key, request_key, &request),
+                Some(Method::Notify) => self.refer_notified(now, key, request_key, &request),
                 _ => self.info(now, key, request_key, &request),
             },
-            Event::Response { key: request_key, response, .. } => self.info_answered(now, key, request_key, response),
+            Event::Response { key: request_key, response, .. } => {
+                let taken = self.refer_answered(now, key, request_key, &response)
+                    || self.referrer_told(now, key, request_key, &response);
+                if !taken {
+                    self.info_answered(now, key, request_key, response);
+                }
+            }
             Event::Released { .. } => {
                 self.finish(now, key, Ending::failed(None, "the dialog is gone").silent());
             }

@@ -14,6 +14,12 @@ pub(crate) enum Change {
     /// The peer agreed that we hold.
     Hold,
     Resume,
+    /// A transfer begins, either way.
+    Transfer,
+    /// It has failed: the call is what it was, ...
+    Keep,
+    /// ... on hold.
+    KeepHeld,
     /// BYE, either way.
     Terminate,
     /// Given up before an answer, by either side.
@@ -32,10 +38,13 @@ pub(crate) const fn next(state: State, change: Change) -> Option<State> {
         (S::Initiating | S::Ringing, C::Answer) => Some(S::Active),
         (S::Initiating | S::Ringing, C::Cancel) => Some(S::Cancelled),
         (S::Initiating | S::Ringing, C::Reject) => Some(S::Rejected),
-        (S::Initiating | S::Ringing, C::Hold | C::Resume | C::Terminate) => None,
+        (S::Initiating | S::Ringing, C::Hold | C::Resume | C::Terminate | C::Transfer | C::Keep | C::KeepHeld) => None,
 
         (S::Active, C::Hold) => Some(S::OnHold),
         (S::OnHold, C::Resume) => Some(S::Active),
+        (S::Active | S::OnHold, C::Transfer) => Some(S::Transferring),
+        (S::Transferring, C::Keep) => Some(S::Active),
+        (S::Transferring, C::KeepHeld) => Some(S::OnHold),
         (S::Active | S::OnHold | S::Transferring, C::Terminate) => Some(S::Terminated),
         (S::Active | S::OnHold | S::Transferring, _) if !matches!(change, C::Fail) => None,
 
@@ -62,24 +71,25 @@ mod tests {
     use Change::*;
     use State::*;
 
-    const CHANGES: [Change; 8] = [Ring, Answer, Hold, Resume, Terminate, Cancel, Reject, Fail];
+    const CHANGES: [Change; 11] =
+        [Ring, Answer, Hold, Resume, Terminate, Cancel, Reject, Fail, Transfer, Keep, KeepHeld];
 
     /// Rows in the order of the states, columns in that of `CHANGES`.
-    const TABLE: [(State, [Option<State>; 8]); 9] = {
+    const TABLE: [(State, [Option<State>; 11]); 9] = {
         const fn s(state: State) -> Option<State> {
             Some(state)
         }
         const N: Option<State> = None;
         [
-            (Initiating, [s(Ringing), s(Active), N, N, N, s(Cancelled), s(Rejected), s(Failed)]),
-            (Ringing, [s(Ringing), s(Active), N, N, N, s(Cancelled), s(Rejected), s(Failed)]),
-            (Active, [N, N, s(OnHold), N, s(Terminated), N, N, s(Failed)]),
-            (OnHold, [N, N, N, s(Active), s(Terminated), N, N, s(Failed)]),
-            (Transferring, [N, N, N, N, s(Terminated), N, N, s(Failed)]),
-            (Terminated, [N; 8]),
-            (Cancelled, [N; 8]),
-            (Rejected, [N; 8]),
-            (Failed, [N; 8]),
+            (Initiating, [s(Ringing), s(Active), N, N, N, s(Cancelled), s(Rejected), s(Failed), N, N, N]),
+            (Ringing, [s(Ringing), s(Active), N, N, N, s(Cancelled), s(Rejected), s(Failed), N, N, N]),
+            (Active, [N, N, s(OnHold), N, s(Terminated), N, N, s(Failed), s(Transferring), N, N]),
+            (OnHold, [N, N, N, s(Active), s(Terminated), N, N, s(Failed), s(Transferring), N, N]),
+            (Transferring, [N, N, N, N, s(Terminated), N, N, s(Failed), N, s(Active), s(OnHold)]),
+            (Terminated, [N; 11]),
+            (Cancelled, [N; 11]),
+            (Rejected, [N; 11]),
+            (Failed, [N; 11]),
         ]
     };
 

@@ -15,7 +15,7 @@ pub(crate) enum Timer {
     Decide,
     /// The provisional response is due again.
     Refresh,
-    /// A target of a forwarded call rang long enough.
+    /// A target of a forwarded call rang long enough; or, of an answered call, a transfer is over its time.
     Ring,
     /// The call has lived as long as it may (`session_timeout`).
     Life,

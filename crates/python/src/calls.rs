@@ -1,9 +1,9 @@
 //! Operations on calls: each checks its arguments, gives the engine a command, and returns the future of its answer.
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyMapping;
-use ringback_engine::api::{CallOptions, Command, Decision, DtmfMethod};
+use ringback_engine::api::{CallOptions, Command, Decision, DtmfMethod, TransferTarget};
 use ringback_media_api::Token;
 
 use crate::convert;
@@ -243,6 +243,24 @@ fn plain_result(
     crate::dispatch::plain_result(coordinator, subject, result)
 }
 
+/// `target`: a URI, or the session whose peer is the target.
+#[pyfunction]
+fn transfer<'py>(
+    coordinator: &Bound<'py, Coordinator>,
+    session_id: SessionId,
+    target: &Bound<'py, PyAny>,
+) -> Future<'py> {
+    let target = match target.extract::<SessionId>() {
+        Ok(SessionId(other)) => TransferTarget::Session(other),
+        Err(_) => TransferTarget::Uri(target.extract::<String>().map_err(|_| {
+            let name = target.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+            PyTypeError::new_err(format!("target must be a URI or a SessionId, not {name}"))
+        })?),
+    };
+    let session = session_id.0;
+    coordinator.get().ask(coordinator.py(), Undo::Nothing, |token| Command::Transfer { token, session, target })
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(create_call, module)?)?;
     module.add_function(wrap_pyfunction!(launch, module)?)?;
@@ -255,6 +273,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(hangup, module)?)?;
     module.add_function(wrap_pyfunction!(hold, module)?)?;
     module.add_function(wrap_pyfunction!(resume, module)?)?;
+    module.add_function(wrap_pyfunction!(transfer, module)?)?;
     module.add_function(wrap_pyfunction!(reoffer, module)?)?;
     module.add_function(wrap_pyfunction!(send_dtmf, module)?)?;
     module.add_function(wrap_pyfunction!(give_up_dtmf, module)?)?;

@@ -21,6 +21,7 @@ use crate::handling::Handling;
 use crate::incoming::IncomingCallBase;
 use crate::names::{Names, names};
 use crate::pending::{Undo, Waiting};
+use crate::questions::{Asks, Question};
 use crate::{audio, convert, decisions, errors, logs, messages, reply, seed};
 
 /// Notices taken from the queue in one go.
@@ -167,6 +168,17 @@ fn dispatch_event(
             }
             None => Ok(()),
         },
+        Event::TransferRequest { session, target } => {
+            let call = seed::session(slf, &session)?;
+            let question = Question::new(slf, call.clone(), Asks::Transfer(session.id))?;
+            match &handlers.transfer_request {
+                Some(method) => ask(slf, names, running, method, &question, (call, target).into_pyobject(py)?),
+                None => {
+                    question.get().refuse(py);
+                    Ok(())
+                }
+            }
+        }
         Event::Message(message) => match &handlers.message {
             Some(method) => {
                 let message = messages::to_python(names, py, &message)?;
@@ -263,6 +275,9 @@ pub(crate) fn failed(slf: &Bound<'_, Coordinator>, subject: &Bound<'_, PyAny>, e
     if !error.is_instance_of::<PyException>(py) {
         if let Ok(call) = subject.cast::<IncomingCallBase>() {
             slf.get()._undecided(call);
+        }
+        if let Ok(question) = subject.cast::<Question>() {
+            question.get().refuse(py);
         }
         return Err(error);
     }
@@ -379,16 +394,51 @@ fn notify<'py>(
     }
 }
 
+/// Calls one handler method that answers a question.
+fn ask<'py>(
+    slf: &Bound<'py, Coordinator>,
+    names: &'static Names,
+    running: &Running,
+    method: &Method,
+    question: &Bound<'py, Question>,
+    arguments: Bound<'py, PyTuple>,
+) -> PyResult<()> {
+    let subject = question.as_any();
+    if wait_for_turn(slf, names, running, subject, method, &arguments)? {
+        return Ok(());
+    }
+    match method.call.bind(slf.py()).call1(arguments) {
+        Ok(result) => event_result(slf, running, subject, result),
+        Err(error) => failed(slf, subject, error),
+    }
+}
+
+/// What a handler that was asked came to.
+pub(crate) fn answer(
+    slf: &Bound<'_, Coordinator>,
+    subject: &Bound<'_, PyAny>,
+    result: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    match subject.cast::<Question>()?.get().answer(result) {
+        Ok(()) => Ok(()),
+        Err(error) => failed(slf, subject, error),
+    }
+}
+
 fn event_result(
     slf: &Bound<'_, Coordinator>,
     running: &Running,
     subject: &Bound<'_, PyAny>,
     result: Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    if result.is_none() {
+    let asked = subject.is_instance_of::<Question>();
+    if result.is_none() && !asked {
         return Ok(());
     }
     if !is_awaitable(&result)? {
+        if asked {
+            return answer(slf, subject, &result);
+        }
         let message = format!("a handler must give None or an awaitable, not {}", result.get_type().name()?);
         return failed(slf, subject, PyTypeError::new_err(message));
     }

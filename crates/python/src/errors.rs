@@ -68,6 +68,9 @@ pub(crate) fn engine(py: Python<'_>, error: Error) -> PyErr {
         Error::Refused { status, reason } => rejected(py, status, &reason, &[]),
         Error::Rejected { status, reason, targets } => rejected(py, status, &reason, &targets),
         Error::Failed { status, cause } => failed(py, status, &cause),
+        Error::Transfer { status, .. } => {
+            raise(py, "TransferFailed", &message, |attributes| attributes.set_item("status", status))
+        }
         Error::Ended(_) => invalid_state(py, &message, State::Terminated),
         other => plain(py, "SessionError", &other.to_string()),
     }

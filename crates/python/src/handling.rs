@@ -17,6 +17,7 @@ use pyo3::types::{PyIterator, PyString, PyTuple};
 use crate::coordinator::Coordinator;
 use crate::dispatch;
 use crate::incoming::IncomingCallBase;
+use crate::questions::Question;
 
 #[pyclass(frozen, weakref, module = "ringback._ringback")]
 pub(crate) struct Handling {
@@ -89,6 +90,9 @@ impl Handling {
         coordinator.get().task_done(self.key, incoming);
         match (result, incoming) {
             (Ok(value), Some(_)) => dispatch::decide(coordinator, subject, &value)?,
+            (Ok(value), None) if subject.is_instance_of::<Question>() => {
+                dispatch::answer(coordinator, subject, &value)?
+            }
             (Ok(_), None) => {}
             (Err(error), _) if error.is_instance_of::<PyException>(py) => {
                 dispatch::failed(coordinator, subject, error)?
@@ -97,6 +101,9 @@ impl Handling {
                 // Cancelled: by the INVITE's end, and then this does nothing, or by someone who leaves the call to nobody.
                 if let Some(call) = incoming {
                     coordinator.get()._undecided(call);
+                }
+                if let Ok(question) = subject.cast::<Question>() {
+                    question.get().refuse(py);
                 }
                 return Err(error);
             }

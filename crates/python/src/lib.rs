@@ -25,6 +25,7 @@ mod messages;
 mod names;
 mod options;
 mod pending;
+mod questions;
 mod recording;
 mod reply;
 mod seed;
@@ -51,6 +52,7 @@ fn _ringback(module: &Bound<'_, PyModule>) -> PyResult<()> {
     bridges::register(module)?;
     options::register(module)?;
     messages::register(module)?;
+    questions::register(module)?;
     audio::register(module)?;
     logs::register(module)?;
     // What is public is said in `ringback/__init__.py`.

@@ -137,6 +137,7 @@ fn bind(
             media_quality: wants("on_media_quality"),
             media_timeout: wants("on_media_timeout"),
             message: wants("on_message"),
+            transfer: wants("on_transfer_request"),
         },
         ..Config::default()
     };

@@ -61,6 +61,15 @@ class CallHandler:
         """No RTP has come for so long though it was due."""
         return None
 
+    def on_transfer_request(self, call: CallSession, target: str) -> bool | Awaitable[bool]:
+        """The peer wants the call to be continued with `target` instead of itself (REFER, RFC 3515).
+
+        True: a new session is placed to the target, and this one ends when it answers; if it does not, this one stays as
+        it was. In a forwarded or bridged call the other side is connected with the new session. False, an exception, and
+        no answer within 20 s refuse it (603).
+        """
+        return False
+
     def on_message(self, message: Message) -> Awaitable[None] | None:
         """A MESSAGE came (RFC 3428), and has been answered with 200.
 
@@ -89,6 +98,7 @@ METHODS: Final = (
     "on_dtmf",
     "on_media_quality",
     "on_media_timeout",
+    "on_transfer_request",
     "on_message",
     "on_error",
 )

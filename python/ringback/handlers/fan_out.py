@@ -3,7 +3,7 @@
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Iterator
 from typing import Any, cast
 
 from ringback.handlers.base import CallHandler, overrides
@@ -54,6 +54,17 @@ class FanOutHandler(CallHandler):
         _raise(errors)
         return None
 
+    def _ask(self, audience: Iterable[CallHandler], name: str, *arguments: object) -> bool | Awaitable[bool]:
+        """True from the first handler that says so; those behind it are not asked."""
+        rest = iter([handler for handler in audience if handler._listens(name)])
+        for handler in rest:
+            answer = cast("bool | Awaitable[bool]", getattr(handler, name)(*arguments))
+            if isinstance(answer, Awaitable):
+                return _ask_rest(answer, rest, name, *arguments)
+            if answer:
+                return True
+        return False
+
     def on_call_progress(self, call: CallSession, status: int, sdp: str | None) -> Awaitable[None] | None:
         return self._tell("on_call_progress", call, status, sdp)
 
@@ -77,6 +88,9 @@ class FanOutHandler(CallHandler):
     def on_media_timeout(self, call: CallSession, silent_seconds: float) -> Awaitable[None] | None:
         return self._tell("on_media_timeout", call, silent_seconds)
 
+    def on_transfer_request(self, call: CallSession, target: str) -> bool | Awaitable[bool]:
+        return self._ask(self._audience(call), "on_transfer_request", call, target)
+
     def on_message(self, message: Message) -> Awaitable[None] | None:
         # It is no call's, so no rule is about it.
         return self._tell_all(self._members(), "on_message", message)
@@ -85,6 +99,16 @@ class FanOutHandler(CallHandler):
         if not any(handler._listens("on_error") for handler in self._audience(call)):
             return super().on_error(call, error)
         return self._tell("on_error", call, error)
+
+
+async def _ask_rest(first: Awaitable[bool], rest: Iterator[CallHandler], name: str, *arguments: object) -> bool:
+    answer = await first
+    for handler in rest:
+        if answer:
+            break
+        later = cast("bool | Awaitable[bool]", getattr(handler, name)(*arguments))
+        answer = await later if isinstance(later, Awaitable) else later
+    return answer
 
 
 async def _gather(pending: list[Awaitable[None]], errors: list[Exception]) -> None:

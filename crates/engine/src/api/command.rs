@@ -51,6 +51,15 @@ pub struct CallOptions {
     pub held_back: bool,
 }
 
+/// Whom the peer is to talk to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransferTarget {
+    /// Blind.
+    Uri(String),
+    /// Attended: the peer of another call, which is replaced.
+    Session(SessionId),
+}
+
 /// What a program asks of the engine. One with a non-zero `token` is answered by `Event::Completed`, always, exactly once.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -223,6 +232,18 @@ pub enum Command {
         to: String,
         timeout: Option<Duration>,
     },
+    /// Reply: `Unit`, when the target has answered and the call has ended. Fails with `Transfer`.
+    Transfer {
+        token: Token,
+        session: SessionId,
+        target: TransferTarget,
+    },
+    /// What is decided about `Event::TransferRequest`; ignored when it comes too late. Reply: `Unit`.
+    DecideTransfer {
+        token: Token,
+        session: SessionId,
+        accept: bool,
+    },
     /// Sends a MESSAGE outside of any call (RFC 3428). Reply: `Unit`, after the 2xx. Fails with `InvalidUri`, `InvalidHeader`, `BadValue`;
     /// with `Rejected`; with `Failed` when nobody answers, `Unreachable` when there is no way.
     SendMessage {
@@ -295,6 +316,8 @@ impl Command {
             | Command::ListBridges { token }
             | Command::SessionBridge { token, .. }
             | Command::SendOptions { token, .. }
+            | Command::Transfer { token, .. }
+            | Command::DecideTransfer { token, .. }
             | Command::SendMessage { token, .. }
             | Command::GiveUp { token, .. }
             | Command::Lookup { token, .. }

@@ -19,6 +19,7 @@ pub struct Interest {
     pub media_quality: bool,
     pub media_timeout: bool,
     pub message: bool,
+    pub transfer: bool,
 }
 
 impl Interest {
@@ -31,6 +32,7 @@ impl Interest {
         media_quality: true,
         media_timeout: true,
         message: true,
+        transfer: true,
     };
 }
 

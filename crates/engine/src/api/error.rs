@@ -39,6 +39,9 @@ pub enum Error {
     /// What was asked of a peer has failed for want of an answer; `status` is what a response would have said.
     #[error("{cause}")]
     Failed { status: Option<u16>, cause: String },
+    /// A transfer has failed; the call is as it was, or over. `status` is the target's final response, or the peer's to our wish.
+    #[error("the transfer failed: {}{cause}", status.map_or_else(String::new, |status| format!("{status} ")))]
+    Transfer { status: Option<u16>, cause: String },
     /// Nobody answered a request outside of a call in the time it was given.
     #[error("no answer within {} s", .0.as_secs_f64())]
     NoAnswer(Duration),

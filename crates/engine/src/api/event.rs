@@ -121,6 +121,11 @@ pub enum Event {
         session: Arc<Session>,
         silent_seconds: f64,
     },
+    /// The peer wants the call to be continued with `target` (REFER); answered by `Command::DecideTransfer`, within 20 s.
+    TransferRequest {
+        session: Arc<Session>,
+        target: String,
+    },
     /// A MESSAGE (RFC 3428); the peer has had its 200.
     Message(Arc<TextMessage>),
     /// Work for a binding store of the program's own, to be answered by `Command::Stored`.

@@ -9,7 +9,7 @@ mod session;
 mod store;
 
 pub use crate::headers::forwardable;
-pub use command::{CallOptions, Command, Decision, DtmfMethod, HeaderList};
+pub use command::{CallOptions, Command, Decision, DtmfMethod, HeaderList, TransferTarget};
 pub use config::{Config, Interest, Limits, Origin};
 pub use error::Error;
 pub use event::{BridgeInfo, Event, IncomingCall, MediaInfo, Reply, TextMessage};

@@ -139,6 +139,14 @@ impl Session {
         }
     }
 
+    /// Who we are in this call.
+    pub fn local_uri(&self) -> &str {
+        match self.direction {
+            Direction::Incoming => &self.to_uri,
+            Direction::Outgoing => &self.from_uri,
+        }
+    }
+
     pub fn state(&self) -> State {
         let raw = self.state.load(Ordering::SeqCst);
         State::ALL.get(raw as usize).copied().unwrap_or(State::Failed)

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use ringback_media_api::{AudioPort, Event as MediaEvent, Tone};
 
-use crate::api::{BridgeId, CallOptions, Command, Config, Decision, DtmfMethod, Event, Interest, Origin, SessionId};
+use crate::api::{
+    BridgeId, CallOptions, Command, Config, Decision, DtmfMethod, Event, Interest, Origin, SessionId, TransferTarget,
+};
 use net::{Net, address};
 
 /// A description of media elsewhere, offer and answer alike.
@@ -230,8 +232,31 @@ fn operation(input: &mut Input<'_>, net: &mut Net, bridges: &mut Vec<BridgeId>, 
             let (from, content_type) = ("sip:caller@example.com".to_owned(), "text/plain".to_owned());
             net.command(node, |token| Command::SendMessage { token, from, to, content_type, body });
         }
+        31 => transfer(input, net, node, id),
         28 if input.yes() => net.advance(Duration::from_secs(u64::from(input.next()))),
         _ => net.advance(Duration::from_millis(u64::from(input.next()) * 10)),
+    }
+}
+
+/// Transfers of either kind, and decisions about those that peers want.
+fn transfer(input: &mut Input<'_>, net: &mut Net, node: usize, id: SessionId) {
+    match input.below(3) {
+        0 => {
+            let target = TransferTarget::Uri(target(input));
+            net.command(node, |token| Command::Transfer { token, session: id, target });
+        }
+        1 => {
+            let target = TransferTarget::Session(session(input, net, node));
+            net.command(node, |token| Command::Transfer { token, session: id, target });
+        }
+        _ => {
+            let wanted = net.nodes[node].events.iter().rev().find_map(|event| match event {
+                Event::TransferRequest { session, .. } => Some(session.id),
+                _ => None,
+            });
+            let accept = input.below(4) != 0;
+            net.command(node, |token| Command::DecideTransfer { token, session: wanted.unwrap_or(id), accept });
+        }
     }
 }
 
@@ -285,6 +310,7 @@ fn check(net: &Net) {
                 | Event::IncomingOver { session }
                 | Event::Dtmf { session, .. }
                 | Event::MediaQuality { session, .. }
+                | Event::TransferRequest { session, .. }
                 | Event::MediaTimeout { session, .. } => (session, false),
                 Event::Completed { .. } | Event::Message(_) | Event::Store(_) => continue,
             };

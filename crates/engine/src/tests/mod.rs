@@ -13,6 +13,7 @@ mod outgoing;
 mod registrar;
 mod stop;
 mod system;
+mod transfer;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -140,6 +141,7 @@ pub(super) fn story(net: &Net, node: usize, id: SessionId) -> Vec<String> {
             Event::Dtmf { session, digit, .. } => (session, format!("digit {digit}")),
             Event::MediaQuality { session, .. } => (session, "quality".to_owned()),
             Event::MediaTimeout { session, .. } => (session, "silent".to_owned()),
+            Event::TransferRequest { session, target } => (session, format!("transfer to {target}")),
             Event::Completed { .. } | Event::Message(_) | Event::Store(_) => return None,
         };
         (session.id == id).then_some(text)

@@ -62,4 +62,18 @@ impl RequestKey {
     pub(crate) const fn of_client(index: Index) -> Self {
         Self(index.to_bits() | OWN)
     }
+
+    pub(crate) const fn client(self) -> Option<Index> {
+        if self.0 & OWN == 0 { None } else { Some(Index::from_bits(self.0 & !OWN)) }
+    }
+}
+
+/// What identifies a dialog: RFC 3261 §12.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DialogId {
+    pub call_id: String,
+    /// Ours.
+    pub local_tag: String,
+    /// The peer's; empty where it has none (RFC 2543).
+    pub remote_tag: String,
 }

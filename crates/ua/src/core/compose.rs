@@ -11,9 +11,9 @@ use crate::wire::request::Sender;
 use crate::wire::writer::Writer;
 
 /// The methods that this user agent answers otherwise than 405 and 501, beside `Config::requests`.
-const ALLOW: &str = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO";
+const ALLOW: &str = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REFER, NOTIFY";
 /// Option tags that may stand in Require.
-const EXTENSIONS: &[&str] = &[];
+const EXTENSIONS: &[&str] = &["replaces", "norefersub"];
 /// Those that may stand in a REGISTER besides (RFC 3327 §5.3, RFC 5626 §4.2).
 const OF_REGISTER: &[&str] = &["path", "outbound"];
 
@@ -30,6 +30,7 @@ pub(super) struct Texts {
     server: Vec<u8>,
     user_agent: Vec<u8>,
     allow: String,
+    supported: String,
     pub(super) public_address: Option<String>,
 }
 
@@ -46,7 +47,8 @@ impl Texts {
         });
         let more: String = config.requests.iter().map(|method| format!(", {method}")).collect();
         let allow = format!("{ALLOW}{more}\r\n");
-        Texts { server: line("Server"), user_agent: line("User-Agent"), allow, public_address }
+        let supported = format!("Supported: {}\r\n", EXTENSIONS.join(", "));
+        Texts { server: line("Server"), user_agent: line("User-Agent"), allow, supported, public_address }
     }
 }
 
@@ -164,7 +166,7 @@ impl Ua {
 
     /// What INVITE and its 2xx say about us (RFC 3261 §13.2.1, §13.3.1.4).
     pub(super) fn put_abilities(&self, out: &mut Writer) {
-        out.text(&self.texts.allow);
+        out.text(&self.texts.allow).text(&self.texts.supported);
     }
 
     /// A response to an INVITE, by the user.
@@ -195,6 +197,18 @@ impl Ua {
         out.body(parts(reply.body.as_ref()))
     }
 
+    /// The same for a request that makes or refreshes a dialog: a 2xx says where we are (RFC 3515 §2.2, RFC 6665 §8.2).
+    pub(super) fn compose_dialog_response(&self, echo: &Echo, contact: &Sender<'_>, reply: &Reply) -> Bytes {
+        let mut out = Writer::with_capacity(
+            echo.buffer.len() + 256 + headers_len(&reply.headers, reply.body.as_ref()) + self.texts.server.len(),
+        );
+        out.status_line(reply.status, reply.reason.as_deref()).raw(echo.lines()).raw(echo.record_routes());
+        contact.write_contact(&mut out);
+        out.raw(&self.texts.server);
+        put_headers(&mut out, &reply.headers);
+        out.body(parts(reply.body.as_ref()))
+    }
+
     /// A response that is a function of the request and the status, so that it can be made again for a retransmission.
     pub(super) fn compose_automatic(&self, request: &Message, echo: &Echo, automatic: Automatic<'_>) -> Bytes {
         let Automatic { status, reason, retry_after } = automatic;
@@ -207,9 +221,8 @@ impl Ua {
             200 if request.method() == Some(&Method::Options) => {
                 // §11.2: what a 200 to OPTIONS says, as far as it fits: a forged source address must not make us the louder one.
                 let most = (LOUDEST * request.raw().len()).saturating_sub(CONTENT_LENGTH.len());
-                let supported = format!("Supported: {}\r\n", EXTENSIONS.join(", "));
                 let accept = "Accept: application/sdp\r\nAccept-Encoding: identity\r\nAccept-Language: en\r\n";
-                for lines in [self.texts.allow.as_str(), &supported, accept] {
+                for lines in [self.texts.allow.as_str(), self.texts.supported.as_str(), accept] {
                     if out.len() + lines.len() <= most {
                         out.text(lines);
                     }

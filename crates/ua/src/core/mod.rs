@@ -17,6 +17,7 @@ mod compose;
 mod deadlines;
 mod fork;
 mod guard;
+mod identify;
 mod log;
 mod outside;
 mod receive;

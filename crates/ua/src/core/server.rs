@@ -54,6 +54,8 @@ pub(super) struct Server {
     last: Option<Bytes>,
     /// The call it is for; it may have ended.
     pub(super) owner: Option<Index>,
+    /// Its 2xx has a Contact.
+    pub(super) refreshes: bool,
     /// Our tag in its responses.
     pub(super) tag: u64,
     pub(super) cseq: u32,
@@ -105,6 +107,7 @@ impl Ua {
             echo: Some(echo),
             last: None,
             owner,
+            refreshes: false,
             tag,
             cseq,
             late_offer,

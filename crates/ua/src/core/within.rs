@@ -122,6 +122,11 @@ impl Ua {
             late_offer: false,
         };
         let server = self.open_server(now, new);
+        if *incoming.method == Method::Refer
+            && let Some(server) = self.servers.get_mut(server)
+        {
+            server.refreshes = true;
+        }
         if let Some(call) = self.calls.get_mut(index) {
             call.pending.push(server);
         }
@@ -142,8 +147,16 @@ impl Ua {
         if checked.is_err() {
             reply = Reply::new(reply.status);
         }
-        let bytes = self.compose_response(echo, &reply);
-        let simple = reply.reason.is_none() && reply.headers.is_empty() && reply.body.is_none();
+        let refreshes = server.refreshes && reply.status.is_success();
+        let bytes = match refreshes {
+            true => {
+                let path = server.path;
+                let local = self.routes.local_address(path.transport, path.remote).unwrap_or(path.local);
+                self.compose_dialog_response(echo, &self.sender(path.transport, local), &reply)
+            }
+            false => self.compose_response(echo, &reply),
+        };
+        let simple = reply.reason.is_none() && reply.headers.is_empty() && reply.body.is_none() && !refreshes;
         let status = reply.status;
         if !status.is_final() {
             self.drive_server_request(now, index, server_request::Input::Provisional, Some((bytes, None)));
