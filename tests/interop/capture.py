@@ -37,6 +37,7 @@ FIELDS = (
     "sip.to.tag",
     "sip.Max-Forwards",
     "sip.Contact",
+    "sip.Route",
     "sip.Content-Length",
     "sip.Content-Type",
     "sdp.media",

@@ -12,7 +12,7 @@ import pytest
 from capture import Capture, CaptureError, read
 from judge import counts, faults
 
-PROGRAMS = ("sipp", "baresip", "tshark")
+PROGRAMS = ("sipp", "baresip", "kamailio", "tshark")
 CI = os.environ.get("CI") == "true"
 
 
