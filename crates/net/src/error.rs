@@ -20,6 +20,9 @@ pub enum NetError {
     Unreadable { what: &'static str, path: PathBuf, source: io::Error },
     #[error("the {what} {path:?} cannot be used: {why}")]
     BadCertificate { what: &'static str, path: PathBuf, why: String },
+    /// The registrar's file cannot be used.
+    #[error("cannot use the binding store {path:?}: {why}")]
+    Store { path: PathBuf, why: String },
     #[error("{0}")]
     BadSettings(String),
 }

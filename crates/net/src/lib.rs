@@ -26,6 +26,7 @@ mod queue;
 mod random;
 mod routes;
 mod signalling;
+mod store;
 mod streams;
 #[allow(unsafe_code, reason = "the one module with system calls; each block says why it is sound")]
 mod sys;

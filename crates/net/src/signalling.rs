@@ -26,6 +26,7 @@ use crate::media::{FromMedia, Link, ToMedia};
 use crate::os_thread::Thread;
 use crate::ports::{Opened, Pair, SharedPool};
 use crate::queue::Producer;
+use crate::store::Store;
 use crate::streams::{News, Request, Streams};
 use crate::sys::{self, Batch, Epoll};
 
@@ -47,8 +48,9 @@ const EVENTS_BATCH: usize = 32;
 const OWED_MOST: Duration = Duration::from_millis(450);
 const MEDIA_MOST: Duration = Duration::from_millis(150);
 const STREAMS_MOST: Duration = Duration::from_millis(200);
+const STORE_MOST: Duration = Duration::from_millis(100);
 /// Sum of the above, and a little.
-pub(crate) const LEAVE_MOST: Duration = Duration::from_millis(900);
+pub(crate) const LEAVE_MOST: Duration = Duration::from_millis(1000);
 
 pub(crate) struct UdpSocket {
     socket: Socket,
@@ -77,6 +79,7 @@ pub(crate) struct Signalling {
     pub(crate) from_media: Arc<SegQueue<FromMedia>>,
     pub(crate) pool: SharedPool,
     pub(crate) streams: Streams,
+    pub(crate) store: Option<Store>,
     pub(crate) work: Work,
 }
 
@@ -141,6 +144,7 @@ impl Signalling {
         self.take_commands();
         self.take_media();
         self.take_news();
+        self.take_stored();
         self.receive();
         let now = clock::now();
         if self.engine.poll_timeout().is_some_and(|due| due <= now.mono) {
@@ -167,7 +171,8 @@ impl Signalling {
         let busy = self.inbox.has_some()
             || self.inbox.must_leave(self.run)
             || !self.from_media.is_empty()
-            || self.streams.has_news();
+            || self.streams.has_news()
+            || self.store.as_ref().is_some_and(Store::has_answers);
         let timeout = if busy && !crowded { Some(Duration::ZERO) } else { until.map(|until| until.since(now)) };
         let ready = self.epoll.wait(timeout);
         waker.awake();
@@ -242,6 +247,15 @@ impl Signalling {
         }
     }
 
+    fn take_stored(&mut self) {
+        for _ in 0..NEWS {
+            let Some((id, result)) = self.store.as_ref().and_then(Store::next) else { break };
+            let now = clock::now();
+            self.engine.handle_stored(now, id, result);
+            self.act(now);
+        }
+    }
+
     fn receive(&mut self) {
         let ready = std::mem::take(&mut self.work.ready);
         for key in &ready {
@@ -296,7 +310,10 @@ impl Signalling {
                     Output::Transmit(transmit) => self.transmit(now, transmit),
                     Output::Media(command) => self.media(now, command),
                     Output::Event(event) => self.work.events.push(event),
-                    Output::Store(request) => self.work.events.push(Event::Store(Box::new(request))),
+                    Output::Store(request) => match &self.store {
+                        Some(store) => store.request(request),
+                        None => self.work.events.push(Event::Store(Box::new(request))),
+                    },
                     Output::Resolve { id, host, port } => {
                         let request = Request::Resolve { id, host: host.clone(), port };
                         if !self.streams.request(request) {
@@ -445,6 +462,9 @@ impl Signalling {
             thread.take().map(|thread| thread.join(MEDIA_MOST));
         }
         self.streams.leave(STREAMS_MOST);
+        if let Some(store) = &mut self.store {
+            store.leave(STORE_MOST);
+        }
     }
 
     /// Ends every call, gives the protocol a little time for what it owes, then ends the other threads.
@@ -483,6 +503,11 @@ impl Signalling {
         self.guarded(|this| this.take_media());
         if !self.streams.leave(STREAMS_MOST) {
             tracing::error!(target: "ringback.net", "the thread for streams did not end in time");
+        }
+        if let Some(store) = &mut self.store
+            && !store.leave(STORE_MOST)
+        {
+            tracing::error!(target: "ringback.net", "the binding store did not end in time");
         }
 
         self.work.events.extend(self.inbox.close_run(self.run));

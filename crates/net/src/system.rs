@@ -1,6 +1,7 @@
 //! One system: its sockets, its threads, and the life of both. See [`System`].
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::ports::{Pool, SharedPool};
 use crate::queue::{EventQueue, Producer};
 use crate::routes::RouteTable;
 use crate::signalling::{LEAVE_MOST, Signalling, UdpSocket, Work};
+use crate::store::{self, Store};
 use crate::streams::{Limits, Streams};
 use crate::sys::{self, Epoll};
 use crate::wake::Waker;
@@ -41,6 +43,8 @@ pub struct Settings {
     pub media_ports: (u16, u16),
     /// 1 to 64; one is enough for some thousand calls.
     pub media_threads: usize,
+    /// The SQLite file of a registrar whose store is `StoreKind::Own`.
+    pub binding_store: Option<PathBuf>,
 }
 
 /// Sockets, threads and engines of one telephone system. All methods may be called from any thread.
@@ -87,6 +91,10 @@ impl System {
         settings.engine.transports = settings.listen.iter().map(|listen| listen.transport).collect();
         sys::allow_many_descriptors();
         let start = |what| move |source| NetError::Start { what, source };
+        if let Some(path) = &settings.binding_store {
+            // What is no store is told before anything else is done; the file is opened again by each start.
+            store::open(path).map_err(|why| NetError::Store { path: path.clone(), why })?;
+        }
         let listeners = listen::bind_all(&settings.listen)?;
         let waker = Arc::new(Waker::new().map_err(start("eventfd"))?);
         let queue = Arc::new(EventQueue::new().map_err(start("eventfd"))?);
@@ -196,13 +204,14 @@ impl System {
             ..Limits::new(config.limits.connections, config.limits.message_bytes)
         };
         let streams = Streams::new(streams, limits, Arc::clone(waker), Arc::clone(&self.queue));
-        let engine = Engine::with_directory(
+        let mut engine = Engine::with_directory(
             config.clone(),
             Box::new(RouteTable::new(self.addresses.clone())),
             Box::new(pool.clone()),
             fork_rng(),
             self.directory(),
         );
+        let store = self.open_store(&mut engine)?;
         let producer = Arc::new(Producer::new(Arc::clone(&self.queue)));
         let mut signalling = Signalling {
             engine,
@@ -215,6 +224,7 @@ impl System {
             from_media: Arc::clone(&from_media),
             pool,
             streams,
+            store,
             work: Work::new(),
         };
         signalling.watch().map_err(failed("epoll"))?;
@@ -254,6 +264,19 @@ impl System {
             }
             NetError::Start { what: "the signalling thread", source }
         })
+    }
+
+    /// Gives the engine what the registrar's store kept, and starts the store's thread.
+    fn open_store(&self, engine: &mut Engine) -> Result<Option<Store>, NetError> {
+        let Some(path) = &self.settings.binding_store else { return Ok(None) };
+        let failed = |why| NetError::Store { path: path.clone(), why };
+        let now = clock::now();
+        let mut file = store::open(path).map_err(failed)?;
+        for record in file.load(now).map_err(|error| failed(error.to_string()))? {
+            engine.restore(now, &record);
+        }
+        let store = Store::start(file, Arc::clone(self.inbox.waker()));
+        store.map(Some).map_err(|source| NetError::Start { what: "the thread for the binding store", source })
     }
 
     /// Gives a command to the engine. `NotRunning` before `start`, after `shutdown`, and in a forked child.

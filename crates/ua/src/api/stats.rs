@@ -11,7 +11,7 @@ pub struct Live {
     pub half_open: usize,
     /// Client transactions of ours without a final response, and INVITEs that still have to ACK retransmitted refusals.
     pub client_transactions: usize,
-    /// Finished transactions of which only a key and a deadline are left.
+    /// Finished transactions of which only a key and a deadline, or an answer that cannot be made again, are left.
     pub lingering: usize,
     /// Requests outside of dialogs whose outcome has not been told.
     pub standalone: usize,

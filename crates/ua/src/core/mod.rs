@@ -144,14 +144,15 @@ impl Ua {
     }
 
     pub fn stats(&self) -> Stats {
+        let answered = self.servers.iter().filter(|(_, server)| server.is_answered()).count();
         Stats {
             live: Live {
                 calls: self.calls.len(),
                 dialogs: self.calls.iter().map(|(_, call)| call.dialogs()).sum(),
-                server_transactions: self.servers.len(),
+                server_transactions: self.servers.len() - answered,
                 half_open: self.half_open,
                 client_transactions: self.clients.len(),
-                lingering: self.linger.len(),
+                lingering: self.linger.len() + answered,
                 standalone: self.standalone.len(),
                 resolutions: self.resolutions.len(),
                 timers: self.timers.len(),

@@ -67,6 +67,13 @@ pub(super) struct Server {
     pub(super) end: Option<TimerId>,
 }
 
+impl Server {
+    /// Answered, and kept for retransmissions of the request alone.
+    pub(super) fn is_answered(&self) -> bool {
+        self.machine == Machine::Request(server_request::State::Completed)
+    }
+}
+
 /// What a new server transaction is about.
 pub(super) struct NewServer {
     pub(super) key: Key,

@@ -1,0 +1,136 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringback_engine::api::{Record, Source, StoreRequest, StoreWork, Write};
+use ringback_time::{Mono, Now, Wall};
+use ringback_ua::Transport;
+
+use super::{Store, open};
+use crate::wake::Waker;
+
+const START: u64 = 1_700_000_000_000_000_000;
+
+fn now(seconds: u64) -> Now {
+    Now { mono: Mono::ZERO, wall: Wall::from_unix_nanos(START + seconds * 1_000_000_000) }
+}
+
+fn record(user: &str, seconds: u64) -> Record {
+    Record {
+        aor: format!("sip:{user}@pbx.example"),
+        contact: format!("sip:{user}@192.0.2.1"),
+        expires: now(seconds).wall,
+        q: 500,
+        call_id: "call".into(),
+        cseq: 4_000_000_000,
+        user_agent: Some("Telefön".into()),
+        path: "<sip:p;lr>".into(),
+        instance: Some("urn:uuid:1".into()),
+        reg_id: Some(1),
+        source: Source {
+            transport: Transport::Tcp,
+            remote: SocketAddr::from(([192, 0, 2, 1], 5070)),
+            connection: None,
+        },
+        natted: true,
+    }
+}
+
+fn save(id: u64, record: &Record) -> StoreRequest {
+    let write = Write { aor: record.aor.clone(), saved: vec![record.clone()], ..Write::default() };
+    StoreRequest { id, work: StoreWork::Write(write) }
+}
+
+/// A file of its own, gone at the end.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Place {
+        let path = std::env::temp_dir().join(format!("ringback-store-{}-{name}", std::process::id()));
+        let place = Place(path);
+        place.clear();
+        place
+    }
+
+    fn clear(&self) {
+        for end in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{end}", self.0.display()));
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Waits for the answer to each of the first so many requests.
+fn answers(store: &Store, count: usize) -> Vec<(u64, bool)> {
+    let mut told = Vec::new();
+    for _ in 0..20_000 {
+        while let Some((id, result)) = store.next() {
+            told.push((id, result.is_ok()));
+        }
+        if told.len() >= count {
+            break;
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    told.sort_unstable();
+    told
+}
+
+#[test]
+fn what_is_confirmed_is_there_after_a_restart() {
+    let place = Place::new("restart");
+    let waker = Arc::new(Waker::new().expect("an eventfd"));
+    let mut file = open(&place.0).expect("made");
+    assert!(file.load(now(0)).expect("read").is_empty());
+    let mut store = Store::start(file, Arc::clone(&waker)).expect("a thread");
+    let kept = record("alice", 100);
+    store.request(save(1, &kept));
+    store.request(save(2, &record("bob", 50)));
+    store.request(save(3, &record("carol", 100)));
+    let gone = Write { aor: "sip:carol@pbx.example".into(), all: true, ..Write::default() };
+    store.request(StoreRequest { id: 4, work: StoreWork::Write(gone) });
+    store.request(save(0, &record("dave", 60)));
+    let one =
+        Write { aor: "sip:dave@pbx.example".into(), deleted: vec!["sip:dave@192.0.2.1".into()], ..Write::default() };
+    store.request(StoreRequest { id: 5, work: StoreWork::Write(one) });
+    assert_eq!(answers(&store, 5), [(1, true), (2, true), (3, true), (4, true), (5, true)]);
+    // Another one reads it while it is open, as after a kill.
+    assert_eq!(open(&place.0).expect("opened").load(now(60)).expect("read"), [kept.clone()]);
+    assert!(store.leave(Duration::from_secs(20)));
+    store.request(save(9, &kept));
+    assert_eq!(answers(&store, 1), [(9, false)], "one that has ended says so");
+    assert_eq!(open(&place.0).expect("opened").load(now(99)).expect("read"), [kept]);
+    assert!(open(&place.0).expect("opened").load(now(100)).expect("read").is_empty(), "its time is over");
+}
+
+#[test]
+fn what_is_no_store_is_told() {
+    let place = Place::new("nonsense");
+    std::fs::write(&place.0, "this is not a database, but a text that is long enough to be read as one: no.")
+        .expect("written");
+    assert!(open(&place.0).expect_err("no database").contains("not a database"));
+    assert!(open(&place.0.join("below")).is_err());
+    let newer = Place::new("newer");
+    let connection = rusqlite::Connection::open(&newer.0).expect("made");
+    connection.pragma_update(None, "user_version", 2).expect("set");
+    drop(connection);
+    assert!(open(&newer.0).expect_err("newer").contains("version 2"));
+}
+
+#[test]
+fn a_transaction_that_fails_is_answered_so() {
+    let place = Place::new("failing");
+    let file = open(&place.0).expect("made");
+    let other = rusqlite::Connection::open(&place.0).expect("opened");
+    other.execute_batch("DROP TABLE bindings").expect("dropped");
+    let mut store = Store::start(file, Arc::new(Waker::new().expect("an eventfd"))).expect("a thread");
+    store.request(save(1, &record("alice", 100)));
+    assert_eq!(answers(&store, 1), [(1, false)]);
+    assert!(store.leave(Duration::from_secs(20)));
+}
