@@ -20,6 +20,7 @@ from ringback.headers import Headers
 from ringback.limits import Limits
 from ringback.media import MediaInfo, MediaStatistics
 from ringback.options import OptionsReply
+from ringback.registrar import Binding as RegisteredBinding
 from ringback.session import CallSession
 from ringback.states import CallDirection, CallState, Transport
 
@@ -183,7 +184,17 @@ def bind(
     answer_timeout: float | None,
     origin: str,
     interest: Sequence[str],
+    registrar: tuple[Sequence[str], float, float, int, str] | None = None,
+    binding_store: str | None = None,
 ) -> Binding: ...
+
+# ---------------------------------------------------------------------------------------------------------- registrar
+
+def lookup_bindings(coordinator: CoordinatorBase, aor: str) -> Future[list[RegisteredBinding]]: ...
+def remove_bindings(coordinator: CoordinatorBase, aor: str) -> Future[None]: ...
+def stored(
+    coordinator: CoordinatorBase, request: int, error: str | None, found: Sequence[RegisteredBinding]
+) -> None: ...
 
 # -------------------------------------------------------------------------------------------------------- coordinator
 

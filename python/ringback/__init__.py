@@ -45,6 +45,7 @@ from ringback.media import MediaControl, MediaInfo, MediaStatistics, QualityMetr
 from ringback.messages import Message
 from ringback.options import OptionsReply
 from ringback.recording import Recording
+from ringback.registrar import Binding, BindingStore, Registrar
 from ringback.session import CallSession
 from ringback.states import CallDirection, CallState, DtmfMethod, Transport
 
@@ -53,6 +54,8 @@ __all__ = [
     "AudioStream",
     "AutoAnswerHandler",
     "BindError",
+    "Binding",
+    "BindingStore",
     "BridgeId",
     "BridgeInfo",
     "BridgeNotFound",
@@ -81,6 +84,7 @@ __all__ = [
     "QualityMetrics",
     "QueueHandler",
     "Recording",
+    "Registrar",
     "ResourceExhausted",
     "RoutingHandler",
     "SdpError",

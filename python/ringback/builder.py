@@ -15,6 +15,7 @@ from ringback.errors import BindError
 from ringback.handlers.auto_answer import AutoAnswerHandler
 from ringback.handlers.base import METHODS, CallHandler
 from ringback.limits import Limits
+from ringback.registrar import Registrar
 from ringback.states import Transport
 
 # RFC 3261 §19.1.2, RFC 7118 §5.5.
@@ -60,6 +61,7 @@ class SessionManagerBuilder:
         self._transports: list[_Wanted] = []
         self._codecs = _ringback.available_codecs()
         self._public_address: str | None = None
+        self._registrar: Registrar | None = None
         self._forwarded_headers: list[str] | None = None
         self._limits = Limits()
 
@@ -196,6 +198,13 @@ class SessionManagerBuilder:
         self._limits = limits
         return self
 
+    def with_registrar(self, registrar: Registrar) -> Self:
+        """Lets telephones register, and calls to their addresses of record ring them."""
+        if not isinstance(registrar, Registrar):
+            raise TypeError(f"registrar must be a Registrar, not {type(registrar).__name__}")
+        self._registrar = registrar
+        return self
+
     async def build(self) -> SessionCoordinator:
         """Checks all settings together, binds the ports, and gives a coordinator that does not run yet.
 
@@ -224,8 +233,15 @@ class SessionManagerBuilder:
             answer_timeout=self._answer_timeout,
             origin=_origin(handler, methods),
             interest=[name for name in methods if name not in ("on_incoming_call", "on_error")],
+            registrar=None if self._registrar is None else self._registrar._settings(),
+            binding_store=None if self._registrar is None else self._registrar._path(),
         )
-        return SessionCoordinator(binding, methods, self._dial_uri(binding))
+        coordinator = SessionCoordinator(binding, methods, self._dial_uri(binding))
+        if self._registrar is not None:
+            coordinator._registrar = self._registrar
+            coordinator._reads_file = self._registrar._path() is not None
+            self._registrar._serve(coordinator)
+        return coordinator
 
     async def _listen(self) -> list[tuple[Transport, str, int, _TlsFiles]]:
         """The sockets to bind, with host names looked up."""

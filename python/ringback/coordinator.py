@@ -17,6 +17,7 @@ from ringback._logs import Levels
 from ringback._ringback import BridgeId, CoordinatorBase, SessionId
 from ringback._waker import Waker
 from ringback.bridges import BridgeInfo
+from ringback.registrar import Registrar
 
 # `stop` returns within 2 s of its drain time, whatever peers and handlers do. Of these:
 _CALLS_END = 1.0  # the engine's answer that all calls are final, which takes a millisecond
@@ -41,6 +42,10 @@ class SessionCoordinator(CoordinatorBase):
         self._stopping: asyncio.Task[None] | None = None
         # Handlers whose turn has not come: others have to start before them.
         self._turns: deque[Turn] = deque()
+        # The registrar that is served, and what its store is at.
+        self._registrar: Registrar | None = None
+        self._reads_file = False
+        self._store_tasks: set[asyncio.Task[None]] = set()
         # Tasks that await `stop`: it must not wait for them.
         self._stoppers: set[asyncio.Task[Any]] = set()
         _lifecycle.remember(self)
@@ -101,7 +106,11 @@ class SessionCoordinator(CoordinatorBase):
         if self.is_running():
             return
         try:
-            self._start()
+            if self._reads_file:
+                # What was bound before is read from the file.
+                await _lifecycle.in_thread(self._start)
+            else:
+                self._start()
         except BaseException:
             self._release()
             raise
@@ -175,6 +184,8 @@ class SessionCoordinator(CoordinatorBase):
             self._drain_all()
             self._resolve_all()
             self._stopping = None
+        for task in list(self._store_tasks):
+            task.cancel()
         await self._end_handlers(deadline)
         self._release()
 

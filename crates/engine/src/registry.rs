@@ -41,6 +41,8 @@ enum Asked {
     Find(Job),
     Write(Job, Box<Plan>),
     Remove(Job, Write),
+    /// Bindings that have ended: whatever comes of it, they are not there any more.
+    Forget,
 }
 
 #[derive(Debug)]
@@ -203,7 +205,10 @@ impl Engine {
                 registry.registrar.commit(now, &write);
                 self.complete(token, Ok(Reply::Unit));
             }
-            (Asked::Write(..) | Asked::Remove(..), Ok(_)) => {}
+            (Asked::Write(..) | Asked::Remove(..) | Asked::Forget, Ok(_)) => {}
+            (Asked::Forget, Err(why)) => {
+                tracing::warn!(target: "ringback.registrar", "the binding store keeps what has ended for {aor}: {why}");
+            }
             (Asked::Find(job) | Asked::Write(job, _) | Asked::Remove(job, _), Err(why)) => {
                 tracing::error!(target: "ringback.registrar", "the binding store failed for {aor}: {why}");
                 self.store_failed(now, job, why);
@@ -291,9 +296,16 @@ impl Engine {
     pub(crate) fn bindings_ended(&mut self, now: Now) {
         let Some(registry) = &mut self.registry else { return };
         let ended = registry.registrar.handle_timeout(now);
-        if registry.store != StoreKind::Memory {
-            let forget = |write| Output::Store(StoreRequest { id: 0, work: StoreWork::Write(write) });
-            self.output.extend(ended.into_iter().map(forget));
+        if registry.store == StoreKind::Memory {
+            return;
+        }
+        for write in ended {
+            // One that is being registered anew is not to be deleted behind that; a row whose time is over does no harm.
+            if !registry.busy.contains_key(&write.aor) && registry.busy.len() < limits::STORE_WORK_MOST {
+                let aor = write.aor.clone();
+                let output = registry.ask(&aor, Asked::Forget, StoreWork::Write(write));
+                self.output.push_back(output);
+            }
         }
     }
 

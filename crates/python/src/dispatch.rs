@@ -22,7 +22,7 @@ use crate::incoming::IncomingCallBase;
 use crate::names::{Names, names};
 use crate::pending::{Undo, Waiting};
 use crate::questions::{Asks, Question};
-use crate::{audio, convert, decisions, errors, logs, messages, reply, seed};
+use crate::{audio, convert, decisions, errors, logs, messages, registrar, reply, seed};
 
 /// Notices taken from the queue in one go.
 const BATCH: usize = 256;
@@ -186,6 +186,7 @@ fn dispatch_event(
             }
             None => Ok(()),
         },
+        Event::Store(request) => registrar::store(slf, names, *request),
         Event::Completed { token, result } => completed(slf, running, token, result),
         _ => Ok(()),
     }

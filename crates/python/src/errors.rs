@@ -59,6 +59,7 @@ pub(crate) fn engine(py: Python<'_>, error: Error) -> PyErr {
         Error::Sdp(_) => plain(py, "SdpError", &message),
         Error::ResourceExhausted(_) => plain(py, "ResourceExhausted", &message),
         Error::Media(_) => plain(py, "MediaError", &message),
+        Error::Store(_) => plain(py, "SessionError", &message),
         Error::BadValue(_) | Error::BadId(_) => PyValueError::new_err(message),
         Error::NoAnswer(_) => plain(py, "AnswerTimeout", &message),
         Error::Unreachable(cause) => {
@@ -109,7 +110,7 @@ pub(crate) fn net(py: Python<'_>, error: &NetError) -> PyErr {
             let errno = source.raw_os_error();
             raise(py, "BindError", &message, |attributes| attributes.set_item("errno", errno))
         }
-        NetError::Start { .. } => PyOSError::new_err(message),
+        NetError::Store { .. } | NetError::Start { .. } => PyOSError::new_err(message),
         NetError::BadSettings(_) | NetError::BadCertificate { .. } => PyValueError::new_err(message),
         _ => PyRuntimeError::new_err(message),
     }

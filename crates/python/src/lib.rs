@@ -27,6 +27,7 @@ mod options;
 mod pending;
 mod questions;
 mod recording;
+mod registrar;
 mod reply;
 mod seed;
 mod session;
@@ -53,6 +54,7 @@ fn _ringback(module: &Bound<'_, PyModule>) -> PyResult<()> {
     options::register(module)?;
     messages::register(module)?;
     questions::register(module)?;
+    registrar::register(module)?;
     audio::register(module)?;
     logs::register(module)?;
     // What is public is said in `ringback/__init__.py`.

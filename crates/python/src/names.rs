@@ -55,6 +55,9 @@ names! {
     session_stats = "ringback.control".SessionStats;
     options_reply = "ringback.options".OptionsReply;
     message = "ringback.messages".Message;
+    binding = "ringback.registrar".Binding;
+    begin_store = "ringback._stores".begin;
+    transport = "ringback.states".Transport;
     take_turns = "ringback._dispatch".take_turns;
     failed = "ringback._dispatch".failed;
     settle = "ringback._dispatch".settle;

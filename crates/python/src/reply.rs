@@ -9,6 +9,7 @@ use crate::convert;
 use crate::coordinator::Coordinator;
 use crate::ids::{BridgeId, SessionId};
 use crate::names::{Names, names};
+use crate::registrar;
 use crate::seed;
 
 /// `class(**fields)`: the dataclasses take keywords only.
@@ -90,6 +91,7 @@ pub(crate) fn to_python<'py>(coordinator: &Bound<'py, Coordinator>, reply: Reply
             let list = infos.iter().map(|info| bridge_info(names, py, info)).collect::<PyResult<Vec<_>>>()?;
             Ok(list.into_pyobject(py)?.into_any())
         }
+        Reply::Bindings(records) => registrar::list(py, &records),
         Reply::Options { status, round_trip, allow, user_agent } => dataclass!(py, names.options_reply, {
             status: status,
             round_trip_ms: round_trip.as_secs_f64() * 1000.0,

@@ -71,7 +71,7 @@ type TlsFiles = (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>, bool);
 /// Binds the listening sockets; `BindError`. `listen`: (transport, host, port, TLS files). `origin`: "none", "ask" or "accept".
 #[pyfunction]
 #[pyo3(signature = (*, listen, media_ports, media_threads, user, public_address, media_address, codecs, max_sessions,
-                    forwarded_headers, limits, shut_out, session_timeout, answer_timeout, origin, interest))]
+                    forwarded_headers, limits, shut_out, session_timeout, answer_timeout, origin, interest, registrar=None, binding_store=None))]
 #[expect(clippy::too_many_arguments, reason = "one for each setting, all by keyword")]
 fn bind(
     py: Python<'_>,
@@ -90,6 +90,8 @@ fn bind(
     answer_timeout: Option<f64>,
     origin: &str,
     interest: Vec<String>,
+    registrar: Option<crate::registrar::Wanted>,
+    binding_store: Option<PathBuf>,
 ) -> PyResult<Binding> {
     let listen = listen
         .iter()
@@ -139,9 +141,10 @@ fn bind(
             message: wants("on_message"),
             transfer: wants("on_transfer_request"),
         },
+        registrar: registrar.map(crate::registrar::config).transpose()?,
         ..Config::default()
     };
-    let settings = Settings { engine, listen, media_ports, media_threads };
+    let settings = Settings { engine, listen, media_ports, media_threads, binding_store };
     let system = py.detach(|| System::bind(settings)).map_err(|error| errors::net(py, &error))?;
     Ok(Binding(Mutex::new(Some(system))))
 }

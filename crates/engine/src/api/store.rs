@@ -26,8 +26,7 @@ pub struct RegistrarConfig {
     pub store: StoreKind,
 }
 
-/// Work for the store, in the order in which it has to be done for one address. One with a non-zero `id` is answered by
-/// `Engine::handle_stored`, always, exactly once.
+/// Work for the store; never two for one address at a time. Answered by `Engine::handle_stored`, always, exactly once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreRequest {
     pub id: u64,

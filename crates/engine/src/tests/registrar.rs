@@ -164,10 +164,19 @@ fn what_ends_is_told_to_the_store() {
     register(&mut net, 1, 1, "<sip:bob@10.9.0.1>;expires=60");
     let (id, _) = asked(&mut net);
     stored(&mut net, id, Ok(Vec::new()));
+    answer(&mut net, 1).expect("bound");
     net.advance(61 * SECOND);
     let (id, work) = asked(&mut net);
     let StoreWork::Write(write) = work else { panic!("{work:?}") };
-    assert_eq!((id, write.deleted), (0, vec!["sip:bob@10.9.0.1".to_owned()]));
+    assert_eq!(write.deleted, ["sip:bob@10.9.0.1"]);
+    register(&mut net, 1, 2, "<sip:bob@10.9.0.1>");
+    assert!(net.nodes[A].store.is_empty(), "in order");
+    stored(&mut net, id, Err("busy".into()));
+    let (id, _) = asked(&mut net);
+    stored(&mut net, id, Ok(Vec::new()));
+    assert_eq!(status(answer(&mut net, 1)), 200);
+    net.advance(SECOND);
+    assert_eq!(bound(&mut net), ["sip:bob@10.9.0.1"]);
 }
 
 fn record(contact: &str, net: &Net) -> Record {
@@ -234,6 +243,9 @@ fn a_call_that_ends_while_the_store_is_asked_sends_nothing() {
     let (id, _) = asked(&mut net);
     found(&mut net, id, "sip:bob@10.9.0.8");
     assert!(sent(&net, A, "INVITE").is_empty());
+    net.advance(101 * SECOND);
+    let (id, _) = asked(&mut net);
+    stored(&mut net, id, Ok(Vec::new()));
     net.assert_idle();
 }
 

@@ -47,7 +47,7 @@ impl Store {
     pub(crate) fn request(&self, request: StoreRequest) {
         let id = request.id;
         let refused = self.requests.as_ref().is_none_or(|requests| requests.send(request).is_err());
-        if refused && id != 0 {
+        if refused {
             self.answers.push((id, Err("the store's thread has ended".into())));
         }
     }
@@ -73,9 +73,7 @@ fn run(mut file: File, work: &Receiver<StoreRequest>, answers: &SegQueue<Stored>
         batch.push(first);
         batch.extend(work.try_iter().take(BATCH_MOST - 1));
         for (id, result) in file.carry_out(&mut batch) {
-            if id != 0 {
-                answers.push((id, result));
-            }
+            answers.push((id, result));
         }
         waker.wake();
     }
