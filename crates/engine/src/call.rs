@@ -11,13 +11,14 @@ use smallvec::SmallVec;
 use crate::api::{BridgeId, EndCause, Session};
 use crate::contacts::Forks;
 use crate::digits::Digits;
+use crate::early::Fork;
 use crate::forward::Forward;
 use crate::limits::Bucket;
 use crate::media_flow::Media;
 use crate::outgoing::Outgoing;
 use crate::refer::Asked;
 use crate::referred::Referral;
-use crate::reinvite::Reinvite;
+use crate::reinvite::{Postponed, Reinvite};
 use crate::table::Key;
 use crate::timers::Timers;
 
@@ -114,6 +115,12 @@ pub(crate) struct Call {
     pub(crate) transfer: Option<Box<Transfer>>,
     /// The re-INVITE of ours that is under way.
     pub(crate) reinvite: Option<Reinvite>,
+    /// An operation that waits for a refresh of the session to be over.
+    pub(crate) postponed: Option<Box<Postponed>>,
+    /// Of an outgoing call: what its early dialogs have said of their media.
+    pub(crate) early_dialogs: Vec<Fork>,
+    /// Of an outgoing call: the offer is the peer's.
+    pub(crate) late_offer: bool,
     pub(crate) digits: Digits,
     pub(crate) waiting: SmallVec<[(Token, MediaReply); 2]>,
     /// Bound on `Event::Progress` and `Event::Dtmf`.
@@ -143,6 +150,9 @@ impl Call {
             referred: false,
             transfer: None,
             reinvite: None,
+            postponed: None,
+            early_dialogs: Vec::new(),
+            late_offer: false,
             digits: Digits::default(),
             waiting: SmallVec::new(),
             progress_bucket: Bucket::new(now.mono),

@@ -205,8 +205,11 @@ impl Engine {
     /// What `ua` reports about a branch of a call whose forks ring.
     pub(crate) fn branch(&mut self, now: Now, key: Key, ua: CallKey, event: Event) {
         match event {
-            Event::Provisional { response, .. } => self.provisional(now, key, &response),
-            Event::Answered { response, .. } => self.branch_answered(now, key, ua, &response),
+            Event::Provisional { response, offers, .. } => {
+                self.provisional(now, key, &response, offers.then_some(ua));
+            }
+            Event::Offer { key: request_key, request, .. } => self.offered(now, key, request_key, &request),
+            Event::Answered { response, settled, .. } => self.branch_answered(now, key, ua, &response, settled),
             Event::Rejected { response, .. } => {
                 let (status, phrase) = status_line(&response);
                 let targets = if status / 100 == 3 { contacts(&response) } else { Vec::new() };
@@ -225,12 +228,12 @@ impl Engine {
         }
     }
 
-    fn branch_answered(&mut self, now: Now, key: Key, ua: CallKey, response: &Message) {
+    fn branch_answered(&mut self, now: Now, key: Key, ua: CallKey, response: &Message, settled: bool) {
         let Some(call) = self.calls.get_mut(key) else { return };
         let Some(forks) = call.forks.take() else { return };
         call.ua = Some(ua);
         self.cancel_branches(now, forks.0.branches().filter(|other| *other != ua), Some(ELSEWHERE));
-        self.answered_by_peer(now, key, response);
+        self.answered_by_peer(now, key, response, settled);
     }
 
     pub(crate) fn cancel_branches(&mut self, now: Now, branches: impl Iterator<Item = CallKey>, reason: Option<&str>) {

@@ -10,6 +10,7 @@ use ringback_ua::{Body, Reply as Answer, UaError};
 
 use crate::api::{Decision, EndCause, Error, Event, HeaderList, SessionId, State};
 use crate::call::{Ending, Stage};
+use crate::early::Reliability;
 use crate::engine::Engine;
 use crate::forward::parse_targets;
 use crate::headers;
@@ -87,7 +88,7 @@ impl Engine {
     pub(crate) fn answer(&mut self, now: Now, key: Key, plan: Plan, headers: HeaderList) -> Result<(), Error> {
         let Some(call) = self.calls.get_mut(key) else { return Ok(()) };
         let Some(ua) = call.ua else { return Ok(()) };
-        let body = Some(Body::sdp(plan.sdp().to_owned()));
+        let body = Some(plan.sdp()).filter(|sdp| !sdp.is_empty()).map(|sdp| Body::sdp(sdp.to_owned()));
         let answer = Answer { status: StatusCode::OK, reason: None, headers, body };
         self.ua.respond(now, ua, answer).map_err(|error| ua_error(error, call.session.state()))?;
 
@@ -173,7 +174,8 @@ impl Engine {
     /// 183 with early media: the leg opens now, and the 200 will say the same.
     fn progress(&mut self, now: Now, key: Key, sdp: Option<String>) -> Result<(), Error> {
         let Some(call) = self.calls.get(key) else { return Ok(()) };
-        if call.media.remote_offer.is_none() && call.media.early.is_none() {
+        let reliable = call.request.as_ref().is_some_and(|request| Reliability::of(request) != Reliability::No);
+        if call.media.remote_offer.is_none() && call.media.early.is_none() && !reliable {
             // RFC 3261 §13.2.1: where the INVITE has no offer, ours comes in a reliable response.
             if sdp.is_some() {
                 return Err(Error::Sdp("early media needs an offer in the INVITE".into()));

@@ -174,6 +174,9 @@ impl Engine {
             );
             tokens.push((asked.token(), Err(Error::Transfer { status: None, cause })));
         }
+        if let Some(postponed) = call.postponed.take() {
+            tokens.push((postponed.token, Err(ended())));
+        }
         if let Some(outgoing) = call.outgoing.as_mut() {
             tokens.extend(outgoing.offers.drain(..).map(|token| (token, Err(ended()))));
         }

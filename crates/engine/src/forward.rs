@@ -364,6 +364,8 @@ impl Forward {
             headers: self.headers.clone(),
             max_forwards: self.max_forwards,
             sdp: None,
+            late_offer: false,
+            redirects: 0,
             offers: Vec::new(),
             first_hop: None,
             found: Found::Unasked,

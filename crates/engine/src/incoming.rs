@@ -10,9 +10,10 @@ use ringback_ua::{Body, CallKey, Flow, Reply as Answer};
 use crate::api::{Direction, EndCause, Event, IncomingCall, Origin, Session};
 use crate::call::{Call, Ending, Stage};
 use crate::content;
+use crate::early::Reliability;
 use crate::engine::Engine;
 use crate::limits;
-use crate::media_flow::Media;
+use crate::media_flow::{Media, Plan};
 use crate::table::Key;
 use crate::timers::Timer;
 
@@ -162,8 +163,23 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else { return };
         let (Some(ua), Some(code)) = (call.ua, StatusCode::new(status)) else { return };
         call.provisional = status;
-        let early = call.media.early.as_ref().filter(|_| status != StatusCode::RINGING.as_u16());
-        let body = early.map(|plan| Body::sdp(plan.sdp().to_owned()));
+        // RFC 3262 §5: where each of them must arrive, and the INVITE has no offer, the first has ours.
+        let required = call.request.as_ref().map(Reliability::of) == Some(Reliability::Required);
+        if required && call.media.remote_offer.is_none() && call.media.early.is_none() {
+            match self.plan_answer(key, None) {
+                Ok(plan) => self.open_early(now, key, plan),
+                Err(error) => {
+                    tracing::info!(target: "ringback.session", call_id = self.call_id(key), "no early offer: {error}");
+                }
+            }
+        }
+        let Some(call) = self.calls.get_mut(key) else { return };
+        let says = |plan: &&Plan| match plan {
+            Plan::Offer(_) => true,
+            _ => status != StatusCode::RINGING.as_u16(),
+        };
+        let early = call.media.early.as_ref().filter(says).map(Plan::sdp).filter(|sdp| !sdp.is_empty());
+        let body = early.map(|sdp| Body::sdp(sdp.to_owned()));
         if let Err(error) = self.ua.respond(now, ua, Answer { status: code, reason: None, headers: Vec::new(), body }) {
             tracing::warn!(target: "ringback.session", call_id = self.call_id(key), "no provisional response: {error}");
             return;

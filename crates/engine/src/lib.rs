@@ -37,6 +37,7 @@ mod contacts;
 mod content;
 mod decide;
 mod digits;
+mod early;
 mod end;
 mod engine;
 mod forward;

@@ -61,6 +61,8 @@ pub(crate) enum Plan {
     Answer(Box<Negotiated>),
     /// Our offer, where the peer made none.
     Offer(String),
+    /// Nothing: offer and answer are done.
+    Settled,
     /// The program's own, for media that is not here.
     External { sdp: String, is_offer: bool },
 }
@@ -70,6 +72,7 @@ impl Plan {
         match self {
             Plan::Answer(negotiated) => &negotiated.local_sdp,
             Plan::Offer(sdp) | Plan::External { sdp, .. } => sdp,
+            Plan::Settled => "",
         }
     }
 }
@@ -194,8 +197,12 @@ impl Engine {
         let media = &call.media;
         if let Some(early) = &media.early {
             // RFC 3261 §13.2.1: the answer in the 2xx is that of the provisional responses.
+            let said = match early {
+                Plan::Settled => media.local_sdp.as_deref().unwrap_or_default(),
+                other => other.sdp(),
+            };
             return match own {
-                Some(own) if own != early.sdp() => {
+                Some(own) if own != said => {
                     Err(Error::Sdp("the answer differs from the one already given as early media".into()))
                 }
                 _ => Ok(early.clone()),
@@ -255,6 +262,7 @@ impl Engine {
                 self.settle(now, key, *negotiated, offer);
             }
             Plan::Offer(sdp) => call.media.local_offer = Some(sdp),
+            Plan::Settled => {}
             Plan::External { sdp, is_offer } => {
                 call.media.external = true;
                 if !is_offer && let Some(offer) = call.media.remote_offer.take() {

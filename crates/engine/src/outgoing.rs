@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ringback_media_api::Token;
 use ringback_sip::{Message, NameAddr, Scheme, StatusCode, Uri};
 use ringback_time::Now;
-use ringback_ua::{Body, Invite, Transport};
+use ringback_ua::{Body, CallKey, Invite, Transport};
 
 use crate::api::{CallOptions, Direction, Error, Event, HeaderList, Session};
 use crate::call::{Call, Ending, Link, Stage};
@@ -15,7 +15,7 @@ use crate::decide::ua_error;
 use crate::engine::Engine;
 use crate::headers;
 use crate::limits;
-use crate::media_flow::{Media, sdp_error};
+use crate::media_flow::{Media, Plan, sdp_error};
 use crate::states::Change;
 use crate::table::Key;
 use crate::timers::Timer;
@@ -28,6 +28,8 @@ pub(crate) struct Outgoing {
     pub(crate) headers: HeaderList,
     pub(crate) max_forwards: u8,
     pub(crate) sdp: Option<String>,
+    pub(crate) late_offer: bool,
+    pub(crate) redirects: u8,
     /// `GenerateOffer` commands that wait until our own address is known.
     pub(crate) offers: Vec<Token>,
     /// The first hop, where that is not what To names.
@@ -49,6 +51,9 @@ impl Outgoing {
         self.first_hop.as_ref().unwrap_or(&self.to.uri)
     }
 }
+
+/// RFC 6228.
+const EARLY_DIALOG_TERMINATED: u16 = 199;
 
 /// RFC 3261 §8.1.1.6.
 pub(crate) const MAX_FORWARDS: u8 = 70;
@@ -73,6 +78,9 @@ impl Engine {
         let to = parse_address(to)?;
         check_target(&to.uri, &self.config.transports)?;
         headers::check(&headers)?;
+        if options.late_offer && sdp.is_some() {
+            return Err(Error::BadValue("late_offer: the offer is the peer's, there is none to give".into()));
+        }
         if let Some(sdp) = &sdp {
             ringback_sdp::check_offer(sdp).map_err(|error| sdp_error(&error))?;
         }
@@ -82,6 +90,8 @@ impl Engine {
             headers,
             max_forwards: MAX_FORWARDS,
             sdp,
+            late_offer: options.late_offer,
+            redirects: options.max_redirects,
             offers: Vec::new(),
             first_hop: None,
             found: Found::Unasked,
@@ -181,7 +191,8 @@ impl Engine {
         let Some(outgoing) = call.outgoing.take() else { return Ok(()) };
         let session = Arc::clone(&call.session);
         let forwarded = matches!(call.link, Link::Target(_));
-        let plan = match self.plan_offer(key, outgoing.sdp.clone()) {
+        let plan = if outgoing.late_offer { Ok(Plan::Settled) } else { self.plan_offer(key, outgoing.sdp.clone()) };
+        let plan = match plan {
             Ok(plan) => plan,
             Err(error) => {
                 // The program may try again with another description.
@@ -192,17 +203,18 @@ impl Engine {
             }
         };
         let whither = self.whither(now, &outgoing, forwarded);
-        let Outgoing { from, to, headers, max_forwards, .. } = *outgoing;
+        let Outgoing { from, to, headers, max_forwards, late_offer, redirects, .. } = *outgoing;
         let invite = Invite {
             from,
             request_uri: to.uri.request_uri(),
             to,
             call_id: session.call_id.to_string(),
             headers,
-            body: Some(Body::sdp(plan.sdp().to_owned())),
+            body: (!late_offer).then(|| Body::sdp(plan.sdp().to_owned())),
             max_forwards,
             contact: None,
             flow: None,
+            redirects,
             credentials: None,
         };
         let begun = match whither {
@@ -223,6 +235,7 @@ impl Engine {
         }
         if let Some(call) = self.calls.get_mut(key) {
             call.stage = Stage::Calling;
+            call.late_offer = late_offer;
         }
         self.arm(key, Timer::Silence, now.mono + limits::RINGING_MOST);
         self.carry_out(now, key, plan);
@@ -273,17 +286,30 @@ impl Engine {
     }
 
     /// 101-199.
-    pub(crate) fn provisional(&mut self, now: Now, key: Key, response: &Message) {
+    pub(crate) fn provisional(&mut self, now: Now, key: Key, response: &Message, offered_by: Option<CallKey>) {
         let (status, phrase) = status_line(response);
         if status <= 100 || !self.is_at(key, Stage::Calling) {
+            return;
+        }
+        // RFC 6228: one of several early dialogs has ended. The others, and what is heard of them, go on.
+        if status == EARLY_DIALOG_TERMINATED {
+            self.take_fork_alone(key, response);
             return;
         }
         self.arm(key, Timer::Silence, now.mono + limits::RINGING_MOST);
         self.change(key, Change::Ring);
         let sdp = content::session_description(response);
         if let Some(sdp) = &sdp {
-            let known = self.calls.get(key).is_some_and(|call| call.media.remote_sdp.as_ref() == Some(sdp));
-            if !known && let Err(error) = self.accept_answer(now, key, sdp, false) {
+            let call = self.calls.get(key);
+            let known = call.is_some_and(|call| call.media.remote_sdp.as_ref() == Some(sdp));
+            let late = call.is_some_and(|call| call.late_offer);
+            self.remember_fork(key, response, sdp);
+            if let Some(ua) = offered_by {
+                self.offered_early(now, key, ua, sdp.clone());
+            } else if !known
+                && !late
+                && let Err(error) = self.accept_answer(now, key, sdp, false)
+            {
                 tracing::info!(target: "ringback.session", call_id = self.call_id(key), "early description not used: {error}");
             }
         }
@@ -310,19 +336,29 @@ impl Engine {
     }
 
     /// The first 2xx.
-    pub(crate) fn answered_by_peer(&mut self, now: Now, key: Key, response: &Message) {
+    pub(crate) fn answered_by_peer(&mut self, now: Now, key: Key, response: &Message, settled: bool) {
         let Some(call) = self.calls.get_mut(key) else { return };
         let Some(ua) = call.ua else { return };
         call.stage = Stage::Confirmed;
-        let early = call.media.remote_sdp.is_some();
+        let late = call.late_offer;
+        let in_force = call.media.remote_sdp.clone();
         self.disarm(key, Timer::Silence);
-        // RFC 3261 §13.2.2.4: whatever is wrong with the answer, the 2xx is acknowledged first.
-        self.ua.ack(now, ua, None);
-        let result = match content::session_description(response) {
-            Some(sdp) => self.accept_answer(now, key, &sdp, true),
-            // The answer was in a provisional response, and not repeated.
-            None if early => Ok(()),
-            None => Err(Error::Sdp("the 2xx has no answer to our offer".into())),
+        let said = content::session_description(response);
+        let fork = self.take_fork(key, response);
+        let result = if late && !settled {
+            self.answer_in_ack(now, key, said)
+        } else {
+            // RFC 3261 §13.2.2.4: whatever is wrong with the answer, the 2xx is acknowledged first.
+            self.ua.ack(now, ua, None);
+            match said.filter(|_| !settled).or(fork) {
+                // Of several early dialogs this is the one that was heard last, and it is not heard anew.
+                Some(sdp) if settled && Some(&sdp) == in_force.as_ref() => Ok(()),
+                Some(_) if late => Ok(()),
+                Some(sdp) => self.accept_answer(now, key, &sdp, true),
+                // The answer came by UPDATE.
+                None if settled && in_force.is_some() => Ok(()),
+                None => Err(Error::Sdp("the 2xx has no answer to our offer".into())),
+            }
         };
         if let Err(error) = result {
             self.finish(now, key, Ending::failed(Some(488), error.to_string()));

@@ -54,6 +54,23 @@ pub(crate) struct Reinvite {
     before: Direction,
     /// The program moves the media elsewhere.
     leaves: bool,
+    /// RFC 4028: nobody has asked for it.
+    refresh: bool,
+}
+
+impl Reinvite {
+    /// The session is refreshed by what is in force.
+    pub(crate) fn refresh(before: Direction) -> Reinvite {
+        Reinvite { token: Token::default(), wanted: Wanted::Reoffer, before, leaves: false, refresh: true }
+    }
+}
+
+/// What waits until a refresh is over.
+#[derive(Debug)]
+pub(crate) struct Postponed {
+    pub(crate) token: Token,
+    wanted: Wanted,
+    own: Option<String>,
 }
 
 impl Engine {
@@ -73,6 +90,10 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else { return Ok(Some(Reply::Unit)) };
         if !wanted.fits(call.session.state()) {
             return Err(self.unfit(key, wanted.what()));
+        }
+        if call.reinvite.as_ref().is_some_and(|under_way| under_way.refresh) && call.postponed.is_none() {
+            call.postponed = Some(Box::new(Postponed { token, wanted, own }));
+            return Ok(None);
         }
         if call.reinvite.is_some() {
             return Err(self.unfit(key, "a second re-INVITE while one is under way"));
@@ -97,7 +118,7 @@ impl Engine {
                 let leaves = matches!(plan, Plan::External { .. }) && !call.media.external;
                 call.media.generated = None;
                 call.media.local_offer = Some(plan.sdp().to_owned());
-                call.reinvite = Some(Reinvite { token, wanted, before, leaves });
+                call.reinvite = Some(Reinvite { token, wanted, before, leaves, refresh: false });
                 Ok(None)
             }
             Err(Error::InvalidState { what, .. }) => {
@@ -154,14 +175,26 @@ impl Engine {
                 self.complete(reinvite.token, Err(error));
             }
         }
+        self.take_up(now, key);
     }
 
-    pub(crate) fn reinvite_failed(&mut self, key: Key, status: u16, reason: String) {
+    /// What waited for a refresh to be over.
+    fn take_up(&mut self, now: Now, key: Key) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        let Some(postponed) = call.postponed.take() else { return };
+        let (session, Postponed { token, wanted, own }) = (call.session.id, *postponed);
+        if let Err(error) = self.reinvite(now, session, token, wanted, own) {
+            self.complete(token, Err(error));
+        }
+    }
+
+    pub(crate) fn reinvite_failed(&mut self, now: Now, key: Key, status: u16, reason: String) {
         let Some(call) = self.calls.get_mut(key) else { return };
         let Some(reinvite) = call.reinvite.take() else { return };
         call.media.direction = reinvite.before;
         call.media.local_offer = None;
         self.complete(reinvite.token, Err(Error::Refused { status, reason }));
+        self.take_up(now, key);
     }
 
     /// The media goes elsewhere while the call goes on.
@@ -195,7 +228,7 @@ impl Engine {
         self.ua.answer_reinvite(now, ua, answer);
     }
 
-    fn answer_offer(&mut self, now: Now, key: Key, offer: &str) -> Answer {
+    pub(crate) fn answer_offer(&mut self, now: Now, key: Key, offer: &str) -> Answer {
         let result = if self.calls.get(key).is_some_and(|call| call.media.external) {
             self.answer_for_external(key, offer)
         } else {

@@ -44,12 +44,15 @@ impl Engine {
                 | Event::ReinviteAcked { .. }
                 | Event::ReinviteAnswered { .. }
                 | Event::ReinviteFailed { .. }
+                | Event::Offer { .. }
         );
         match event {
             Event::Invite { .. } => {}
             Event::Cancelled { .. } => self.finish(now, key, Ending::cancelled("cancelled").silent().over(true)),
-            Event::Provisional { response, .. } => self.provisional(now, key, &response),
-            Event::Answered { response, .. } => self.answered_by_peer(now, key, &response),
+            Event::Provisional { call, response, offers } => {
+                self.provisional(now, key, &response, offers.then_some(call));
+            }
+            Event::Answered { response, settled, .. } => self.answered_by_peer(now, key, &response, settled),
             Event::Rejected { response, .. } => self.rejected_by_peer(now, key, &response),
             Event::Failed { status, cause, .. } => self.call_failed(now, key, status, &cause),
             Event::Acked { body, .. } => self.acked(now, key, body),
@@ -57,7 +60,7 @@ impl Engine {
             Event::ReinviteCancelled { .. } => self.reinvite_withdrawn(key),
             Event::ReinviteAcked { body, .. } => self.reinvite_acked(now, key, body),
             Event::ReinviteAnswered { response, .. } => self.reinvite_answered(now, key, &response),
-            Event::ReinviteFailed { status, reason, .. } => self.reinvite_failed(key, status, reason),
+            Event::ReinviteFailed { status, reason, .. } => self.reinvite_failed(now, key, status, reason),
             Event::Bye { .. } => self.finish(now, key, Ending::hung_up("remote hangup").silent().over(true)),
             // RFC 3261 §12.2.1.2: 481 within a dialog tells that it is over at the peer. As a rule its BYE crossed with our request,
             // or was lost and is yet to come: the call has ended as that BYE says, not failed.
@@ -83,6 +86,11 @@ impl Engine {
                     self.info_answered(now, key, request_key, response);
                 }
             }
+            Event::Offer { key: request_key, request, .. } => self.offered(now, key, request_key, &request),
+            Event::Pracked { body, .. } => self.pracked(now, key, body.as_ref()),
+            Event::Refresh { .. } => self.refresh(now, key),
+            // RFC 4028 §10.
+            Event::Expired { .. } => self.finish(now, key, Ending::hung_up("timeout").silent().over(true)),
             Event::Released { .. } => {
                 self.finish(now, key, Ending::failed(None, "the dialog is gone").silent());
             }
@@ -108,7 +116,7 @@ impl Engine {
         let gone = || Answer::new(StatusCode::CALL_DOES_NOT_EXIST);
         match event {
             Event::Reinvite { call, .. } => self.ua.answer_reinvite(now, call, gone()),
-            Event::Request { key, .. } => self.ua.answer_request(now, key, gone()),
+            Event::Request { key, .. } | Event::Offer { key, .. } => self.ua.answer_request(now, key, gone()),
             _ => {}
         }
     }

@@ -31,7 +31,7 @@ fn create_call<'py>(
     send: bool,
 ) -> Future<'py> {
     let headers = convert::headers(headers)?;
-    let options = CallOptions { held_back: true };
+    let options = CallOptions { held_back: true, ..CallOptions::default() };
     let make = |token| Command::CreateCall { token, from: from_uri, to: to_uri, sdp, headers, send, options };
     coordinator.get().ask(coordinator.py(), Undo::Hangup, make)
 }

@@ -192,6 +192,7 @@ fn calling_side() {
                 contact: None,
                 flow: None,
                 credentials: None,
+                redirects: 0,
             };
             calls.push(ua.invite(at(clock), invite).unwrap());
             drain(&mut ua, &mut sent, &mut events);

@@ -35,6 +35,10 @@ pub(crate) struct Dialog {
     pub(crate) remote_cseq: Option<u32>,
     /// Where the last request went, or the stream the peer itself uses: tried first.
     pub(crate) hop: Option<Target>,
+    /// RFC 3262 §4: number of the INVITE, and RSeq of the last provisional response to it that was acknowledged here.
+    pub(crate) reliable: Option<(u32, u32)>,
+    /// A description has come in such a response.
+    pub(crate) described: bool,
 }
 
 impl Dialog {
@@ -54,6 +58,8 @@ impl Dialog {
             // With a stream and no proxy between, the peer is at the other end of it: no other way is as sure (a peer behind NAT
             // has no other).
             hop: (flow.connection.is_some() && echo.hops == 1).then(|| Target::of_flow(flow)),
+            reliable: None,
+            described: false,
         }
     }
 
@@ -95,6 +101,8 @@ impl Dialog {
             local_cseq: cseq,
             remote_cseq: None,
             hop: None,
+            reliable: None,
+            described: false,
         }
     }
 

@@ -31,6 +31,10 @@ pub(crate) enum Kind {
     Retry,
     /// The time that was given to a request outside of a dialog is over.
     GiveUp,
+    /// RFC 4028 §10: a session is to be refreshed, or is over.
+    Session,
+    /// RFC 3262 §3: the UAS core sends a provisional response again.
+    Reliable,
     /// §9.1: a cancelled INVITE got no final response in 64*T1.
     CancelEnd,
 }

@@ -49,6 +49,10 @@ pub enum Decision {
 pub struct CallOptions {
     /// The INVITE waits for `Command::Launch`: nothing happens to the call before whoever asked for it has it.
     pub held_back: bool,
+    /// The INVITE has no offer: the peer makes it, and the answer goes with the ACK or the PRACK (RFC 3261 §13.2.1).
+    pub late_offer: bool,
+    /// How many places that 3xx name are tried (RFC 3261 §8.1.3.4). 0: a 3xx is a refusal.
+    pub max_redirects: u8,
 }
 
 /// Whom the peer is to talk to.

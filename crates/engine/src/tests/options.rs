@@ -30,7 +30,10 @@ fn another_system_says_what_it_can() {
     let token = ask(&mut net, A, &uri(B), Some(4 * SECOND));
     let Told { status, allow, user_agent, .. } = told(&net, A, token);
     assert_eq!(status, 200);
-    assert_eq!(allow, ["INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "REFER", "NOTIFY", "MESSAGE"]);
+    assert_eq!(
+        allow,
+        ["INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE", "REFER", "NOTIFY", "MESSAGE"]
+    );
     assert_eq!(user_agent.as_deref(), Some(Config::default().user_agent.as_str()));
     let request = sent(&net, A, "OPTIONS ")[0];
     assert!(request.starts_with(&format!("OPTIONS {} SIP/2.0\r\n", uri(B))));

@@ -64,7 +64,7 @@ fn a_prepared_call_is_given_up_without_a_word() {
 fn held_back(net: &mut Net, to: &str) -> Arc<Session> {
     let command = |token| match create(token, to) {
         Command::CreateCall { token, from, to, sdp, headers, send, .. } => {
-            let options = CallOptions { held_back: true };
+            let options = CallOptions { held_back: true, ..CallOptions::default() };
             Command::CreateCall { token, from, to, sdp, headers, send, options }
         }
         other => other,

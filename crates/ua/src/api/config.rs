@@ -49,6 +49,10 @@ pub struct Config {
     pub message_bytes: usize,
     /// INVITEs that wait for our final response or for its ACK; one more is answered 503 without keeping anything of it.
     pub half_open_invites: usize,
+    /// Seconds: sessions of ours are to be refreshed so often (RFC 4028). `None`: as the peer wants it.
+    pub session_expires: Option<u32>,
+    /// Seconds: the peer's wish for less is refused (422). At least 90.
+    pub min_session_expires: u32,
     /// What that 503's Retry-After says, seconds.
     pub retry_after: u32,
     /// Methods of requests outside of dialogs that the rooms above answer (`Event::OutOfDialog`).
@@ -70,6 +74,8 @@ impl Default for Config {
             trying_after: Duration::from_millis(200),
             message_bytes: 65_535,
             half_open_invites: 10_000,
+            session_expires: None,
+            min_session_expires: 90,
             retry_after: 5,
             requests: Vec::new(),
             credentials: Vec::new(),

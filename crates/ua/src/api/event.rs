@@ -56,10 +56,12 @@ pub enum Event {
     Invite { call: CallKey, request: Message, flow: Flow },
     /// The caller gave up: its CANCEL and its INVITE (487) have been answered. `Released` follows.
     Cancelled { call: CallKey },
-    /// 101-199 to our INVITE. A peer that repeats itself is told each time.
-    Provisional { call: CallKey, response: Message },
-    /// The first 2xx to our INVITE; `Ua::ack` is due. Other forks are ACKed and BYEd by themselves.
-    Answered { call: CallKey, response: Message },
+    /// 101-199 to our INVITE. A peer that repeats itself is told each time, but for what RFC 3262 has it repeat. `offers`: our INVITE
+    /// had no offer, the description is the peer's, and `Ua::prack` is due.
+    Provisional { call: CallKey, response: Message, offers: bool },
+    /// The first 2xx to our INVITE; `Ua::ack` is due. Other forks are ACKed and BYEd by themselves. `settled`: offer and answer are done in
+    /// this dialog already (RFC 3262 §5), what it says of media says nothing new.
+    Answered { call: CallKey, response: Message, settled: bool },
     /// 3xx-6xx to our INVITE, ACKed. `Released` follows.
     Rejected { call: CallKey, response: Message },
     /// Our INVITE got no answer, or we cancelled it (`FailCause::Cancelled`, 487). `Released` follows.
@@ -82,6 +84,15 @@ pub enum Event {
     Gone { call: CallKey, status: u16 },
     /// A request of the peer within the dialog (INFO), to be answered by `Ua::answer_request`.
     Request { call: CallKey, key: RequestKey, request: Message },
+    /// An offer of the peer in an UPDATE (RFC 3311) or a PRACK (RFC 3262 §5), to be answered by `Ua::answer_request`, at any time from the
+    /// INVITE on.
+    Offer { call: CallKey, key: RequestKey, request: Message },
+    /// The PRACK to a provisional response of ours that had an offer: the answer is inside.
+    Pracked { call: CallKey, body: Option<Body> },
+    /// The session is to be refreshed (RFC 4028), and the peer takes no UPDATE: `Ua::reinvite` with the description in force is due.
+    Refresh { call: CallKey },
+    /// Nobody refreshed the session; a BYE goes out. `Released` follows.
+    Expired { call: CallKey },
     /// The final response to a request of ours within the dialog.
     Response { call: CallKey, key: RequestKey, response: Result<Message, FailCause> },
     /// A request of a peer outside of a dialog, of one of `Config::requests`, to be answered by `Ua::answer_request`. Already checked
@@ -113,6 +124,10 @@ impl Event {
             | Event::Bye { call, .. }
             | Event::Gone { call, .. }
             | Event::Request { call, .. }
+            | Event::Offer { call, .. }
+            | Event::Pracked { call, .. }
+            | Event::Refresh { call }
+            | Event::Expired { call }
             | Event::Response { call, .. }
             | Event::Released { call } => Some(*call),
         }

@@ -39,6 +39,8 @@ pub struct Invite {
     pub flow: Option<Flow>,
     /// Answers to 401 and 407, before those of `Config::credentials`; for the whole call.
     pub credentials: Option<Arc<Credentials>>,
+    /// How many places that 3xx name are tried (RFC 3261 §8.1.3.4). 0: a 3xx is a refusal.
+    pub redirects: u8,
 }
 
 /// What a Contact says beside the address that a request leaves by. `Default` is the user of `Config::user` and nothing else.

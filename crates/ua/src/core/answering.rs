@@ -21,7 +21,7 @@ use tracing::debug;
 use crate::api::Credentials;
 use crate::arena::Index;
 use crate::core::Ua;
-use crate::core::call::{Cancelling, Stage};
+use crate::core::call::{Call, Cancelling, Stage};
 use crate::core::client::{Client, Owner};
 use crate::nonces::{Nonce, Space};
 use crate::wire::request::Draft;
@@ -90,6 +90,12 @@ impl Way {
         };
         let hop = route.as_ref().and_then(host_port).or_else(|| host_port(uri))?;
         Some(Way { direct: hop == uri_host, hop, uri_host: uri_host.into() })
+    }
+}
+
+impl CallIdentity {
+    pub(super) fn own(&self) -> Option<Arc<Credentials>> {
+        self.own.clone()
     }
 }
 
@@ -234,8 +240,9 @@ impl Ua {
         let stage = |call: Index| self.calls.get(call).map(|call| &call.stage);
         match owner {
             Owner::Invite(call) => matches!(stage(call), Some(Stage::Calling { cancelling: Cancelling::No, .. })),
-            Owner::Reinvite(call) => self.calls.get(call).is_some_and(|call| {
-                call.stage == Stage::Confirmed && call.own_invite.as_ref().is_some_and(|own| own.client == Some(index))
+            Owner::Reinvite(call) | Owner::Update(call) => self.calls.get(call).is_some_and(|call| {
+                (call.stage == Stage::Confirmed || matches!(owner, Owner::Update(_)))
+                    && call.own_invite.as_ref().is_some_and(|own| own.client == Some(index))
             }),
             Owner::Bye(call) | Owner::Request(call) | Owner::Aside(call) => self.calls.contains(call),
             Owner::Standalone(request) => self.standalone.get(request).is_some(),
@@ -262,12 +269,15 @@ impl Ua {
         let call = match owner {
             Owner::Invite(call)
             | Owner::Reinvite(call)
+            | Owner::Update(call)
             | Owner::Bye(call)
             | Owner::Request(call)
             | Owner::Aside(call) => Some(call),
             _ => None,
         };
-        let initial = matches!(owner, Owner::Invite(_) | Owner::Standalone(_));
+        // Who is only named by a 3xx is not whom the credentials were given for.
+        let redirected = call.and_then(|call| self.calls.get(call)).is_some_and(Call::is_redirected);
+        let initial = matches!(owner, Owner::Invite(_) | Owner::Standalone(_)) && !redirected;
         let registers = request.method() == Some(&Method::Register);
         let mut answered = false;
         for (challenge, proxy) in challenges(response) {
@@ -344,7 +354,12 @@ impl Ua {
         authorizing.rounds += 1;
         let lines = self.credentials_of(&request, &mut authorizing);
         // RFC 3261 §22.2: a higher CSeq.
-        let cseq = match call.and_then(|call| self.calls.get_mut(call)).and_then(|call| call.dialog.as_mut()) {
+        let early = matches!(owner, Owner::Update(_)).then(|| response.to_tag()).flatten();
+        let dialog = call.and_then(|call| self.calls.get_mut(call)).and_then(|call| match early {
+            Some(tag) if call.dialog.is_none() => call.early.iter_mut().find(|dialog| dialog.remote_tag() == tag),
+            _ => call.dialog.as_mut(),
+        });
+        let cseq = match dialog {
             Some(dialog) => dialog.next_cseq(),
             None => self.clients.get(index).map_or(1, |client| client.cseq).saturating_add(1),
         };

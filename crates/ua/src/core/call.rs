@@ -8,8 +8,12 @@ use smallvec::SmallVec;
 
 use crate::api::{Body, CancelReason};
 use crate::arena::Index;
+use crate::core::again::Redirects;
 use crate::core::answering::CallIdentity;
+use crate::core::reliable::{Reliable, Wanted};
 use crate::core::server::Path;
+use crate::core::session::Session;
+use crate::core::within::Place;
 use crate::dialog::Dialog;
 use crate::timer::TimerId;
 use crate::transaction::key::Branch;
@@ -78,14 +82,25 @@ pub(super) enum Acknowledged {
     },
 }
 
-/// A re-INVITE of ours.
+/// A re-INVITE or UPDATE of ours.
+#[derive(Default)]
 pub(super) struct OwnInvite {
     /// `None`: waits to be tried again.
     pub(super) client: Option<Index>,
     pub(super) body: Option<Body>,
-    /// How often 491 has come.
+    /// How often it was put off.
     pub(super) refused: u8,
     pub(super) retry: Option<TimerId>,
+    pub(super) update: bool,
+    /// RFC 4028: nobody above has asked for it.
+    pub(super) refresh: bool,
+}
+
+/// A reliable provisional response that the program has to acknowledge.
+pub(super) struct Early {
+    pub(super) tag: String,
+    pub(super) rseq: u32,
+    pub(super) cseq: u32,
 }
 
 pub(super) struct Call {
@@ -110,6 +125,21 @@ pub(super) struct Call {
     pub(super) cancel_end: Option<TimerId>,
     /// There where requests of ours may be asked who sends them.
     pub(super) identity: Option<Box<CallIdentity>>,
+    /// Of the called side: what the INVITE says of reliable provisional responses, and those that were sent.
+    pub(super) reliability: Wanted,
+    pub(super) reliable: Option<Box<Reliable>>,
+    /// The first INVITE has no offer.
+    pub(super) late_offer: bool,
+    /// The peer has said that it takes UPDATE.
+    pub(super) allows_update: bool,
+    /// An offer of the peer, in an UPDATE or a PRACK, that the program has to answer, and the last one that it has answered.
+    pub(super) peer_offer: Option<Index>,
+    pub(super) answered_offer: Option<Index>,
+    pub(super) session: Option<Box<Session>>,
+    /// Where the call may go by 3xx.
+    pub(super) redirects: Option<Box<Redirects>>,
+    /// Of the calling side: the response whose PRACK brings the answer to the offer in it.
+    pub(super) prack_due: Option<Box<Early>>,
     /// Nobody above wants to hear more than `Released`.
     pub(super) quiet: bool,
 }
@@ -131,12 +161,35 @@ impl Call {
             requests: SmallVec::new(),
             cancel_end: None,
             identity: None,
+            reliability: Wanted::No,
+            reliable: None,
+            late_offer: false,
+            allows_update: false,
+            peer_offer: None,
+            answered_offer: None,
+            session: None,
+            redirects: None,
+            prack_due: None,
             quiet: false,
         }
     }
 
     pub(super) fn dialogs(&self) -> usize {
         self.early.len() + usize::from(self.dialog.is_some())
+    }
+
+    pub(super) fn at(&self, place: Place) -> Option<&Dialog> {
+        match place {
+            Place::Call => self.dialog.as_ref(),
+            Place::Early(place) => self.early.get(place),
+        }
+    }
+
+    pub(super) fn at_mut(&mut self, place: Place) -> Option<&mut Dialog> {
+        match place {
+            Place::Call => self.dialog.as_mut(),
+            Place::Early(place) => self.early.get_mut(place),
+        }
     }
 
     /// RFC 3261 §12.2.2: the dialog of a request with these identifiers.

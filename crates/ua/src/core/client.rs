@@ -23,7 +23,7 @@ use crate::transaction::{client_invite, client_request};
 use crate::wire::request::Draft;
 
 /// RFC 3261 §18.1.1: a longer request must not go over UDP, when another way can be had.
-const LONGEST_DATAGRAM: usize = 1300;
+pub(super) const LONGEST_DATAGRAM: usize = 1300;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Machine {
@@ -39,6 +39,7 @@ pub(super) enum Owner {
     Invite(Index),
     Reinvite(Index),
     Bye(Index),
+    Update(Index),
     Request(Index),
     /// Within a call's dialog, but not of the call itself: RFC 5057.
     Aside(Index),
@@ -121,6 +122,13 @@ pub(super) struct Launch {
     pub(super) destination: Option<Destination>,
     pub(super) branch: Option<Branch>,
     pub(super) authorizing: Option<Box<Authorizing>>,
+}
+
+/// What was sent in vain, for whoever sends it again with a change.
+pub(super) struct Tried {
+    pub(super) draft: Draft,
+    pub(super) target: Option<Target>,
+    pub(super) cseq: u32,
 }
 
 /// A name look-up under way, and for what.
@@ -349,6 +357,12 @@ impl Ua {
     /// Nothing could be sent, or nobody answers: tells the owner and forgets.
     fn fail_client(&mut self, now: Now, index: Index, cause: FailCause) {
         if let Some(client) = self.close_client(now, index, None) {
+            if let Owner::Invite(call) = client.owner {
+                let (draft, target, cseq) = (client.draft.clone(), client.current, client.cseq);
+                if self.tried_elsewhere(now, call, &Tried { draft, target, cseq }) {
+                    return;
+                }
+            }
             self.client_failed(now, index, client.owner, cause);
         }
     }
@@ -447,10 +461,10 @@ impl Ua {
     /// A timer of a client transaction fired.
     pub(super) fn client_timer(&mut self, now: Now, index: Index, kind: Kind) {
         let Some(client) = self.clients.get_mut(index) else { return };
-        // RFC 3263 §4.3: an address that never says a word has failed, and the next one is tried. What is within a dialog or makes one
-        // has waited too long by then.
+        // RFC 3263 §4.3: an address that never says a word has failed, and the next one is tried. What is within a dialog has waited too
+        // long by then.
         if kind == Kind::ClientEnd
-            && matches!(client.owner, Owner::Standalone(_))
+            && matches!(client.owner, Owner::Standalone(_) | Owner::Invite(_))
             && client.is_waiting()
             && !client.targets.is_empty()
         {
@@ -537,6 +551,11 @@ impl Ua {
                 }
             }
             Some(Machine::Invite(client_invite::State::Completed)) => {
+                let tried = self.clients.get(index).map(|client| Tried {
+                    draft: client.draft.clone(),
+                    target: client.current,
+                    cseq: client.cseq,
+                });
                 // D: what stays is the ACK (§17.1.1.2; over a reliable transport D is zero).
                 let reliable =
                     self.clients.get(index).and_then(Client::path).is_some_and(|path| path.transport.is_reliable());
@@ -548,7 +567,7 @@ impl Ua {
                     client.targets = Targets::new();
                     client.later = None;
                 }
-                self.invite_refused(now, owner, index, response);
+                self.invite_refused(now, owner, index, tried, response);
             }
             Some(Machine::Request(client_request::State::Completed)) => {
                 // §17.1.2.2: K is zero over a reliable transport.

@@ -5,15 +5,16 @@ use ringback_sip::{HeaderName, Message, Method, StatusCode, is_valid_header_text
 
 use crate::api::{Body, Config, ContactForm, Reply, Transport, UaError};
 use crate::core::Ua;
+use crate::core::session::LEAST;
 use crate::wire::body::{self, BodyFault};
 use crate::wire::echo::Echo;
 use crate::wire::request::Sender;
 use crate::wire::writer::Writer;
 
 /// The methods that this user agent answers otherwise than 405 and 501, beside `Config::requests`.
-const ALLOW: &str = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REFER, NOTIFY";
+const ALLOW: &str = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, NOTIFY";
 /// Option tags that may stand in Require.
-const EXTENSIONS: &[&str] = &["replaces", "norefersub"];
+const EXTENSIONS: &[&str] = &["100rel", "timer", "replaces", "norefersub"];
 /// Those that may stand in a REGISTER besides (RFC 3327 §5.3, RFC 5626 §4.2).
 const OF_REGISTER: &[&str] = &["path", "outbound"];
 
@@ -23,6 +24,8 @@ pub(super) struct Automatic<'a> {
     pub(super) reason: Option<&'a str>,
     /// Seconds.
     pub(super) retry_after: Option<u32>,
+    /// Whole header lines.
+    pub(super) more: Vec<u8>,
 }
 
 /// Header lines that never change.
@@ -47,7 +50,8 @@ impl Texts {
         });
         let more: String = config.requests.iter().map(|method| format!(", {method}")).collect();
         let allow = format!("{ALLOW}{more}\r\n");
-        let supported = format!("Supported: {}\r\n", EXTENSIONS.join(", "));
+        // RFC 6228 §4 adds one that is said and never required.
+        let supported = format!("Supported: {}, 199\r\n", EXTENSIONS.join(", "));
         Texts { server: line("Server"), user_agent: line("User-Agent"), allow, supported, public_address }
     }
 }
@@ -211,18 +215,23 @@ impl Ua {
 
     /// A response that is a function of the request and the status, so that it can be made again for a retransmission.
     pub(super) fn compose_automatic(&self, request: &Message, echo: &Echo, automatic: Automatic<'_>) -> Bytes {
-        let Automatic { status, reason, retry_after } = automatic;
+        let Automatic { status, reason, retry_after, more } = automatic;
         let mut out = Writer::with_capacity(echo.buffer.len() + 320 + self.texts.server.len());
         out.status_line(status, reason).raw(echo.lines()).raw(&self.texts.server);
         if let Some(seconds) = retry_after {
             out.text("Retry-After: ").number(seconds.into()).text("\r\n");
         }
+        out.raw(&more);
         match status.as_u16() {
+            // RFC 4028 §6.
+            422 => {
+                out.text("Min-SE: ").number(self.config.min_session_expires.max(LEAST).into()).text("\r\n");
+            }
             200 if request.method() == Some(&Method::Options) => {
                 // §11.2: what a 200 to OPTIONS says, as far as it fits: a forged source address must not make us the louder one.
                 let most = (LOUDEST * request.raw().len()).saturating_sub(CONTENT_LENGTH.len());
                 let accept = "Accept: application/sdp\r\nAccept-Encoding: identity\r\nAccept-Language: en\r\n";
-                for lines in [self.texts.allow.as_str(), self.texts.supported.as_str(), accept] {
+                for lines in [self.texts.allow.as_str(), &self.texts.supported, accept] {
                     if out.len() + lines.len() <= most {
                         out.text(lines);
                     }

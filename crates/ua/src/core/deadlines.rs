@@ -15,6 +15,8 @@ impl Ua {
                     self.server_timer(now, target.owner, target.kind);
                 }
                 Kind::Accepted => self.accepted_timer(now, target.owner),
+                Kind::Session => self.session_timer(now, target.owner),
+                Kind::Reliable => self.reliable_timer(now, target.owner),
                 Kind::Retry => self.retry_reinvite(now, target.owner),
                 Kind::GiveUp => self.standalone_overdue(now, target.owner),
                 Kind::CancelEnd => self.cancel_timed_out(now, target.owner),

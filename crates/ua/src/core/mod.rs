@@ -10,6 +10,7 @@
 //! Invariant: after each input or command everything that follows from it is in `output`; nothing is pending but timers, name
 //! look-ups and peers.
 
+mod again;
 mod answering;
 mod call;
 mod client;
@@ -23,11 +24,14 @@ mod outside;
 mod receive;
 mod reinvite;
 mod release;
+mod reliable;
 mod requests;
 mod server;
+mod session;
 mod standalone;
 mod uac;
 mod uas;
+mod update;
 mod within;
 
 use std::collections::VecDeque;

@@ -99,8 +99,10 @@ impl Ua {
     ) {
         let echo = Echo::of(request, via, flow, tag, "");
         let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(self.config.retry_after);
-        let bytes = self.compose_automatic(request, &echo, Automatic { status, reason, retry_after });
-        self.transmit(&Path::of(via, flow), bytes);
+        let path = Path::of(via, flow);
+        let more = self.automatic_headers(request, &path, status);
+        let bytes = self.compose_automatic(request, &echo, Automatic { status, reason, retry_after, more });
+        self.transmit(&path, bytes);
     }
 
     /// RFC 3261 §17.2.3: by branch, sent-by and method; without the magic cookie by what RFC 2543 had.

@@ -44,6 +44,8 @@ impl Ua {
         self.end_pending(now, index);
         self.end_requests(index);
         self.abandon_reinvite(now, index);
+        self.stop_reliable(index);
+        self.stop_session(index);
         let Some(mut call) = self.calls.remove(index) else { return };
         self.tags.remove(&call.tag);
         if let Some(merged) = call.merged {
@@ -117,6 +119,7 @@ impl Ua {
             Owner::Invite(index) => self.invite_failed(now, index, cause),
             Owner::Reinvite(index) => self.reinvite_failed(now, index, cause),
             Owner::Bye(index) => self.release(now, index),
+            Owner::Update(index) => self.update_failed(now, index, client, cause),
             Owner::Request(index) => self.request_failed(now, index, client, cause, true),
             Owner::Aside(index) => self.request_failed(now, index, client, cause, false),
             Owner::Standalone(index) => self.standalone_failed(index, cause),

@@ -141,7 +141,7 @@ impl Ua {
             return self.refuse(request, via, flow, status, None);
         }
         // §12.2.2; also what cannot be but in a dialog.
-        if in_dialog || matches!(method, Method::Bye | Method::Info | Method::Notify) {
+        if in_dialog || matches!(method, Method::Bye | Method::Info | Method::Notify | Method::Prack | Method::Update) {
             return self.refuse(request, via, flow, StatusCode::CALL_DOES_NOT_EXIST, None);
         }
         match method {
@@ -176,7 +176,7 @@ impl Ua {
         let Incoming { request, via, flow, key, cseq, .. } = *incoming;
         let tag = self.keys.stateless_tag(key);
         let echo = Echo::of(request, via, flow, Tag::Add(tag), "");
-        let refusal = Automatic { status, reason: None, retry_after };
+        let refusal = Automatic { status, reason: None, retry_after, more: Vec::new() };
         let bytes = self.compose_automatic(request, &echo, refusal);
         let new = NewServer {
             key,
@@ -203,7 +203,9 @@ pub(super) fn check_method(method: &Method) -> Result<(), StatusCode> {
         | Method::Options
         | Method::Info
         | Method::Refer
-        | Method::Notify => Ok(()),
+        | Method::Notify
+        | Method::Prack
+        | Method::Update => Ok(()),
         Method::Other(_) => Err(StatusCode::NOT_IMPLEMENTED),
         _ => Err(StatusCode::METHOD_NOT_ALLOWED),
     }
@@ -216,7 +218,7 @@ pub(super) fn inspect(incoming: &Incoming<'_>) -> Result<(), StatusCode> {
         return Err(StatusCode::BAD_EXTENSION);
     }
     let fault = match method {
-        Method::Invite => body::check_invite(request),
+        Method::Invite | Method::Prack | Method::Update => body::check_invite(request),
         _ => body::check_encoding(request),
     };
     match fault {

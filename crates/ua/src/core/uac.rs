@@ -6,12 +6,15 @@ use ringback_sip::{HeaderName, Message, Method, NameAddr, Uri};
 use ringback_time::Now;
 use tracing::debug;
 
-use crate::api::{Body, CallKey, CancelReason, Event, FailCause, Flow, Invite, UaError};
+use crate::api::{Body, CallKey, CancelReason, Event, FailCause, Flow, Invite, Transport, UaError};
 use crate::arena::Index;
 use crate::core::Ua;
+use crate::core::again::Redirects;
 use crate::core::call::{Acknowledged, Call, Cancelling, MAX_EARLY, Stage};
-use crate::core::client::{Client, Launch, Owner, Resolution};
+use crate::core::client::{Client, LONGEST_DATAGRAM, Launch, Owner, Resolution, Tried};
 use crate::core::compose::{check_body, check_call_id, check_form, check_headers, parts, put_headers};
+use crate::core::update::allows_update;
+use crate::core::within::Place;
 use crate::dialog::Dialog;
 use crate::target::{Destination, Target, domain_of};
 use crate::timer::{Kind, Target as Wake};
@@ -68,13 +71,17 @@ impl Ua {
         out.text("CSeq: ").number(FIRST_CSEQ.into()).text(" INVITE\r\n");
         self.put_abilities(&mut out);
         self.put_user_agent(&mut out);
+        put_headers(&mut out, &self.session_headers(Index::from_bits(0), false));
         put_headers(&mut out, &invite.headers);
         let mut draft = Draft::new(out.body(parts(invite.body.as_ref())), line_end, true).with_form(invite.contact);
         let identity = self.call_identity(invite.credentials.clone());
         let authorizing = self.preauthorize(&mut draft, invite.credentials, None);
         // The client transaction is begun with the call's name, and the call needs the client's: the call comes first.
         let stage = Stage::Calling { client: Index::from_bits(0), cancelling: Cancelling::No };
-        let index = self.calls.insert(Call { identity, ..Call::new(stage, true, tag) });
+        let mut call = Call { identity, ..Call::new(stage, true, tag) };
+        call.late_offer = invite.body.is_none();
+        call.redirects = (invite.redirects > 0).then(|| Box::new(Redirects::new(invite.redirects, &request_uri)));
+        let index = self.calls.insert(call);
         self.tags.insert(tag, index);
         debug!(target: "ringback.dialog", call_id = invite.call_id.as_str(), "calling {}", request_uri.as_str());
         let launch = Launch {
@@ -88,7 +95,9 @@ impl Ua {
             authorizing,
         };
         let client = self.launch(now, launch);
-        if let Some(call) = self.calls.get_mut(index)
+        // It may have failed, and been sent to another place, by now.
+        if self.clients.contains(client)
+            && let Some(call) = self.calls.get_mut(index)
             && let Stage::Calling { client: place, .. } = &mut call.stage
         {
             *place = client;
@@ -167,30 +176,54 @@ impl Ua {
         let index = match owner {
             Owner::Invite(index) => index,
             Owner::Nobody => return self.orphan_client(now, client),
+            Owner::Reinvite(index) => {
+                self.acknowledge_provisional(now, index, Place::Call, response);
+                return;
+            }
             _ => return,
         };
         let cseq = self.clients.get(client).map_or(FIRST_CSEQ, |client| client.cseq);
         let Some(call) = self.calls.get_mut(index) else { return };
         if matches!(&call.stage, Stage::Calling { cancelling: Cancelling::Wanted(_), .. }) {
-            return self.send_cancel(now, index);
+            self.send_cancel(now, index);
         }
+        let Some(call) = self.calls.get_mut(index) else { return };
         if response.status().is_some_and(|status| status.as_u16() == 100) {
             return;
         }
         // §12.1.2: one early dialog for each To tag; the latest response says where it is.
+        let due = call.prack_due.as_ref().map(|due| due.rseq);
         if let Some(tag) = to_tag(response) {
-            match call.early.iter().position(|dialog| dialog.remote_tag() == tag) {
+            let known = call.early.iter().position(|dialog| dialog.remote_tag() == tag);
+            let place = match known {
                 Some(place) => {
                     if let Some(dialog) = call.early.get_mut(place) {
                         dialog.refresh_target(response);
                     }
+                    Some(place)
                 }
-                None if call.early.len() < MAX_EARLY => call.early.push(Dialog::of_uac(response, cseq, None)),
-                None => {}
+                None if call.early.len() < MAX_EARLY => {
+                    call.early.push(Dialog::of_uac(response, cseq, None));
+                    Some(call.early.len() - 1)
+                }
+                None => None,
+            };
+            if let Some(place) = place
+                && !self.acknowledge_provisional(now, index, Place::Early(place), response)
+            {
+                return;
             }
         }
+        // RFC 6228 §4: that early dialog is over.
+        if response.status().is_some_and(|status| status.as_u16() == 199)
+            && let Some(call) = self.calls.get_mut(index)
+        {
+            call.early.retain(|dialog| Some(dialog.remote_tag()) != to_tag(response));
+        }
         if !self.is_cancelling(index) {
-            self.call_event(index, Event::Provisional { call: CallKey::new(index), response: response.clone() });
+            let offers = due.is_none() && self.calls.get(index).is_some_and(|call| call.prack_due.is_some());
+            let call = CallKey::new(index);
+            self.call_event(index, Event::Provisional { call, response: response.clone(), offers });
         }
     }
 
@@ -224,6 +257,9 @@ impl Ua {
         // What the peer may have sent in the early dialog counts on.
         if let Some(early) = call.early.iter().find(|early| early.remote_tag() == dialog.remote_tag()) {
             dialog.remote_cseq = early.remote_cseq;
+            // So does what we sent: PRACK and UPDATE.
+            dialog.local_cseq = early.local_cseq.max(dialog.local_cseq);
+            dialog.described = early.described;
         }
         // RFC 7118 §5.2: what a WebSocket client says about its address leads nowhere; the connection does, unless a proxy is in between.
         if flow.transport.is_websocket() && dialog.is_direct() {
@@ -233,8 +269,11 @@ impl Ua {
         // §13.2.2.4: the other early dialogs have ended; what still comes of them is a fork.
         call.early = Vec::new();
         call.stage = Stage::Confirmed;
+        call.allows_update |= allows_update(response);
+        call.prack_due = None;
         call.acknowledged = Acknowledged::Due { cseq: client.cseq };
         self.invite_authorized(index, client);
+        self.session_answered(now, index, response);
         debug!(target: "ringback.dialog", call_id = response.call_id().unwrap_or_default(), "confirmed");
         if cancelled {
             // §9.1, §15: the 2xx crossed our CANCEL.
@@ -242,14 +281,26 @@ impl Ua {
             self.call_event(index, Event::Failed { call, status: Some(487), cause: FailCause::Cancelled });
             self.bye(now, call, None);
         } else {
-            self.call_event(index, Event::Answered { call: CallKey::new(index), response: response.clone() });
+            let settled = self.calls.get(index).and_then(|call| call.dialog.as_ref()).is_some_and(|it| it.described);
+            let call = CallKey::new(index);
+            self.call_event(index, Event::Answered { call, response: response.clone(), settled });
         }
     }
 
     /// 300-699 to an INVITE; the transaction has ACKed it.
-    pub(super) fn invite_refused(&mut self, now: Now, owner: Owner, client: Index, response: &Message) {
+    pub(super) fn invite_refused(
+        &mut self,
+        now: Now,
+        owner: Owner,
+        client: Index,
+        tried: Option<Tried>,
+        response: &Message,
+    ) {
         match owner {
             Owner::Invite(index) if self.calls.contains(index) => {
+                if tried.is_some_and(|tried| self.tried_again(now, index, &tried, response)) {
+                    return;
+                }
                 self.call_event(index, Event::Rejected { call: CallKey::new(index), response: response.clone() });
                 self.release(now, index);
             }
@@ -341,6 +392,15 @@ impl Ua {
         self.put_user_agent(&mut out);
         let mut draft = Draft::new(out.body(parts(body.as_ref())), line_end, false);
         draft.address(&self.sender(target.transport, local), *branch);
+        let (mut target, mut local) = (target, local);
+        // RFC 3261 §18.1.1. A retransmission of it goes by UDP where the stream cannot be had.
+        if target.transport == Transport::Udp
+            && draft.bytes.len() > LONGEST_DATAGRAM
+            && let Some(stream_local) = self.routes.local_address(Transport::Tcp, target.address)
+        {
+            (target.transport, local) = (Transport::Tcp, stream_local);
+            draft.address(&self.sender(target.transport, local), *branch);
+        }
         let path = crate::core::server::Path {
             transport: target.transport,
             local,

@@ -1,5 +1,6 @@
 //! Receiving calls: RFC 3261 §13.3, and the CANCEL of §9.2.
 
+use bytes::Bytes;
 use ringback_sip::StatusCode;
 use ringback_time::Now;
 use tracing::debug;
@@ -8,8 +9,10 @@ use crate::api::{CallKey, Event, Reply, UaError};
 use crate::arena::Index;
 use crate::core::call::{Accepted, Call, Stage};
 use crate::core::compose::check_reply;
+use crate::core::reliable::Wanted;
 use crate::core::requests::{Incoming, inspect};
 use crate::core::server::{Machine, NewServer, Path};
+use crate::core::update::allows_update;
 use crate::core::{Transaction, Ua};
 use crate::dialog::{Dialog, MAX_ROUTES, contact_of};
 use crate::timer::{Kind, Target as Wake};
@@ -59,7 +62,14 @@ impl Ua {
         let mut call = Call::new(stage, false, tag);
         call.dialog = Some(dialog);
         call.merged = Some(merged);
+        call.reliability = Wanted::of(request);
+        call.allows_update = allows_update(request);
+        call.late_offer = request.body().is_empty();
         let index = self.calls.insert(call);
+        if let Err(status) = self.judge_session(index, request) {
+            self.calls.remove(index);
+            return self.refuse_invite(now, incoming, status, None);
+        }
         self.tags.insert(tag, index);
         self.merged.insert(merged, index);
         let new = NewServer {
@@ -87,26 +97,37 @@ impl Ua {
         let Stage::Incoming { server } = entry.stage else {
             return Err(UaError::InvalidState("the INVITE has been answered"));
         };
+        if entry.reliable.as_ref().is_some_and(|reliable| reliable.is_closed()) {
+            return Err(UaError::InvalidState("the INVITE has been answered"));
+        }
         check_reply(&reply)?;
-        self.reply_to_invite(now, index, server, &reply, true);
+        if !self.respond_reliably(now, index, server, &reply) {
+            self.reply_to_invite(now, index, server, &reply, true);
+        }
         Ok(())
     }
 
     /// One response to an INVITE or re-INVITE of the peer.
     pub(super) fn reply_to_invite(&mut self, now: Now, index: Index, server: Index, reply: &Reply, first: bool) {
         let status = reply.status;
-        let Some(path) = self.servers.get(server).map(|server| server.path) else { return };
-        let local = match path.transport.is_reliable() {
-            // The stream may have been opened by us: its port is not the one we listen on.
-            true => self.routes.local_address(path.transport, path.remote).unwrap_or(path.local),
-            false => path.local,
-        };
+        if first && status.is_final() {
+            self.stop_reliable(index);
+        }
+        let mut with_session = None;
+        if status.is_success() {
+            self.start_session(now, index);
+            let headers = self.session_reply_headers(index);
+            if !headers.is_empty() {
+                with_session.get_or_insert_with(|| reply.clone()).headers.extend(headers);
+            }
+        }
+        let reply = with_session.as_ref().unwrap_or(reply);
+        let Some((path, bytes)) = self.compose_invite_reply(server, reply) else { return };
         let Some(entry) = self.servers.get(server) else { return };
         let Some(echo) = &entry.echo else { return };
-        let (cseq, offers) = (entry.cseq, entry.late_offer);
-        let sips = path.transport.is_secure() && echo.wants_sips();
-        let contact = Sender { sips, ..self.sender(path.transport, local) };
-        let bytes = self.compose_invite_response(echo, &contact, reply);
+        // An offer of ours that was in a provisional response has its answer by now.
+        let described = self.calls.get(index).is_some_and(|call| call.reliable.is_some()) && reply.body.is_none();
+        let (cseq, offers) = (entry.cseq, entry.late_offer && !described);
         let contact = (!first && status.is_success()).then(|| echo.more.of(&echo.buffer).to_owned());
         let input = match status.class() {
             1 => server_invite::Input::Provisional,
@@ -147,6 +168,20 @@ impl Ua {
                 }
             }
         }
+    }
+
+    /// A response to an INVITE or UPDATE as it will be sent, and by which way.
+    pub(super) fn compose_invite_reply(&mut self, server: Index, reply: &Reply) -> Option<(Path, Bytes)> {
+        let path = self.servers.get(server)?.path;
+        let local = match path.transport.is_reliable() {
+            // The stream may have been opened by us: its port is not the one we listen on.
+            true => self.routes.local_address(path.transport, path.remote).unwrap_or(path.local),
+            false => path.local,
+        };
+        let echo = self.servers.get(server)?.echo.as_ref()?;
+        let sips = path.transport.is_secure() && echo.wants_sips();
+        let contact = Sender { sips, ..self.sender(path.transport, local) };
+        Some((path, self.compose_invite_response(echo, &contact, reply)))
     }
 
     /// §13.3.1.4: the 2xx again, T1 doubled up to T2, for 64*T1; then the session is terminated.

@@ -22,6 +22,14 @@ use crate::wire::request::Draft;
 use crate::wire::tags::from_tag;
 use crate::wire::writer::Writer;
 
+/// Which dialog of a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Place {
+    /// The one of the 2xx, or of the INVITE that came.
+    Call,
+    Early(usize),
+}
+
 /// The body of a message, for the rooms above.
 pub(super) fn body_of(message: &Message) -> Option<Body> {
     let bytes = message.body();
@@ -67,13 +75,15 @@ impl Ua {
             Method::Info | Method::Message | Method::Refer | Method::Notify => {
                 self.request_for_program(now, index, incoming);
             }
+            Method::Prack => self.prack_received(now, index, incoming),
+            Method::Update => self.update_received(now, index, incoming),
             // OPTIONS.
             _ => self.finish_within(now, incoming, StatusCode::OK),
         }
     }
 
     /// Answers a non-INVITE request at once; a row remembers the status for its retransmissions.
-    fn finish_within(&mut self, now: Now, incoming: &Incoming<'_>, status: StatusCode) {
+    pub(super) fn finish_within(&mut self, now: Now, incoming: &Incoming<'_>, status: StatusCode) {
         let Incoming { request, via, flow, key, .. } = *incoming;
         self.answer_automatically(request, via, flow, Tag::Keep, status, None);
         // §17.2.2: J is zero over a reliable transport.
@@ -82,7 +92,7 @@ impl Ua {
         }
     }
 
-    fn refuse_within(&mut self, now: Now, incoming: &Incoming<'_>, status: StatusCode) {
+    pub(super) fn refuse_within(&mut self, now: Now, incoming: &Incoming<'_>, status: StatusCode) {
         self.counters.refused += 1;
         self.finish_within(now, incoming, status);
     }
@@ -146,6 +156,10 @@ impl Ua {
         };
         if checked.is_err() {
             reply = Reply::new(reply.status);
+        }
+        let offer = owner.filter(|owner| self.calls.get(*owner).is_some_and(|call| call.peer_offer == Some(index)));
+        if let Some(call) = offer {
+            return self.answer_offer(now, call, index, reply);
         }
         let refreshes = server.refreshes && reply.status.is_success();
         let bytes = match refreshes {
@@ -233,6 +247,9 @@ impl Ua {
         self.abandon_reinvite(now, index);
         let Some(call) = self.calls.get_mut(index) else { return };
         call.stage = Stage::Ending;
+        if let Some(session) = &mut call.session {
+            session.stop(&mut self.timers);
+        }
         if let Some(accepted) = &mut call.accepted {
             self.timers.stop(&mut accepted.timer);
         }
@@ -254,10 +271,26 @@ impl Ua {
         body: Option<&Body>,
         owner: Owner,
     ) -> Option<Index> {
-        let invite = *method == Method::Invite;
+        self.send_in(now, index, Place::Call, method, headers, body, owner)
+    }
+
+    /// The same, also in an early dialog.
+    #[expect(clippy::too_many_arguments, reason = "what a request consists of")]
+    pub(super) fn send_in(
+        &mut self,
+        now: Now,
+        index: Index,
+        place: Place,
+        method: &Method,
+        headers: &[(String, String)],
+        body: Option<&Body>,
+        owner: Owner,
+    ) -> Option<Index> {
+        // RFC 3311 §5.1: UPDATE refreshes the target as INVITE does.
+        let invite = matches!(method, Method::Invite | Method::Update);
         // RFC 3261 §20 table 2, RFC 3515 §2.2, RFC 6665 §8.2: requests that make or refresh a dialog say where we are.
         let contact = invite || matches!(method, Method::Refer | Method::Notify);
-        let dialog = self.calls.get_mut(index)?.dialog.as_mut()?;
+        let dialog = self.calls.get_mut(index)?.at_mut(place)?;
         let cseq = dialog.next_cseq();
         let hop = dialog.hop;
         let destination = dialog.next_hop().and_then(|uri| Destination::of(&uri).ok());
@@ -265,7 +298,7 @@ impl Ua {
             |destination| !matches!((destination, hop), (Destination::Known(known), Some(hop)) if *known == hop),
         );
         let mut out = Writer::with_capacity(512 + body.map_or(0, |body| body.bytes.len()));
-        let line_end = self.calls.get(index)?.dialog.as_ref()?.write_request(&mut out, method, cseq, 70);
+        let line_end = self.calls.get(index)?.at(place)?.write_request(&mut out, method, cseq, 70);
         if invite {
             self.put_abilities(&mut out);
         }
@@ -292,7 +325,10 @@ impl Ua {
             return Err(UaError::InvalidState("the call is not established"));
         }
         // These have commands of their own.
-        if matches!(method, Method::Invite | Method::Ack | Method::Bye | Method::Cancel) {
+        if matches!(
+            method,
+            Method::Invite | Method::Ack | Method::Bye | Method::Cancel | Method::Prack | Method::Update
+        ) {
             return Err(UaError::InvalidState("not a request for an established call"));
         }
         if entry.requests.len() >= MAX_PENDING {
@@ -327,6 +363,7 @@ impl Ua {
     ) {
         match owner {
             Owner::Bye(index) => self.release(now, index),
+            Owner::Update(index) => self.update_answered(now, index, client, response),
             Owner::Standalone(index) => self.standalone_answered(index, response, round_trip, *flow),
             Owner::Request(index) | Owner::Aside(index) => {
                 let Some(call) = self.calls.get_mut(index) else { return };

@@ -71,6 +71,7 @@ impl Program {
             contact: None,
             flow: None,
             credentials: None,
+            redirects: 0,
         };
         let call = ua.invite(now, invite).ok()?;
         self.know(call, call_id, true, late);
@@ -151,7 +152,23 @@ impl Program {
         );
         match event {
             Event::Invite { .. } | Event::Standalone { .. } | Event::OutOfDialog { .. } => {}
-            Event::Provisional { .. } => assert!(known.caller && !known.up),
+            Event::Provisional { offers, .. } => {
+                assert!(known.caller && !known.up && (known.late || !offers));
+                if offers {
+                    ua.prack(now, call, Some(sdp()));
+                }
+            }
+            Event::Offer { key, .. } => {
+                let accepted = key.as_u64() & 3 != 0;
+                let refusal = Reply::new(StatusCode::NOT_ACCEPTABLE_HERE);
+                ua.answer_request(now, key, if accepted { Reply::with_body(StatusCode::OK, sdp()) } else { refusal });
+            }
+            Event::Pracked { .. } => assert!(!known.caller && known.late),
+            Event::Refresh { .. } => {
+                if ua.reinvite(now, call, Some(sdp())).is_ok() {
+                    (known.reinviting, known.reinviting_late) = (true, false);
+                }
+            }
             Event::Answered { response, .. } => {
                 assert!(known.caller && !known.up);
                 known.up = true;
@@ -188,7 +205,7 @@ impl Program {
                 }
             }
             Event::Cancelled { .. } => {
-                assert!(!known.caller && !known.up);
+                assert!(!known.caller && (!known.up || known.unacked));
                 (known.told, known.over) = (true, true);
                 self.count("cancelled");
             }
@@ -206,7 +223,7 @@ impl Program {
                 (known.told, known.over, known.up) = (true, true, false);
                 self.count("bye");
             }
-            Event::Gone { .. } => {
+            Event::Gone { .. } | Event::Expired { .. } => {
                 (known.told, known.over, known.up) = (true, true, false);
                 self.count("gone");
             }
@@ -224,7 +241,7 @@ impl Program {
     /// One move with one call, chosen by `choice`. Moves that do not fit its state are tried as well: they must do no harm.
     pub fn act(&mut self, ua: &mut Ua, now: Now, call: CallKey, choice: u8) {
         let Some(known) = self.calls.get_mut(&call) else { return };
-        match choice % 16 {
+        match choice % 20 {
             0 | 1 => {
                 let _ = ua.respond(now, call, Reply::new(StatusCode::RINGING));
             }
@@ -273,6 +290,17 @@ impl Program {
                 if known.reinvited {
                     known.reinvited = false;
                     ua.answer_reinvite(now, call, Reply::new(StatusCode::NOT_ACCEPTABLE_HERE));
+                }
+            }
+            15 => {
+                if !known.caller && !known.up {
+                    let _ = ua.respond(now, call, Reply::with_body(StatusCode::SESSION_PROGRESS, sdp()));
+                }
+            }
+            16 | 17 => {
+                let body = (choice.is_multiple_of(2)).then(sdp);
+                if !known.over && ua.update(now, call, body).is_ok() {
+                    (known.reinviting, known.reinviting_late) = (true, false);
                 }
             }
             14 => {

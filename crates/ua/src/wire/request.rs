@@ -159,9 +159,46 @@ impl Draft {
         route.and_then(|route| std::str::from_utf8(route).ok()).and_then(uri_of).is_some_and(is_sips)
     }
 
+    /// The same request to be sent anew: RFC 3261 §8.1.3.5, with another number, perhaps another Request-URI, and headers that
+    /// replace those of their names.
+    pub(crate) fn again(&self, cseq: u32, request_uri: Option<&str>, headers: &[(String, String)]) -> Draft {
+        let split = self.split as usize;
+        let line = std::str::from_utf8(self.bytes.get(..split).unwrap_or_default()).unwrap_or_default();
+        let method = line.split(' ').next().unwrap_or_default();
+        // Credentials were for what it said before.
+        let rest = self.bytes.get(split + (self.inserted + self.authorized) as usize..).unwrap_or_default();
+        let head_end = memchr::memmem::find(rest, b"\r\n\r\n").map_or(rest.len(), |at| at + 2);
+        let (head, body) = (rest.get(..head_end).unwrap_or_default(), rest.get(head_end..).unwrap_or_default());
+        let mut out = Writer::with_capacity(self.bytes.len() + INSERTED);
+        out.text(method).text(" ").text(request_uri.unwrap_or(self.request_uri())).text(" SIP/2.0\r\n");
+        let split = out.len();
+        // Our own text: one line a header, named in the long form where it matters here.
+        for line in head.split_inclusive(|byte| *byte == b'\n') {
+            let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+            let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+            if is("CSeq") {
+                out.text("CSeq: ").number(cseq.into()).text(" ").text(method).text("\r\n");
+            } else if is("Content-Length") {
+                for (name, value) in headers {
+                    out.header(name, value);
+                }
+                out.raw(line);
+            } else if !headers.iter().any(|(name, _)| is(name)) {
+                out.raw(line);
+            }
+        }
+        out.raw(body);
+        let form = self.form.clone();
+        Draft { bytes: out.finish(), split: split as u32, inserted: 0, authorized: 0, contact: self.contact, form }
+    }
+
     pub(crate) fn request_uri(&self) -> &str {
         let line = self.bytes.get(..self.split as usize).unwrap_or_default();
         std::str::from_utf8(line).ok().and_then(|line| line.split(' ').nth(1)).unwrap_or_default()
+    }
+
+    pub(crate) fn has(&self, name: &HeaderName) -> bool {
+        self.parsed().is_some_and(|request| request.headers().contains(name))
     }
 
     /// The request. Once addressed it is what RFC 3261 §9.1 and §17.1.1.3 make CANCEL and ACK of.

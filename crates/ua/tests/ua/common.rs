@@ -34,6 +34,7 @@ pub(crate) fn invite_to(pair: &mut Pair, side: usize, uri: &str, body: Option<&'
             contact: None,
             flow: None,
             credentials: None,
+            redirects: 0,
         };
         ua.invite(now, invite).unwrap()
     })
@@ -214,6 +215,7 @@ impl Solo {
             contact: None,
             flow: None,
             credentials: None,
+            redirects: 0,
         };
         self.call(|ua, now| ua.invite(now, invite).unwrap())
     }

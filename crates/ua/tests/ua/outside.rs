@@ -71,7 +71,10 @@ fn other_methods_and_bad_requests_never_reach_it() {
         let answer = solo.only_text();
         assert_eq!(answer.lines().next(), Some(line));
         if line.contains("405") {
-            assert_eq!(header(&answer, "Allow"), "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, REFER, NOTIFY, REGISTER");
+            assert_eq!(
+                header(&answer, "Allow"),
+                "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, NOTIFY, REGISTER"
+            );
         }
         assert!(solo.events.is_empty());
     }

@@ -160,7 +160,11 @@ fn what_is_refused_within_a_dialog() {
     for (method, headers, body, status) in [
         ("FOO", &[][..], "", "501"),
         ("SUBSCRIBE", &[], "", "405"),
-        ("UPDATE", &[], SDP, "405"),
+        ("PUBLISH", &[], SDP, "405"),
+        ("PRACK", &[], "", "400"),
+        ("PRACK", &["RAck: 1 1 INVITE"], "", "481"),
+        ("UPDATE", &[], "", "200"),
+        ("UPDATE", &["Session-Expires: 10", "Supported: timer"], "", "422"),
         ("INFO", &["Require: foo"], "", "420"),
         ("INVITE", &["Require: foo"], SDP, "420"),
         ("INVITE", &["Content-Type: text/plain"], "x", "415"),
