@@ -76,10 +76,10 @@ impl Engine {
     pub(crate) fn offered(&mut self, now: Now, key: Key, request_key: RequestKey, request: &Message) {
         let offer = content::session_description(request);
         let busy = self.calls.get(key).is_none_or(|call| call.reinvite.is_some());
-        let answer = match offer {
+        let answer = match &offer {
             // `ua` sees to this; here it keeps two offers apart whatever comes.
             _ if busy => Answer::new(StatusCode::REQUEST_PENDING),
-            Some(offer) => self.answer_offer(now, key, &offer),
+            Some(offer) => self.answer_offer(now, key, offer),
             None => Answer::new(StatusCode::OK),
         };
         if answer.status.is_success()
@@ -89,7 +89,10 @@ impl Engine {
             if call.media.early.is_some() {
                 call.media.early = Some(Plan::Settled);
             }
-            call.media.local_offer = None;
+            let tag = request.from_tag().unwrap_or_default();
+            if let (Some(offer), Some(dialog)) = (offer, call.early_dialogs.iter_mut().find(|it| &*it.tag == tag)) {
+                dialog.sdp = offer;
+            }
         }
         self.ua.answer_request(now, request_key, answer);
     }

@@ -403,6 +403,11 @@ fn session_key(id: SessionId) -> Key {
     Key::from_bits(id.as_u128() as u64)
 }
 
+/// RFC 4028 §4: delta-seconds, of 32 bits.
+fn whole_seconds(length: Duration) -> u32 {
+    u32::try_from(length.as_secs()).unwrap_or(u32::MAX)
+}
+
 fn ua_config(config: &Config) -> ringback_ua::Config {
     let mut requests = Vec::new();
     if config.interest.message {
@@ -419,6 +424,8 @@ fn ua_config(config: &Config) -> ringback_ua::Config {
         t4: config.t4,
         message_bytes: config.limits.message_bytes,
         half_open_invites: config.limits.half_open_invites,
+        session_expires: config.session_expires.map(whole_seconds),
+        min_session_expires: whole_seconds(config.min_session_expires),
         credentials: config.credentials.clone(),
         guard: config.limits.sources,
         ..ringback_ua::Config::default()

@@ -163,6 +163,8 @@ impl Engine {
             headers: referral.headers.clone(),
             max_forwards: MAX_FORWARDS,
             sdp: None,
+            late_offer: false,
+            redirects: 0,
             offers: Vec::new(),
             first_hop: None,
             found: Found::Unasked,

@@ -97,6 +97,10 @@ pub struct Config {
     pub forwarded_headers: Vec<HeaderName>,
     /// Longest life of a call, from the answer; then BYE, reason "timeout".
     pub session_timeout: Option<Duration>,
+    /// How often sessions are refreshed, or ended as gone (RFC 4028): what we ask for. `None`: as the peer wants it.
+    pub session_expires: Option<Duration>,
+    /// A peer that wants it more often than this is refused (422). At least 90 s.
+    pub min_session_expires: Duration,
     /// Undecided or deferred so long: 480.
     pub answer_timeout: Option<Duration>,
     pub symmetric_rtp: bool,
@@ -127,6 +131,8 @@ impl Default for Config {
             max_sessions: 1000,
             forwarded_headers: FORWARDED.iter().map(|name| HeaderName::parse(name)).collect(),
             session_timeout: None,
+            session_expires: None,
+            min_session_expires: Duration::from_secs(90),
             answer_timeout: Some(Duration::from_secs(180)),
             symmetric_rtp: false,
             media_timeout: Duration::from_secs(30),

@@ -3,6 +3,7 @@
 mod bridges;
 mod commands;
 mod digits;
+mod early;
 mod forward;
 mod hold;
 mod incoming;
