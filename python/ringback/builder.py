@@ -62,6 +62,8 @@ class SessionManagerBuilder:
         self._codecs = _ringback.available_codecs()
         self._public_address: str | None = None
         self._registrar: Registrar | None = None
+        self._symmetric_rtp = False
+        self._inband_dtmf: bool | None = False
         self._forwarded_headers: list[str] | None = None
         self._limits = Limits()
 
@@ -181,6 +183,25 @@ class SessionManagerBuilder:
         self._public_address = host.strip("[]")
         return self
 
+    def with_symmetric_rtp(self, allowed: bool = True) -> Self:
+        """Sends media back to where the peer's really comes from, whatever its SDP says: for peers behind NAT (RFC 4961).
+
+        The source is learned once, from consecutive packets in a short window, and locked; when it falls silent, or after
+        a re-offer, it is learned anew. Without this, only packets from the negotiated address are accepted.
+        """
+        self._symmetric_rtp = _flag(allowed, "allowed")
+        return self
+
+    def with_inband_dtmf(self, detect: bool | None = None) -> Self:
+        """Looks for digits as tones in received audio (ITU-T Q.23, Q.24): always, never (False, the default of a system),
+        or, with None, in calls where telephone-event (RFC 4733) was not negotiated.
+
+        They reach `on_dtmf` and `MediaControl.collect_dtmf` like all others. A peer that sends telephone-events is not
+        listened to, so that no digit counts twice.
+        """
+        self._inband_dtmf = None if detect is None else _flag(detect, "detect")
+        return self
+
     def with_forwarded_headers(self, *names: str) -> Self:
         """Headers of a caller that the targets of a forwarded call see; without names none.
 
@@ -226,6 +247,8 @@ class SessionManagerBuilder:
             media_address=listen[0][1] if self._host is not None else None,
             codecs=self._codecs,
             max_sessions=self._max_sessions,
+            symmetric_rtp=self._symmetric_rtp,
+            inband_dtmf=self._inband_dtmf,
             forwarded_headers=self._forwarded_headers,
             limits=self._limits,
             shut_out=seconds(self._limits.shut_out, "shut_out"),
@@ -329,6 +352,12 @@ def _integer(value: int, name: str, least: int, most: int) -> int:
         raise TypeError(f"{name} must be an int, not {type(value).__name__}")
     if not least <= value <= most:
         raise ValueError(f"{name} must be {least} to {most}, not {value}")
+    return value
+
+
+def _flag(value: bool, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
     return value
 
 

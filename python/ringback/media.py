@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ringback import _ringback
 from ringback._ringback import SessionId
-from ringback._seconds import Seconds, seconds
+from ringback._seconds import TEN_YEARS, Seconds, seconds, wait_seconds
 from ringback.errors import MediaError
 
 if TYPE_CHECKING:
@@ -205,6 +205,33 @@ class MediaControl:
             recording._give_up()
             raise
         return recording
+
+    @staticmethod
+    async def collect_dtmf(
+        coordinator: "SessionCoordinator",
+        session_id: SessionId,
+        *,
+        max_digits: int,
+        terminator: str = "#",
+        timeout: Seconds = 5.0,
+    ) -> str:
+        """Waits for digits of the peer, however it sends them, and returns them: `max_digits` of them (1 to 1,024), or
+        what there is when `terminator` comes (which is left out), `timeout` has passed since the last one or the
+        beginning, or the call ends.
+
+        Digits that came before do not count. `on_dtmf` is called all the same. `terminator` may be several digits, each of
+        which ends it, or "" for none. Raises `ValueError`.
+        """
+        limit = wait_seconds(timeout, "timeout")
+        collecting = _ringback.collect_dtmf(
+            coordinator, session_id, max_digits, terminator, TEN_YEARS if limit is None else limit
+        )
+        try:
+            return await collecting
+        except asyncio.CancelledError:
+            if collecting.cancelled():
+                _ringback.give_up_collecting(coordinator, session_id, collecting)
+            raise
 
     @staticmethod
     async def open_audio(

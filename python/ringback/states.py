@@ -61,3 +61,5 @@ class DtmfMethod(StrEnum):
     """telephone-event packets (RFC 4733); `MediaError` where they were not negotiated."""
     INFO = auto()
     """A SIP INFO with application/dtmf-relay for each digit; `CallRejected` where the peer refuses one."""
+    INBAND = auto()
+    """Tones in the audio (ITU-T Q.23), in place of whatever the call sends meanwhile."""

@@ -9,6 +9,7 @@
 mod codec;
 mod conceal;
 mod convert;
+mod dtmf;
 mod g711;
 mod g722;
 mod level;
@@ -22,6 +23,7 @@ pub mod wav;
 pub use codec::{Coding, Decoder, Encoder, OpusSettings};
 pub use conceal::Concealer;
 pub use convert::RateConverter;
+pub use dtmf::{DtmfDetector, HeardDigit};
 pub use g711::{
     PCMA_SILENCE, PCMU_SILENCE, pcma_decode, pcma_encode, pcma_to_pcmu, pcmu_decode, pcmu_encode, pcmu_to_pcma,
 };

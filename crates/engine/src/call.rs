@@ -9,6 +9,7 @@ use ringback_ua::{CallKey, Invite};
 use smallvec::SmallVec;
 
 use crate::api::{BridgeId, EndCause, Session};
+use crate::collect::Collector;
 use crate::contacts::Forks;
 use crate::digits::Digits;
 use crate::early::Fork;
@@ -122,6 +123,7 @@ pub(crate) struct Call {
     /// Of an outgoing call: the offer is the peer's.
     pub(crate) late_offer: bool,
     pub(crate) digits: Digits,
+    pub(crate) collecting: Vec<Collector>,
     pub(crate) waiting: SmallVec<[(Token, MediaReply); 2]>,
     /// Bound on `Event::Progress` and `Event::Dtmf`.
     pub(crate) progress_bucket: Bucket,
@@ -154,6 +156,7 @@ impl Call {
             early_dialogs: Vec::new(),
             late_offer: false,
             digits: Digits::default(),
+            collecting: Vec::new(),
             waiting: SmallVec::new(),
             progress_bucket: Bucket::new(now.mono),
             dtmf_bucket: Bucket::new(now.mono),

@@ -76,6 +76,16 @@ impl Engine {
                 }
                 DONE
             }
+            Command::CollectDtmf { token, session, max, terminators, timeout } => {
+                let key = self.at(session, "collecting digits")?;
+                self.collect(now, key, token, max, terminators, timeout)
+            }
+            Command::StopCollecting { session, collecting, .. } => {
+                if let Some(key) = self.live(session) {
+                    self.stop_collecting(key, collecting);
+                }
+                DONE
+            }
             Command::SetMuted { session, muted, .. } => {
                 let key = self.at(session, "muting")?;
                 self.switch(

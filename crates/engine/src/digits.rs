@@ -43,6 +43,7 @@ struct Job {
 #[derive(Debug)]
 enum Way {
     Events,
+    Tones,
     Info {
         /// Index of the digit that is next, or in flight.
         next: usize,
@@ -83,12 +84,17 @@ impl Engine {
                 return Err(Error::Media("telephone-event was not negotiated".into()));
             }
             DtmfMethod::RtpEvent => Way::Events,
+            DtmfMethod::Inband => {
+                self.leg_for(key, "sending tones")?;
+                Way::Tones
+            }
             DtmfMethod::Auto if events => Way::Events,
             DtmfMethod::Auto | DtmfMethod::Info => Way::Info { next: 0, in_flight: None, due: now.mono },
         };
         if digits.is_empty() {
             return Ok(Some(Reply::Unit));
         }
+        let Some(call) = self.calls.get_mut(key) else { return Ok(Some(Reply::Unit)) };
         if call.digits.jobs.len() >= limits::DIGIT_JOBS_MOST {
             return Err(Error::ResourceExhausted("Too many digits are waiting to be sent"));
         }
@@ -110,7 +116,15 @@ impl Engine {
                 let command = MediaCommand::SendDtmf { leg, digits, duration_ms, gap_ms, token };
                 self.output.push_back(Output::Media(command));
             }
-            (Way::Events, None) => self.digits_done(now, key, Err(Error::Media("the call has no media".into()))),
+            (Way::Tones, Some(leg)) => {
+                let (digits, token) = (job.digits.clone(), job.token);
+                let (duration_ms, gap_ms) = (job.duration_ms, job.gap_ms);
+                let command = MediaCommand::SendTones { leg, digits, duration_ms, gap_ms, token };
+                self.output.push_back(Output::Media(command));
+            }
+            (Way::Events | Way::Tones, None) => {
+                self.digits_done(now, key, Err(Error::Media("the call has no media".into())))
+            }
             (Way::Info { .. }, _) => self.next_digit(now, key),
         }
     }
@@ -129,7 +143,9 @@ impl Engine {
         let Some(job) = jobs.front_mut() else { return };
         match &job.way {
             // `digits_sent` follows.
-            Way::Events => self.output.extend(leg.map(|leg| Output::Media(MediaCommand::StopDtmf { leg }))),
+            Way::Events | Way::Tones => {
+                self.output.extend(leg.map(|leg| Output::Media(MediaCommand::StopDtmf { leg })))
+            }
             // The answer, or the timer, finds nothing left.
             Way::Info { next, in_flight, .. } => {
                 let most = *next + usize::from(in_flight.is_some());
@@ -148,7 +164,7 @@ impl Engine {
     /// The media engine has sent the digits that it was given.
     pub(crate) fn digits_sent(&mut self, now: Now, key: Key, completed: bool) {
         let job = self.calls.get(key).and_then(|call| call.digits.jobs.front());
-        if !job.is_some_and(|job| matches!(job.way, Way::Events)) {
+        if !job.is_some_and(|job| matches!(job.way, Way::Events | Way::Tones)) {
             return;
         }
         let result = if completed { Ok(()) } else { Err(Error::Media("sending digits was interrupted".into())) };
@@ -158,7 +174,7 @@ impl Engine {
     /// The leg is gone while the call goes on: what was to be sent by it never will be.
     pub(crate) fn events_impossible(&mut self, now: Now, key: Key) {
         let job = self.calls.get(key).and_then(|call| call.digits.jobs.front());
-        if job.is_some_and(|job| matches!(job.way, Way::Events)) {
+        if job.is_some_and(|job| matches!(job.way, Way::Events | Way::Tones)) {
             self.digits_done(now, key, Err(Error::Media("the call's media is external now".into())));
         }
     }

@@ -181,6 +181,9 @@ impl Engine {
             tokens.extend(outgoing.offers.drain(..).map(|token| (token, Err(ended()))));
         }
         tokens.extend(call.digits.drain().map(|token| (token, Err(ended()))));
+        for collector in call.collecting.drain(..) {
+            tokens.push((collector.token, Ok(Reply::Text(collector.digits))));
+        }
         for (token, wait) in call.waiting.drain(..) {
             tokens.push((
                 token,

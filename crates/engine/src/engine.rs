@@ -320,6 +320,7 @@ impl Engine {
             Some(Timer::Life) => self.lived(now, key),
             Some(Timer::Silence) => self.never_answered(now, key),
             Some(Timer::Digit) => self.next_digit(now, key),
+            Some(Timer::Collect) => self.collected(now, key),
             None => {}
         }
     }

@@ -32,6 +32,7 @@ pub mod api;
 
 mod bridge;
 mod call;
+mod collect;
 mod commands;
 mod contacts;
 mod content;

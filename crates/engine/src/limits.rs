@@ -19,6 +19,9 @@ pub(crate) const DIGITS_MOST: usize = 1024;
 /// `SendDtmf` commands of one call that wait for their turn.
 pub(crate) const DIGIT_JOBS_MOST: usize = 64;
 
+/// Of one call, those who collect digits at a time.
+pub(crate) const COLLECTORS_MOST: usize = 16;
+
 /// Requests outside of calls that wait for an answer: a program may ask all that it knows at once, not without end.
 pub(crate) const REQUESTS_MOST: usize = 16_384;
 

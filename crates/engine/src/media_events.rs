@@ -20,6 +20,8 @@ impl Engine {
                 self.report_digit(now, key, digit, duration_ms);
                 self.pass_digit(now, key, digit, duration_ms, false);
             }
+            // Its tones pass between connected calls by themselves.
+            MediaEvent::InbandDtmf { digit, duration_ms, .. } => self.report_digit(now, key, digit, duration_ms),
             MediaEvent::DtmfSent { completed, .. } => self.digits_sent(now, key, completed),
             MediaEvent::PlayEnded { token, .. } => self.media_reply(key, token, MediaReply::Played, Reply::Unit),
             MediaEvent::Statistics { token, statistics, .. } => {
@@ -57,13 +59,15 @@ impl Engine {
         }
     }
 
-    /// A digit came, in RTP or by INFO.
+    /// A digit came, in RTP, by INFO, or by its tones.
     pub(crate) fn report_digit(&mut self, now: Now, key: Key, digit: char, duration_ms: u32) {
-        if !self.config.interest.dtmf {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        if !self.config.interest.dtmf && call.collecting.is_empty() {
             return;
         }
-        let Some(call) = self.calls.get_mut(key) else { return };
         if call.dtmf_bucket.take(now.mono) {
+            self.collect_digit(now, key, digit);
+            let Some(call) = self.calls.get(key).filter(|_| self.config.interest.dtmf) else { return };
             let session = Arc::clone(&call.session);
             self.emit(Event::Dtmf { session, digit, duration_ms });
         } else {

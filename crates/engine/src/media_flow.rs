@@ -15,7 +15,7 @@ use ringback_media_api::{
 use ringback_sdp::{Description, Direction, LocalCodec, LocalMedia, MediaHost, Negotiated, SdpError};
 use ringback_time::Now;
 
-use crate::api::{Error, MediaInfo};
+use crate::api::{Error, InbandDtmf, MediaInfo};
 use crate::engine::{Engine, Legs, Output};
 use crate::table::Key;
 
@@ -310,6 +310,11 @@ impl Engine {
         call.session.set_remote_hold(negotiated.remote_held);
         let media = &mut call.media;
         let mut config = leg_config(&negotiated, &self.cname, self.config.symmetric_rtp);
+        config.dtmf_inband = match self.config.inband_dtmf {
+            InbandDtmf::Never => false,
+            InbandDtmf::WithoutEvents => config.dtmf_receive.is_none(),
+            InbandDtmf::Always => true,
+        };
         if let Some(before) = &media.config {
             // A description that came before says nothing new: nothing is learned anew.
             let anew = remote_sdp.is_some() && media.remote_sdp != remote_sdp;
@@ -442,6 +447,7 @@ fn leg_config(negotiated: &Negotiated, cname: &Arc<str>, symmetric: bool) -> Leg
         receive: receive.collect(),
         dtmf_send: negotiated.dtmf_send,
         dtmf_receive: negotiated.dtmf_receive,
+        dtmf_inband: false,
         may_send: send.is_some() && negotiated.remote_rtp.is_some() && negotiated.direction.sends(),
         may_receive: negotiated.direction.receives(),
         send,

@@ -23,9 +23,12 @@ pub(crate) enum Timer {
     Silence,
     /// The next digit is due by INFO.
     Digit,
+    /// Who collects digits has waited long enough.
+    Collect,
 }
 
-const KINDS: [Timer; 6] = [Timer::Decide, Timer::Refresh, Timer::Ring, Timer::Life, Timer::Silence, Timer::Digit];
+const KINDS: [Timer; 7] =
+    [Timer::Decide, Timer::Refresh, Timer::Ring, Timer::Life, Timer::Silence, Timer::Digit, Timer::Collect];
 
 const NEVER: Mono = Mono::from_nanos(u64::MAX);
 

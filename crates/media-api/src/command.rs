@@ -72,6 +72,8 @@ pub struct LegConfig {
     pub dtmf_send: Option<u8>,
     /// Payload type of telephone-event as the peer sends it to us.
     pub dtmf_receive: Option<u8>,
+    /// Digits are looked for in the received audio too.
+    pub dtmf_inband: bool,
     /// False while the direction attribute forbids (`a=recvonly` or `inactive` on our side): nothing is sent but RTCP.
     pub may_send: bool,
     pub may_receive: bool,
@@ -169,7 +171,15 @@ pub enum Command {
         gap_ms: u32,
         token: Token,
     },
-    /// What is left of the oldest `SendDtmf` is not sent; the event under way is ended as it should be, and `DtmfSent` follows.
+    /// The same as tones in the audio, in place of whatever is sent otherwise. The leg's earlier digits by tones must be over.
+    SendTones {
+        leg: LegId,
+        digits: String,
+        duration_ms: u32,
+        gap_ms: u32,
+        token: Token,
+    },
+    /// What is left of the oldest `SendDtmf` or `SendTones` is not sent; the event under way is ended as it should be, and `DtmfSent` follows.
     StopDtmf {
         leg: LegId,
     },
@@ -231,6 +241,7 @@ impl Command {
             | Command::Play { leg, .. }
             | Command::StopPlaying { leg }
             | Command::SendDtmf { leg, .. }
+            | Command::SendTones { leg, .. }
             | Command::StopDtmf { leg }
             | Command::Mute { leg, .. }
             | Command::Transmit { leg, .. }

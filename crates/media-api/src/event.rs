@@ -39,6 +39,12 @@ pub enum Event {
         digit: char,
         duration_ms: u32,
     },
+    /// The same, by its tones in the audio.
+    InbandDtmf {
+        leg: LegId,
+        digit: char,
+        duration_ms: u32,
+    },
     DtmfSent {
         leg: LegId,
         token: Token,
@@ -83,6 +89,7 @@ impl Event {
     pub fn leg(&self) -> LegId {
         match self {
             Event::Dtmf { leg, .. }
+            | Event::InbandDtmf { leg, .. }
             | Event::DtmfSent { leg, .. }
             | Event::PlayEnded { leg, .. }
             | Event::Statistics { leg, .. }

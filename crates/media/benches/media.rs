@@ -62,6 +62,7 @@ fn engine(legs: usize, codec: impl Fn(usize) -> (Codec, u8)) -> (MediaEngine, Si
             ],
             dtmf_send: Some(101),
             dtmf_receive: Some(101),
+            dtmf_inband: false,
             may_send: true,
             may_receive: true,
             cname: "bench".into(),

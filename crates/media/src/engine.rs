@@ -12,6 +12,7 @@ use ringback_time::{Mono, Now};
 use slab::Slab;
 
 use crate::Out;
+use crate::keypad::Keypad;
 use crate::leg::{Leg, Retention, millis};
 use crate::receive;
 use crate::rooms::{ROOM, Rooms};
@@ -392,6 +393,9 @@ fn on_leg<O: Out + ?Sized>(leg: &mut Leg, now: Now, command: Command, out: &mut 
         Command::SendDtmf { digits, duration_ms, gap_ms, token, .. } => {
             leg.send_dtmf(&digits, duration_ms, gap_ms, token, out);
         }
+        Command::SendTones { digits, duration_ms, gap_ms, token, .. } => {
+            leg.send_tones(Keypad::new(&digits, duration_ms, gap_ms, token), out);
+        }
         Command::StopDtmf { .. } => leg.stop_dtmf(),
         Command::Mute { on, .. } => leg.muted = on,
         Command::SetGain { gain_db, .. } => {
@@ -422,7 +426,9 @@ fn refuse<O: Out + ?Sized>(command: Command, out: &mut O) {
             sound.stop();
             out.event(Event::PlayEnded { leg, token, completed: false });
         }
-        Command::SendDtmf { leg, token, .. } => out.event(Event::DtmfSent { leg, token, completed: false }),
+        Command::SendDtmf { leg, token, .. } | Command::SendTones { leg, token, .. } => {
+            out.event(Event::DtmfSent { leg, token, completed: false })
+        }
         Command::Statistics { leg, token } => {
             out.event(Event::Statistics { leg, token, statistics: Statistics::default() });
         }

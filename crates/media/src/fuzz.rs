@@ -102,6 +102,14 @@ pub fn operations(bytes: &[u8]) {
                 let digits =
                     ["1", "5#,A", ",", "", "x9"].get(usize::from(x) % 5).copied().unwrap_or_default().to_owned();
                 let (duration_ms, gap_ms) = (u32::from(y) * 40, u32::from(x));
+                if y & 1 == 1 {
+                    engine.handle_command(
+                        now,
+                        Command::SendTones { leg, digits, duration_ms, gap_ms, token },
+                        &mut out,
+                    );
+                    continue;
+                }
                 Some(Command::SendDtmf { leg, digits, duration_ms, gap_ms, token })
             }
             9 => Some(Command::Mute { leg, on }),
@@ -194,6 +202,7 @@ fn config(who: u8, x: u8, y: u8) -> Box<LegConfig> {
         ],
         dtmf_send: (x & 16 == 0).then_some(101),
         dtmf_receive: Some(96),
+        dtmf_inband: y & 2 != 0,
         may_send: x & 32 == 0,
         may_receive: x & 64 == 0,
         symmetric: x & 128 != 0,

@@ -14,6 +14,7 @@ use ringback_time::Mono;
 use crate::audio::Audio;
 use crate::control::Control;
 use crate::dial::Dial;
+use crate::keypad::{Keypad, Listener};
 use crate::latch::{self, Latch};
 use crate::outgoing::Outgoing;
 use crate::player::Player;
@@ -42,8 +43,9 @@ pub(crate) struct Leg {
     /// Where RTCP really comes from, once the source of RTP was learned.
     pub(crate) rtcp_from: Option<SocketAddr>,
 
-    // What feeds it, the first that there is: an event of `dial`, `playing`, `audio`, `member`, `peer` or `echo`, silence.
+    // What feeds it, the first that there is: an event of `dial`, `keypad`, `playing`, `audio`, `member`, `peer` or `echo`, silence.
     pub(crate) dial: Option<Box<Dial>>,
+    pub(crate) keypad: Option<Box<Keypad>>,
     pub(crate) playing: Option<Box<Playing>>,
     pub(crate) audio: Option<Box<Audio>>,
     /// Of a room.
@@ -81,6 +83,10 @@ pub(crate) struct Incoming {
     pub(crate) state: ReceiverState,
     pub(crate) events: EventReceiver,
     pub(crate) budget: DigitBudget,
+    /// For digits by tones, where they are looked for.
+    pub(crate) listener: Option<Box<Listener>>,
+    /// The peer sends telephone-events: its tones are no digits.
+    pub(crate) has_events: bool,
     formats: [Option<(u8, Codec)>; RECEIVE_FORMATS],
     /// Counts up with each new stream of packets (SSRC, restart).
     pub(crate) stream: u32,
@@ -153,6 +159,8 @@ impl Incoming {
             state: ReceiverState::new(),
             events: EventReceiver::new(),
             budget: DigitBudget::new(),
+            listener: None,
+            has_events: false,
             formats: [None; RECEIVE_FORMATS],
             stream: 0,
             octets: 0,
@@ -182,6 +190,7 @@ impl Leg {
             control: Control::new(now, rng),
             rtcp_from: None,
             dial: None,
+            keypad: None,
             playing: None,
             audio: None,
             member: None,
@@ -232,6 +241,11 @@ impl Leg {
         for (slot, format) in self.incoming.formats.iter_mut().zip(&self.config.receive) {
             *slot = Some((format.payload_type, format.codec));
         }
+        if !self.config.dtmf_inband {
+            self.incoming.listener = None;
+        } else if self.incoming.listener.is_none() {
+            self.incoming.listener = Some(Box::new(Listener::new()));
+        }
         self.aim();
     }
 
@@ -271,6 +285,7 @@ impl Leg {
     pub(crate) fn is_overridden(&self) -> bool {
         self.muted
             || self.playing.is_some()
+            || self.keypad.is_some()
             || self.dial.as_ref().is_some_and(|dial| dial.is_sounding())
             || self.audio.as_ref().is_some_and(|audio| audio.has_samples())
     }
@@ -377,8 +392,24 @@ impl Leg {
         }
     }
 
+    /// Begins to send digits as tones.
+    pub(crate) fn send_tones<O: Out + ?Sized>(&mut self, keypad: Keypad, out: &mut O) {
+        self.end_tones(out);
+        self.keypad = Some(Box::new(keypad));
+    }
+
+    pub(crate) fn end_tones<O: Out + ?Sized>(&mut self, out: &mut O) {
+        if let Some(keypad) = self.keypad.take() {
+            out.event(Event::DtmfSent { leg: self.id, token: keypad.token, completed: false });
+        }
+    }
+
     /// Of the digits that are being sent no more begin.
     pub(crate) fn stop_dtmf(&mut self) {
+        if let Some(keypad) = &mut self.keypad {
+            keypad.cut_short();
+            return;
+        }
         if let Some(dial) = &mut self.dial {
             dial.cut_short(self.due_ms);
         }
@@ -442,6 +473,7 @@ impl Leg {
     pub(crate) fn end_feeds<O: Out + ?Sized>(&mut self, out: &mut O) {
         self.end_playing(out);
         self.end_dialling(out);
+        self.end_tones(out);
         self.close_audio(out);
     }
 

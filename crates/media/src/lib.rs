@@ -30,6 +30,7 @@ mod engine;
 #[doc(hidden)]
 pub mod fuzz;
 mod hearing;
+mod keypad;
 mod latch;
 mod leg;
 mod out;

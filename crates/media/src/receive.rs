@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use ringback_audio::HeardDigit;
 use ringback_media_api::{Codec, Event, LegId};
 use ringback_rtp::dtmf::Digit;
 use ringback_rtp::header::HEADER_LEN;
@@ -101,6 +102,9 @@ fn audio<O: Out + ?Sized>(
     out: &mut O,
 ) {
     let payload = bytes.get(placed.payload.clone()).unwrap_or_default();
+    if leg.incoming.listener.is_some() {
+        listen(leg, now, placed, codec, payload, out);
+    }
     if let Some(recorder) = &mut leg.recorder {
         recorder.received.push(placed.extended, placed.header.timestamp, codec, payload);
     }
@@ -125,6 +129,21 @@ fn audio<O: Out + ?Sized>(
         Some(peer) => relay(peer, stream, placed, codec, now, bytes, out),
         None if leg.echo => relay(leg, stream, placed, codec, now, bytes, out),
         None => {}
+    }
+}
+
+/// Digits by their tones.
+fn listen<O: Out + ?Sized>(leg: &mut Leg, now: Now, placed: &Placed, codec: Codec, payload: &[u8], out: &mut O) {
+    let (id, incoming) = (leg.id, &mut leg.incoming);
+    let Some(listener) = incoming.listener.as_mut().filter(|_| !incoming.has_events) else { return };
+    listener.hear(incoming.stream, placed.extended, codec, payload, |heard| {
+        tell_tone(id, &mut incoming.budget, now.mono, heard, out);
+    });
+}
+
+fn tell_tone<O: Out + ?Sized>(leg: LegId, budget: &mut DigitBudget, now: Mono, heard: HeardDigit, out: &mut O) {
+    if budget.spend(now) {
+        out.event(Event::InbandDtmf { leg, digit: heard.digit, duration_ms: heard.duration_ms });
     }
 }
 
@@ -215,6 +234,7 @@ fn event<O: Out + ?Sized>(
 ) {
     let payload = bytes.get(placed.payload.clone()).unwrap_or_default();
     let (id, incoming) = (leg.id, &mut leg.incoming);
+    incoming.has_events = true;
     incoming.events.packet(placed.header.timestamp, payload, now.mono, |digit| {
         tell(id, &mut incoming.budget, now.mono, digit, out);
     });
@@ -264,6 +284,9 @@ pub(crate) fn expire_digit<O: Out + ?Sized>(leg: &mut Leg, now: Now, out: &mut O
 pub(crate) fn end_digit<O: Out + ?Sized>(leg: &mut Leg, now: Now, out: &mut O) {
     let (id, incoming) = (leg.id, &mut leg.incoming);
     incoming.events.reset(|digit| tell(id, &mut incoming.budget, now.mono, digit, out));
+    if let Some(listener) = incoming.listener.as_mut().filter(|_| !incoming.has_events) {
+        listener.finish(|heard| tell_tone(id, &mut incoming.budget, now.mono, heard, out));
+    }
 }
 
 fn tell<O: Out + ?Sized>(leg: LegId, budget: &mut DigitBudget, now: Mono, digit: Digit, out: &mut O) {

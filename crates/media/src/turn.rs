@@ -72,7 +72,9 @@ fn send<O: Out + ?Sized>(
     }
     let samples = ptime_ms * codec::samples_per_ms(codec);
     scratch.samples.clear();
-    let mut sounds = play(leg, codec.sample_rate(), samples, scratch, out)
+    let dialled = press(leg, codec.sample_rate(), samples, scratch, out);
+    let mut sounds = dialled
+        || play(leg, codec.sample_rate(), samples, scratch, out)
         || leg.audio.as_mut().is_some_and(|audio| audio.take(codec, ptime_ms, &mut scratch.samples, out));
     let mut shared = None;
     if !sounds && let (Some(room), Some(member)) = (room, &mut leg.member) {
@@ -88,7 +90,8 @@ fn send<O: Out + ?Sized>(
     }
     scratch.packet.clear();
     scratch.packet.resize(HEADER_LEN, 0);
-    let muted = leg.muted;
+    // Digits are no speech: they go out of a muted leg too, as events do.
+    let muted = leg.muted && !dialled;
     let encoder = leg.encoder(codec);
     match shared.filter(|_| !muted) {
         Some(payload) => scratch.packet.extend_from_slice(payload),
@@ -109,6 +112,18 @@ fn put<O: Out + ?Sized>(leg: &Leg, target: Target, header: Header, scratch: &mut
         *head = header.to_bytes();
     }
     out.rtp(leg.id, target.to, &scratch.packet);
+}
+
+/// The digit that goes out as tones, for `samples` at `rate`. False: none does.
+fn press<O: Out + ?Sized>(leg: &mut Leg, rate: u32, samples: usize, scratch: &mut Scratch, out: &mut O) -> bool {
+    let Some(keypad) = &mut leg.keypad else { return false };
+    scratch.samples.clear();
+    scratch.samples.resize(samples, 0);
+    if !keypad.fill(rate, &mut scratch.samples) {
+        out.event(Event::DtmfSent { leg: leg.id, token: keypad.token, completed: true });
+        leg.keypad = None;
+    }
+    true
 }
 
 /// What plays, for `samples` at `rate`. False: nothing.
@@ -180,6 +195,7 @@ fn pass<O: Out + ?Sized>(leg: &mut Leg, scratch: &mut Scratch, out: &mut O) {
     if leg.dial.is_some() {
         leg.end_dialling(out);
     }
+    leg.end_tones(out);
 }
 
 #[cold]

@@ -144,7 +144,7 @@ fn reoffer<'py>(coordinator: &Bound<'py, Coordinator>, session_id: SessionId, sd
     coordinator.get().ask(coordinator.py(), Undo::Nothing, |token| Command::Reoffer { token, session, sdp })
 }
 
-/// `method`: "auto", "rtp_event" or "info".
+/// `method`: "auto", "rtp_event", "info" or "inband".
 #[pyfunction]
 fn send_dtmf<'py>(
     coordinator: &Bound<'py, Coordinator>,
@@ -167,6 +167,7 @@ fn send_dtmf<'py>(
         "auto" => DtmfMethod::Auto,
         "rtp_event" => DtmfMethod::RtpEvent,
         "info" => DtmfMethod::Info,
+        "inband" => DtmfMethod::Inband,
         _ => return Err(PyValueError::new_err(format!("no way to send digits: {method:?}"))),
     };
     let session = session_id.0;
@@ -181,6 +182,33 @@ fn give_up_dtmf(coordinator: &Bound<'_, Coordinator>, session_id: SessionId, sen
     let sending = coordinator.pending.lock().token_of(sending);
     if let Some(sending) = sending {
         coordinator.tell(Command::StopDtmf { token: Token::default(), session: session_id.0, sending });
+    }
+}
+
+/// Digits from now on; `timeout` in seconds between two. The future's result is a str.
+#[pyfunction]
+fn collect_dtmf<'py>(
+    coordinator: &Bound<'py, Coordinator>,
+    session_id: SessionId,
+    max_digits: i64,
+    terminator: String,
+    timeout: f64,
+) -> Future<'py> {
+    let Ok(max) = usize::try_from(max_digits) else {
+        return Err(PyValueError::new_err(format!("max_digits must be 1 to 1024, not {max_digits}")));
+    };
+    let (session, timeout) = (session_id.0, convert::duration(timeout));
+    let make = |token| Command::CollectDtmf { token, session, max, terminators: terminator, timeout };
+    coordinator.get().ask(coordinator.py(), Undo::Nothing, make)
+}
+
+/// `collecting`, a future of `collect_dtmf`, was cancelled.
+#[pyfunction]
+fn give_up_collecting(coordinator: &Bound<'_, Coordinator>, session_id: SessionId, collecting: &Bound<'_, PyAny>) {
+    let coordinator = coordinator.get();
+    let collecting = coordinator.pending.lock().token_of(collecting);
+    if let Some(collecting) = collecting {
+        coordinator.tell(Command::StopCollecting { token: Token::default(), session: session_id.0, collecting });
     }
 }
 
@@ -277,6 +305,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(reoffer, module)?)?;
     module.add_function(wrap_pyfunction!(send_dtmf, module)?)?;
     module.add_function(wrap_pyfunction!(give_up_dtmf, module)?)?;
+    module.add_function(wrap_pyfunction!(collect_dtmf, module)?)?;
+    module.add_function(wrap_pyfunction!(give_up_collecting, module)?)?;
     module.add_function(wrap_pyfunction!(set_muted, module)?)?;
     module.add_function(wrap_pyfunction!(get_session, module)?)?;
     module.add_function(wrap_pyfunction!(require_session, module)?)?;

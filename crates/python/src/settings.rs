@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use ringback_engine::api::{Config, Interest, Limits, Origin, forwardable};
+use ringback_engine::api::{Config, InbandDtmf, Interest, Limits, Origin, forwardable};
 use ringback_media_api::Codec;
 use ringback_net::{Listen, Settings, System, TlsSettings};
 use ringback_ua::{GuardConfig, Transport};
@@ -71,7 +71,7 @@ type TlsFiles = (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>, bool);
 /// Binds the listening sockets; `BindError`. `listen`: (transport, host, port, TLS files). `origin`: "none", "ask" or "accept".
 #[pyfunction]
 #[pyo3(signature = (*, listen, media_ports, media_threads, user, public_address, media_address, codecs, max_sessions,
-                    forwarded_headers, limits, shut_out, session_timeout, answer_timeout, origin, interest, registrar=None, binding_store=None))]
+                    symmetric_rtp, inband_dtmf, forwarded_headers, limits, shut_out, session_timeout, answer_timeout, origin, interest, registrar=None, binding_store=None))]
 #[expect(clippy::too_many_arguments, reason = "one for each setting, all by keyword")]
 fn bind(
     py: Python<'_>,
@@ -83,6 +83,8 @@ fn bind(
     media_address: Option<String>,
     codecs: Vec<String>,
     max_sessions: usize,
+    symmetric_rtp: bool,
+    inband_dtmf: Option<bool>,
     forwarded_headers: Option<Vec<String>>,
     limits: &Bound<'_, PyAny>,
     shut_out: f64,
@@ -121,6 +123,12 @@ fn bind(
         media_address: media_address.as_deref().map(ip).transpose()?,
         codecs: codecs.iter().map(codec).collect::<PyResult<_>>()?,
         max_sessions,
+        symmetric_rtp,
+        inband_dtmf: match inband_dtmf {
+            None => InbandDtmf::WithoutEvents,
+            Some(true) => InbandDtmf::Always,
+            Some(false) => InbandDtmf::Never,
+        },
         forwarded_headers,
         limits: read_limits(limits, shut_out)?,
         session_timeout: session_timeout.map(convert::duration),

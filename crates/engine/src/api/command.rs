@@ -15,6 +15,8 @@ pub enum DtmfMethod {
     Auto,
     RtpEvent,
     Info,
+    /// Tones in the audio.
+    Inband,
 }
 
 /// What is decided about an incoming call. The first that reaches the engine wins; a later one fails with `InvalidState`.
@@ -129,6 +131,21 @@ pub enum Command {
         token: Token,
         session: SessionId,
         sending: Token,
+    },
+    /// Waits for digits, however they come, from now on: `max` of them, one of `terminators` (which is left out), or `timeout` after the
+    /// last one (or the beginning). Reply: `Text`, what there is, also at the end of the call.
+    CollectDtmf {
+        token: Token,
+        session: SessionId,
+        max: usize,
+        terminators: String,
+        timeout: Duration,
+    },
+    /// Ends the `CollectDtmf` with the token `collecting`, which is answered with what there is.
+    StopCollecting {
+        token: Token,
+        session: SessionId,
+        collecting: Token,
     },
     SetMuted {
         token: Token,
@@ -299,6 +316,8 @@ impl Command {
             | Command::Reoffer { token, .. }
             | Command::SendDtmf { token, .. }
             | Command::StopDtmf { token, .. }
+            | Command::CollectDtmf { token, .. }
+            | Command::StopCollecting { token, .. }
             | Command::SetMuted { token, .. }
             | Command::SetTransmitting { token, .. }
             | Command::GenerateOffer { token, .. }

@@ -77,6 +77,16 @@ impl Default for Limits {
 const FORWARDED: [&str; 8] =
     ["Subject", "Priority", "Organization", "Accept-Language", "Privacy", "User-to-User", "Diversion", "History-Info"];
 
+/// Whether digits are looked for in received audio.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InbandDtmf {
+    #[default]
+    Never,
+    /// Where telephone-event was not negotiated.
+    WithoutEvents,
+    Always,
+}
+
 #[derive(Clone, Debug)]
 pub struct Config {
     /// User part of Contact, and of From where the program gave none.
@@ -104,6 +114,7 @@ pub struct Config {
     /// Undecided or deferred so long: 480.
     pub answer_timeout: Option<Duration>,
     pub symmetric_rtp: bool,
+    pub inband_dtmf: InbandDtmf,
     /// `on_media_timeout` after so long without RTP.
     pub media_timeout: Duration,
     pub limits: Limits,
@@ -135,6 +146,7 @@ impl Default for Config {
             min_session_expires: Duration::from_secs(90),
             answer_timeout: Some(Duration::from_secs(180)),
             symmetric_rtp: false,
+            inband_dtmf: InbandDtmf::Never,
             media_timeout: Duration::from_secs(30),
             limits: Limits::default(),
             credentials: Vec::new(),

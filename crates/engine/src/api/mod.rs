@@ -10,7 +10,7 @@ mod store;
 
 pub use crate::headers::forwardable;
 pub use command::{CallOptions, Command, Decision, DtmfMethod, HeaderList, TransferTarget};
-pub use config::{Config, Interest, Limits, Origin};
+pub use config::{Config, InbandDtmf, Interest, Limits, Origin};
 pub use error::Error;
 pub use event::{BridgeInfo, Event, IncomingCall, MediaInfo, Reply, TextMessage};
 pub use id::{BridgeId, SessionId};

@@ -108,7 +108,8 @@ impl Legs {
             MediaCommand::Statistics { token, .. } => {
                 return vec![MediaEvent::Statistics { leg, token, statistics: Statistics::default() }];
             }
-            MediaCommand::SendDtmf { digits, duration_ms, gap_ms, token, .. } => {
+            MediaCommand::SendDtmf { digits, duration_ms, gap_ms, token, .. }
+            | MediaCommand::SendTones { digits, duration_ms, gap_ms, token, .. } => {
                 let each = u64::from(duration_ms + gap_ms);
                 let length = Duration::from_millis(each * digits.len() as u64);
                 self.later(now, length, MediaEvent::DtmfSent { leg, token, completed: true });

@@ -166,3 +166,85 @@ fn a_flood_of_digits_is_thinned() {
     assert_eq!(digits, 32);
     assert_eq!(net.nodes[A].engine.counters().events_dropped, 968);
 }
+
+fn collect(net: &mut Net, node: usize, session: &Session, max: usize, timeout: Duration) -> Token {
+    let session = session.id;
+    net.command(node, |token| Command::CollectDtmf { token, session, max, terminators: "#".into(), timeout })
+}
+
+fn digit(net: &mut Net, node: usize, digit: char) {
+    let leg = net.nodes[node].legs.log.iter().find_map(|command| match command {
+        MediaCommand::Open { leg, .. } => Some(*leg),
+        _ => None,
+    });
+    let leg = leg.expect("an open leg");
+    net.media_event(node, MediaEvent::Dtmf { leg, digit, duration_ms: 100 });
+}
+
+fn text(result: Option<Result<Reply, Error>>) -> Option<String> {
+    match result {
+        Some(Ok(Reply::Text(text))) => Some(text),
+        None => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn digits_are_collected_until_there_are_enough_or_their_end_or_none_for_too_long() {
+    let mut net = pair();
+    let (caller, called) = answered(&mut net);
+    digit(&mut net, B, '9');
+    let full = collect(&mut net, B, &called, 2, 5 * SECOND);
+    let ended = collect(&mut net, B, &called, 10, 5 * SECOND);
+    let quiet = collect(&mut net, B, &called, 10, 2 * SECOND);
+    digit(&mut net, B, '1');
+    net.advance(SECOND * 3 / 2);
+    assert_eq!(text(net.result(B, quiet)), None);
+    digit(&mut net, B, '2');
+    assert_eq!(text(net.result(B, full)).as_deref(), Some("12"), "earlier digits do not count");
+    net.advance(SECOND * 3);
+    assert_eq!(text(net.result(B, quiet)).as_deref(), Some("12"));
+    assert_eq!(text(net.result(B, ended)), None);
+    digit(&mut net, B, '#');
+    assert_eq!(text(net.result(B, ended)).as_deref(), Some("12"), "without the terminator");
+    let nothing = collect(&mut net, B, &called, 1, SECOND);
+    net.advance(2 * SECOND);
+    assert_eq!(text(net.result(B, nothing)).as_deref(), Some(""));
+    // By INFO, and told to the handler beside.
+    let by_info = collect(&mut net, B, &called, 3, 5 * SECOND);
+    send(&mut net, A, &caller, "42#", DtmfMethod::Info);
+    net.advance(SECOND);
+    assert_eq!(text(net.result(B, by_info)).as_deref(), Some("42"));
+    let told = net.nodes[B].events.iter().filter(|event| matches!(event, Event::Dtmf { .. })).count();
+    assert_eq!(told, 7);
+    let cut = collect(&mut net, B, &called, 5, 60 * SECOND);
+    digit(&mut net, B, '8');
+    hang_up(&mut net, A, &caller);
+    assert_eq!(text(net.result(B, cut)).as_deref(), Some("8"), "the call has ended");
+    net.assert_idle();
+}
+
+#[test]
+fn what_nobody_waits_for_is_not_collected_and_arguments_are_checked() {
+    let mut net = pair();
+    let (caller, called) = answered(&mut net);
+    let given_up = collect(&mut net, B, &called, 1, 5 * SECOND);
+    let session = called.id;
+    net.ask(B, |token| Command::StopCollecting { token, session, collecting: given_up })
+        .expect("at once")
+        .expect("done");
+    digit(&mut net, B, '1');
+    assert_eq!(text(net.result(B, given_up)).as_deref(), Some(""));
+    for (max, terminators) in [(0, "#"), (5000, "#"), (1, "x")] {
+        let result = net.ask(B, |token| {
+            let terminators = terminators.to_owned();
+            Command::CollectDtmf { token, session, max, terminators, timeout: SECOND }
+        });
+        assert!(matches!(result, Some(Err(Error::BadValue(_)))), "{result:?}");
+    }
+    let many: Vec<Token> = (0..20).map(|_| collect(&mut net, B, &called, 1, 5 * SECOND)).collect();
+    let refused = many.iter().filter(|token| matches!(net.result(B, **token), Some(Err(Error::ResourceExhausted(_)))));
+    assert_eq!(refused.count(), 4);
+    hang_up(&mut net, A, &caller);
+    net.assert_idle();
+}

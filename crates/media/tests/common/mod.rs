@@ -122,6 +122,7 @@ pub(crate) fn config(remote: LegId) -> LegConfig {
         ],
         dtmf_send: Some(DTMF),
         dtmf_receive: Some(DTMF),
+        dtmf_inband: false,
         may_send: true,
         may_receive: true,
         symmetric: false,
