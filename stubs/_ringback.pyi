@@ -166,6 +166,7 @@ class Binding:
     def addresses(self) -> list[tuple[str, str, int]]: ...
 
 def available_codecs() -> list[str]: ...
+def default_codecs() -> list[str]: ...
 def forwardable_header(name: str) -> str: ...
 def bind(
     *,
@@ -176,6 +177,7 @@ def bind(
     public_address: str | None,
     media_address: str | None,
     codecs: Sequence[str],
+    opus: tuple[int, int],
     max_sessions: int,
     symmetric_rtp: bool,
     inband_dtmf: bool | None,

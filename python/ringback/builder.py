@@ -28,6 +28,8 @@ _STANDARD_PORTS = {
 }
 DEFAULT_USER = "ringback"
 DEFAULT_MEDIA_PORTS = (10_000, 20_000)
+DEFAULT_OPUS_BITRATE = 32_000
+DEFAULT_OPUS_COMPLEXITY = 5
 
 # Certificate, private key, CA, and whether to verify.
 _TlsFiles: TypeAlias = tuple[str | None, str | None, str | None, bool]
@@ -59,7 +61,8 @@ class SessionManagerBuilder:
         self._session_timeout: float | None = None
         self._answer_timeout: float | None = 180.0
         self._transports: list[_Wanted] = []
-        self._codecs = _ringback.available_codecs()
+        self._codecs = _ringback.default_codecs()
+        self._opus = (DEFAULT_OPUS_BITRATE, DEFAULT_OPUS_COMPLEXITY)
         self._public_address: str | None = None
         self._registrar: Registrar | None = None
         self._symmetric_rtp = False
@@ -162,7 +165,11 @@ class SessionManagerBuilder:
         return self
 
     def with_codecs(self, *names: str) -> Self:
-        """Codecs by preference, default "PCMU", "PCMA"; telephone-event is always offered. Names have no case."""
+        """Codecs by preference, default "opus", "G722", "PCMU", "PCMA"; there is "L16" (16 kHz) too. Names have no case.
+
+        telephone-event is always offered, at the clock rate of each codec (RFC 4733). Raises `ValueError` for a name that is not known
+        or comes twice.
+        """
         available = {name.lower(): name for name in _ringback.available_codecs()}
         chosen: list[str] = []
         for name in names:
@@ -175,6 +182,17 @@ class SessionManagerBuilder:
         if not chosen:
             raise ValueError(f"no codec is named; there are {', '.join(available.values())}")
         self._codecs = chosen
+        return self
+
+    def with_opus(self, *, bitrate: int = DEFAULT_OPUS_BITRATE, complexity: int = DEFAULT_OPUS_COMPLEXITY) -> Self:
+        """How Opus is sent: `bitrate` in bits a second, 6,000 to 510,000, and less where the peer wants less (RFC 7587
+        maxaveragebitrate); `complexity` 0 (least CPU time) to 10. Default 32,000 and 5. Raises `ValueError` beyond these ranges.
+        """
+        if not isinstance(bitrate, int) or not 6_000 <= bitrate <= 510_000:
+            raise ValueError(f"bitrate must be 6000 to 510000 bits a second, not {bitrate!r}")
+        if not isinstance(complexity, int) or not 0 <= complexity <= 10:
+            raise ValueError(f"complexity must be 0 to 10, not {complexity!r}")
+        self._opus = (bitrate, complexity)
         return self
 
     def with_public_address(self, host: str) -> Self:
@@ -246,6 +264,7 @@ class SessionManagerBuilder:
             public_address=self._public_address,
             media_address=listen[0][1] if self._host is not None else None,
             codecs=self._codecs,
+            opus=self._opus,
             max_sessions=self._max_sessions,
             symmetric_rtp=self._symmetric_rtp,
             inband_dtmf=self._inband_dtmf,

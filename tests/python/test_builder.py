@@ -69,7 +69,10 @@ def test_every_setting_returns_the_builder():
         (lambda b: b.with_transport(Transport.UDP, port=70000), ValueError),
         (lambda b: b.with_transport(Transport.UDP, host="not a host"), ValueError),
         (lambda b: b.with_codecs(), ValueError),
-        (lambda b: b.with_codecs("opus"), ValueError),
+        (lambda b: b.with_codecs("G729"), ValueError),
+        (lambda b: b.with_opus(bitrate=5_999), ValueError),
+        (lambda b: b.with_opus(bitrate="32k"), ValueError),
+        (lambda b: b.with_opus(complexity=11), ValueError),
         (lambda b: b.with_codecs("PCMU", "pcmu"), ValueError),
         (lambda b: b.with_codecs(8), TypeError),
         (lambda b: b.with_public_address(""), ValueError),
@@ -83,7 +86,7 @@ def test_wrong_settings_are_told_at_once(set_it, error):
 
 
 def test_an_unknown_codec_is_told_what_there_is():
-    with pytest.raises(ValueError, match="no codec 'G729'; there are PCMU, PCMA"):
+    with pytest.raises(ValueError, match="no codec 'G729'; there are opus, G722, PCMU, PCMA, L16"):
         SessionManagerBuilder().with_codecs("PCMU", "G729")
 
 

@@ -31,7 +31,9 @@ async def test_what_was_negotiated(systems):
     info = await MediaControl.get_media_info(caller, call.id)
     (_, local_sdp, remote_sdp) = await alice.wait("established")
     assert (info.local_sdp, info.remote_sdp) == (local_sdp, remote_sdp)
-    assert (info.codec, info.sample_rate) == ("PCMU", 8000)
+    assert (info.codec, info.sample_rate) == ("opus", 48000)
+    offered = "RTP/AVP 96 9 0 8 101 102"
+    assert offered in local_sdp and "a=rtpmap:96 opus/48000/2" in local_sdp and "a=rtpmap:9 G722/8000" in local_sdp
     theirs = await MediaControl.get_media_info(called, other.id)
     assert (info.local_address, info.remote_address) == (theirs.remote_address, theirs.local_address)
     assert info.local_address.startswith("127.0.0.1:") and int(info.local_address.rpartition(":")[2]) % 2 == 0
@@ -71,7 +73,9 @@ async def test_a_public_address_is_what_sdp_says(systems):
 
 
 async def test_statistics(systems):
-    _, caller, call, _, _ = await connected(systems)
+    called = await systems.start("bob", Recorder())
+    caller = await systems.start("alice", None, lambda builder: builder.with_codecs("PCMU"))
+    call = await systems.answered(caller, called)
 
     async def received():
         statistics = await MediaControl.get_media_statistics(caller, call.id)
@@ -147,7 +151,7 @@ async def test_cancelling_the_wait_stops_the_tone(systems):
     [
         {"frequencies": []},
         {"frequencies": [0.0]},
-        {"frequencies": [5000.0]},
+        {"frequencies": [24000.0]},
         {"frequencies": [440.0], "duration": 0},
         {"frequencies": [440.0], "duration": -1},
         {"frequencies": [440.0], "level_dbm0": 20.0},

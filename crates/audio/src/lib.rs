@@ -14,6 +14,7 @@ mod g711;
 mod g722;
 mod level;
 mod mix;
+mod noise;
 mod resample;
 mod round;
 mod spectrum;
@@ -30,6 +31,7 @@ pub use g711::{
 pub use g722::{G722Decoder, G722Encoder};
 pub use level::{FULL_SCALE_SINE_DBM0, amplitude, level_dbm0};
 pub use mix::{accumulate, amplify, fade_in, fade_out, mean_magnitude, mix_into, saturate, saturate_without};
+pub use noise::ComfortNoise;
 pub use resample::{Resampler, UnsupportedRate};
 pub use spectrum::{dominant_frequency, tone_level_dbm0};
 pub use tone::{MAX_FREQUENCIES, ToneError, ToneGenerator, dtmf_frequencies};

@@ -126,6 +126,7 @@ impl Engine {
         let template = LocalMedia {
             codecs: config.codecs.iter().copied().map(local_codec).collect(),
             dtmf: true,
+            comfort_noise: true,
             ..LocalMedia::default()
         };
         // RFC 7022 §4.2: a short-term persistent CNAME is random, so that it names nobody.

@@ -10,12 +10,16 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ringback_media_api::{
-    Codec, Command as MediaCommand, LegConfig, LegId, MediaPort, MediaPorts, ReceiveFormat, SendFormat, Tape,
+    Codec, Command as MediaCommand, EventFormat, LegConfig, LegId, MediaPort, MediaPorts, OpusSend, ReceiveFormat,
+    SendFormat, Tape,
 };
-use ringback_sdp::{Description, Direction, LocalCodec, LocalMedia, MediaHost, Negotiated, SdpError};
+use ringback_sdp::{
+    AudioCodec, Description, Direction, EventType, LocalCodec, LocalMedia, MediaHost, Negotiated, OpusParameters,
+    SdpError,
+};
 use ringback_time::Now;
 
-use crate::api::{Error, InbandDtmf, MediaInfo};
+use crate::api::{Config, Error, InbandDtmf, MediaInfo};
 use crate::engine::{Engine, Legs, Output};
 use crate::table::Key;
 
@@ -140,9 +144,8 @@ pub(crate) fn sdp_error(error: &SdpError) -> Error {
 
 pub(crate) fn local_codec(codec: Codec) -> LocalCodec {
     match codec {
-        Codec::Pcmu => LocalCodec::pcmu(),
-        Codec::Pcma => LocalCodec::pcma(),
-        other => LocalCodec::new(other.name(), other.clock_rate(), None),
+        Codec::Opus => LocalCodec::opus(),
+        other => LocalCodec::new(other.name(), other.clock_rate(), other.static_payload_type()),
     }
 }
 
@@ -309,10 +312,10 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else { return };
         call.session.set_remote_hold(negotiated.remote_held);
         let media = &mut call.media;
-        let mut config = leg_config(&negotiated, &self.cname, self.config.symmetric_rtp);
+        let mut config = leg_config(&negotiated, &self.config, &self.cname);
         config.dtmf_inband = match self.config.inband_dtmf {
             InbandDtmf::Never => false,
-            InbandDtmf::WithoutEvents => config.dtmf_receive.is_none(),
+            InbandDtmf::WithoutEvents => config.dtmf_receive.is_empty(),
             InbandDtmf::Always => true,
         };
         if let Some(before) = &media.config {
@@ -431,28 +434,47 @@ pub(crate) fn usable(negotiated: Negotiated) -> Result<Box<Negotiated>, Error> {
     }
 }
 
-fn leg_config(negotiated: &Negotiated, cname: &Arc<str>, symmetric: bool) -> LegConfig {
-    let codec_of = |name: &str| [Codec::Pcmu, Codec::Pcma].into_iter().find(|codec| codec.name() == name);
+fn leg_config(negotiated: &Negotiated, config: &Config, cname: &Arc<str>) -> LegConfig {
+    let codec_of = |settled: &AudioCodec| {
+        let is_it = |codec: &Codec| codec.name() == settled.name && codec.clock_rate() == settled.clock_rate;
+        Codec::ALL.into_iter().find(is_it)
+    };
+    let event = |event: EventType| EventFormat { payload_type: event.payload_type, clock_rate: event.clock_rate };
     let send = negotiated.send.as_ref().and_then(|codec| {
         let ptime_ms = negotiated.ptime_ms;
-        Some(SendFormat { codec: codec_of(&codec.name)?, payload_type: codec.payload_type, ptime_ms })
+        Some(SendFormat { codec: codec_of(codec)?, payload_type: codec.payload_type, ptime_ms })
     });
     let receive = negotiated
         .receive
         .iter()
-        .filter_map(|codec| Some(ReceiveFormat { codec: codec_of(&codec.name)?, payload_type: codec.payload_type }));
+        .filter_map(|codec| Some(ReceiveFormat { codec: codec_of(codec)?, payload_type: codec.payload_type }));
     LegConfig {
         remote_rtp: negotiated.remote_rtp,
         remote_rtcp: negotiated.remote_rtcp,
         receive: receive.collect(),
-        dtmf_send: negotiated.dtmf_send,
-        dtmf_receive: negotiated.dtmf_receive,
+        dtmf_send: negotiated.dtmf_send.map(event),
+        dtmf_receive: negotiated.dtmf_receive.iter().copied().map(event).collect(),
+        comfort_noise: negotiated.comfort_noise,
+        opus: negotiated.send.as_ref().map_or(config.opus, |codec| opus_send(config.opus, codec)),
         dtmf_inband: false,
         may_send: send.is_some() && negotiated.remote_rtp.is_some() && negotiated.direction.sends(),
         may_receive: negotiated.direction.receives(),
         send,
-        symmetric,
+        symmetric: config.symmetric_rtp,
         latch_generation: 0,
         cname: Arc::clone(cname),
+    }
+}
+
+/// RFC 7587 §6.1: the receiver's parameters limit what is sent to it.
+fn opus_send(ours: OpusSend, settled: &AudioCodec) -> OpusSend {
+    let theirs = settled.fmtp.as_deref().filter(|_| settled.name == Codec::Opus.name()).map(OpusParameters::parse);
+    let Some(theirs) = theirs else { return ours };
+    OpusSend {
+        bitrate: theirs.bitrate.map_or(ours.bitrate, |most| ours.bitrate.min(most)),
+        fec: ours.fec && theirs.fec,
+        dtx: ours.dtx || theirs.dtx,
+        playback_rate: ours.playback_rate.min(theirs.playback_rate),
+        ..ours
     }
 }

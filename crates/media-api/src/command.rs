@@ -12,28 +12,42 @@ pub struct Token(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Codec {
+    /// RFC 6716, RFC 7587; mono.
+    Opus,
+    /// ITU-T G.722 at 64 kbit/s.
+    G722,
     /// G.711 mu-law.
     Pcmu,
     /// G.711 A-law.
     Pcma,
+    /// RFC 3551 §4.5.11 at 16 kHz.
+    L16,
 }
 
 impl Codec {
-    /// All that there are, by preference.
-    pub const ALL: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
+    /// All that there are.
+    pub const ALL: [Codec; 5] = [Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma, Codec::L16];
+    /// What is offered where nothing else is asked for, by preference.
+    pub const DEFAULT: [Codec; 4] = [Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma];
 
     /// The encoding name of the RTP registry, as SDP's `rtpmap` has it.
     pub const fn name(self) -> &'static str {
         match self {
+            Codec::Opus => "opus",
+            Codec::G722 => "G722",
             Codec::Pcmu => "PCMU",
             Codec::Pcma => "PCMA",
+            Codec::L16 => "L16",
         }
     }
 
     /// RTP timestamp units a second.
     pub const fn clock_rate(self) -> u32 {
         match self {
-            Codec::Pcmu | Codec::Pcma => 8000,
+            // RFC 3551 §4.5.2: G722 has 16,000 samples a second and, by an old mistake that is kept, a clock of 8000.
+            Codec::Pcmu | Codec::Pcma | Codec::G722 => 8000,
+            Codec::L16 => 16_000,
+            Codec::Opus => 48_000,
         }
     }
 
@@ -41,7 +55,63 @@ impl Codec {
     pub const fn sample_rate(self) -> u32 {
         match self {
             Codec::Pcmu | Codec::Pcma => 8000,
+            Codec::G722 | Codec::L16 => 16_000,
+            Codec::Opus => 48_000,
         }
+    }
+
+    /// As `rtpmap` has it. RFC 7587 §7: always two for Opus, whatever is sent.
+    pub const fn channels(self) -> u8 {
+        match self {
+            Codec::Opus => 2,
+            _ => 1,
+        }
+    }
+
+    /// RFC 3551 §6, table 4.
+    pub const fn static_payload_type(self) -> Option<u8> {
+        match self {
+            Codec::Pcmu => Some(0),
+            Codec::Pcma => Some(8),
+            Codec::G722 => Some(9),
+            Codec::Opus | Codec::L16 => None,
+        }
+    }
+}
+
+/// How Opus is sent: what we choose, and what the peer's parameters (RFC 7587 §6.1) leave of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpusSend {
+    /// Bits a second, 6,000 to 510,000.
+    pub bitrate: u32,
+    /// 0 (least work) to 10.
+    pub complexity: u8,
+    /// Forward error correction in band.
+    pub fec: bool,
+    /// Silence is hardly sent.
+    pub dtx: bool,
+    /// The highest sample rate that the peer plays, Hz.
+    pub playback_rate: u32,
+}
+
+impl Default for OpusSend {
+    fn default() -> Self {
+        OpusSend { bitrate: 32_000, complexity: 5, fec: true, dtx: false, playback_rate: 48_000 }
+    }
+}
+
+/// Telephone-event (RFC 4733) under one payload type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventFormat {
+    pub payload_type: u8,
+    /// Units of durations, and of timestamps if the audio has the same.
+    pub clock_rate: u32,
+}
+
+impl EventFormat {
+    /// At 8 kHz, as nearly everybody has it.
+    pub const fn narrow(payload_type: u8) -> Self {
+        EventFormat { payload_type, clock_rate: 8000 }
     }
 }
 
@@ -68,10 +138,13 @@ pub struct LegConfig {
     pub remote_rtcp: Option<SocketAddr>,
     pub send: Option<SendFormat>,
     pub receive: Vec<ReceiveFormat>,
-    /// Payload type of telephone-event (8 kHz) towards the peer, where negotiated.
-    pub dtmf_send: Option<u8>,
-    /// Payload type of telephone-event as the peer sends it to us.
-    pub dtmf_receive: Option<u8>,
+    /// Telephone-event towards the peer, where negotiated.
+    pub dtmf_send: Option<EventFormat>,
+    /// Telephone-event as the peer may send it to us, one for each clock rate.
+    pub dtmf_receive: Vec<EventFormat>,
+    /// Payload type of comfort noise (RFC 3389), where the peer may send it; it is never made here.
+    pub comfort_noise: Option<u8>,
+    pub opus: OpusSend,
     /// Digits are looked for in the received audio too.
     pub dtmf_inband: bool,
     /// False while the direction attribute forbids (`a=recvonly` or `inactive` on our side): nothing is sent but RTCP.

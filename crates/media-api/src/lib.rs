@@ -11,7 +11,7 @@ mod sound;
 mod tape;
 
 pub use audio_port::{AudioPort, Playout};
-pub use command::{Codec, Command, LegConfig, ReceiveFormat, SendFormat, Token, Tone};
+pub use command::{Codec, Command, EventFormat, LegConfig, OpusSend, ReceiveFormat, SendFormat, Token, Tone};
 pub use event::{Event, Quality, Statistics};
 pub use leg::LegId;
 pub use ports::{MediaPort, MediaPorts};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
 use ringback_media::{MediaEngine, Out};
-use ringback_media_api::{AudioPort, Codec, Command, Event, LegConfig, LegId, ReceiveFormat, SendFormat};
+use ringback_media_api::{AudioPort, Codec, Command, Event, EventFormat, LegConfig, LegId, ReceiveFormat, SendFormat};
 use ringback_rtp::Header;
 use ringback_time::{Mono, Now};
 
@@ -60,9 +60,8 @@ fn engine(legs: usize, codec: impl Fn(usize) -> (Codec, u8)) -> (MediaEngine, Si
                 ReceiveFormat { codec: Codec::Pcmu, payload_type: 0 },
                 ReceiveFormat { codec: Codec::Pcma, payload_type: 8 },
             ],
-            dtmf_send: Some(101),
-            dtmf_receive: Some(101),
-            dtmf_inband: false,
+            dtmf_send: Some(EventFormat::narrow(101)),
+            dtmf_receive: vec![EventFormat::narrow(101)],
             may_send: true,
             may_receive: true,
             cname: "bench".into(),

@@ -1,18 +1,21 @@
 //! What the engine needs of an encoding, for each that there is.
 
-use ringback_audio::{self as audio, Coding};
-use ringback_media_api::Codec;
+use ringback_audio::{self as audio, Coding, Encoder, OpusSettings};
+use ringback_media_api::{Codec, OpusSend};
 
 /// The arithmetic behind a codec.
 pub(crate) const fn coding(codec: Codec) -> Coding {
     match codec {
+        Codec::Opus => Coding::Opus,
+        Codec::G722 => Coding::G722,
+        Codec::L16 => Coding::L16,
         Codec::Pcma => Coding::Pcma,
         // `Codec` is open to additions; each comes with an arm here.
         _ => Coding::Pcmu,
     }
 }
 
-/// Timestamp units that a payload lasts.
+/// Timestamp units that a payload lasts; 0 where it is none of the codec.
 pub(crate) fn units(codec: Codec, payload: &[u8]) -> u32 {
     let samples = coding(codec).samples_in(payload) as u64;
     u32::try_from(samples * u64::from(codec.clock_rate()) / u64::from(codec.sample_rate())).unwrap_or(u32::MAX)
@@ -28,8 +31,28 @@ pub(crate) const fn samples_per_ms(codec: Codec) -> usize {
     codec.sample_rate() as usize / 1000
 }
 
-/// Turns a payload of one encoding into one of another, in place.
-pub(crate) fn transcode(from: Codec, to: Codec, payload: &mut [u8]) {
+/// The packet time that is sent where `ptime_ms` is wanted.
+pub(crate) const fn packet_ms(codec: Codec, ptime_ms: u8) -> u8 {
+    coding(codec).packet_ms(ptime_ms)
+}
+
+/// Octets a timestamp unit, where payloads can be cut and joined anywhere.
+pub(crate) const fn octets_per_unit(codec: Codec) -> Option<usize> {
+    match codec {
+        Codec::Pcmu | Codec::Pcma | Codec::G722 => Some(1),
+        Codec::L16 => Some(2),
+        // Frames of its own.
+        _ => None,
+    }
+}
+
+/// Whether payloads of one need no decoding to become payloads of the other.
+pub(crate) fn is_relayable(from: Codec, to: Codec) -> bool {
+    from == to || matches!((from, to), (Codec::Pcmu, Codec::Pcma) | (Codec::Pcma, Codec::Pcmu))
+}
+
+/// Turns a payload of one law into one of the other, in place.
+pub(crate) fn exchange_laws(from: Codec, to: Codec, payload: &mut [u8]) {
     match (from, to) {
         (Codec::Pcmu, Codec::Pcma) => audio::pcmu_to_pcma(payload),
         (Codec::Pcma, Codec::Pcmu) => audio::pcma_to_pcmu(payload),
@@ -37,12 +60,29 @@ pub(crate) fn transcode(from: Codec, to: Codec, payload: &mut [u8]) {
     }
 }
 
-/// The octet that a receiver hears as nothing.
+/// The octet that fills a short gap of a stream that is not decoded.
 pub(crate) const fn silence(codec: Codec) -> u8 {
     match codec {
         Codec::Pcma => audio::PCMA_SILENCE,
-        _ => audio::PCMU_SILENCE,
+        Codec::Pcmu => audio::PCMU_SILENCE,
+        // The smallest differences of both bands.
+        Codec::G722 => 0xfd,
+        _ => 0,
     }
+}
+
+/// `loss_percent`: what the peer reports, if it has.
+pub(crate) fn encoder(codec: Codec, opus: &OpusSend, loss_percent: Option<u8>) -> Encoder {
+    let before = OpusSettings::default();
+    let settings = OpusSettings {
+        bitrate: opus.bitrate,
+        complexity: opus.complexity,
+        fec: opus.fec,
+        loss_percent: loss_percent.unwrap_or(before.loss_percent),
+        dtx: opus.dtx,
+        playback_rate: opus.playback_rate,
+    };
+    Encoder::with(coding(codec), codec.sample_rate(), &settings)
 }
 
 /// The playout buffer's tag of an encoding.
@@ -50,6 +90,10 @@ pub(crate) fn tag(codec: Codec) -> u8 {
     Codec::ALL.iter().position(|known| *known == codec).unwrap_or(0) as u8
 }
 
-pub(crate) fn of_tag(tag: u8) -> Codec {
-    Codec::ALL.get(usize::from(tag)).copied().unwrap_or(Codec::Pcmu)
+/// `None`: it is the tag of comfort noise.
+pub(crate) fn of_tag(tag: u8) -> Option<Codec> {
+    Codec::ALL.get(usize::from(tag)).copied()
 }
+
+/// The playout buffer's tag of comfort noise (RFC 3389).
+pub(crate) const COMFORT_NOISE: u8 = u8::MAX;

@@ -8,7 +8,6 @@ use ringback_rtp::ReceiverState;
 use ringback_rtp::rtcp::{self, Interval, Report, ReportBlock, RoundTrip, SenderInfo};
 use ringback_time::{Mono, Now};
 
-use crate::codec;
 use crate::outgoing::Outgoing;
 
 /// RFC 3550 §6.2: 5 % of the session's 64 kbit/s, in octets a second, for both ends together.
@@ -84,7 +83,7 @@ impl Control {
         let ntp = now.wall.ntp();
         let sender = we_sent.then(|| SenderInfo {
             ntp,
-            timestamp: outgoing.clock(now.mono.as_nanos() / 1_000_000, codec::units_per_ms(codec)),
+            timestamp: outgoing.clock(now.mono.as_nanos() / 1_000_000),
             packets: outgoing.packets as u32,
             octets: outgoing.octets as u32,
         });

@@ -18,6 +18,8 @@ const VOLUME: u8 = 10;
 pub(crate) struct Dial {
     jobs: VecDeque<Job>,
     event: Option<EventSender>,
+    /// Timestamp of the audio where it began.
+    began: u32,
     /// Nothing begins before.
     resume_ms: u64,
 }
@@ -34,7 +36,7 @@ struct Job {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
     /// It sends this and no audio. `token`: that was the last of a job.
-    Event { packet: EventPacket, end_timestamp: u32, token: Option<Token> },
+    Event { packet: EventPacket, began: u32, end_timestamp: u32, token: Option<Token> },
     /// Audio. `token`: a job came to its end with a pause.
     Audio { token: Option<Token> },
 }
@@ -59,7 +61,7 @@ impl Dial {
         self.jobs.is_empty() && self.event.is_none() && due_ms >= self.resume_ms
     }
 
-    /// The turn of the packet time that is due at `due_ms` and lasts `units`, whose audio would have `timestamp`.
+    /// The turn of the packet time that is due at `due_ms` and lasts `units` of the events' clock, whose audio would have `timestamp`.
     pub(crate) fn turn(&mut self, due_ms: u64, timestamp: u32, units: u32, units_per_ms: u32) -> Turn {
         if self.event.is_none() && due_ms >= self.resume_ms {
             let Some(job) = self.jobs.front_mut() else { return Turn::Audio { token: None } };
@@ -69,6 +71,7 @@ impl Dial {
                     // The session engine has checked the digits; what is none takes no time.
                     if let Some(code) = code_of(digit) {
                         let duration = job.duration_ms.saturating_mul(units_per_ms);
+                        self.began = timestamp;
                         self.event = Some(EventSender::new(code, VOLUME, timestamp, duration));
                         self.resume_ms = due_ms + u64::from(job.duration_ms) + u64::from(job.gap_ms);
                     }
@@ -87,7 +90,7 @@ impl Dial {
             }
         }
         match packet {
-            Some(packet) => Turn::Event { packet, end_timestamp, token },
+            Some(packet) => Turn::Event { packet, began: self.began, end_timestamp, token },
             None => Turn::Audio { token },
         }
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
 use ringback_media_api::{
-    AudioPort, Codec, Command, Event, LegConfig, LegId, ReceiveFormat, Role, RoomId, SendFormat, Sound, Tape, Token,
-    Tone,
+    AudioPort, Codec, Command, Event, EventFormat, LegConfig, LegId, ReceiveFormat, Role, RoomId, SendFormat, Sound,
+    Tape, Token, Tone,
 };
 use ringback_rtp::{Header, Packet, rtcp};
 use ringback_time::Now;
@@ -191,30 +191,37 @@ fn role(x: u8, beside: LegId) -> Role {
 }
 
 fn config(who: u8, x: u8, y: u8) -> Box<LegConfig> {
-    let codec = if x & 1 == 0 { Codec::Pcmu } else { Codec::Pcma };
+    let codec = Codec::ALL.get(usize::from(y) % Codec::ALL.len()).copied().unwrap_or(Codec::Pcmu);
     Box::new(LegConfig {
         remote_rtp: (x & 2 == 0).then(|| address(who, 0)),
         remote_rtcp: (x & 4 == 0).then(|| address(who, 1)),
-        send: (x & 8 == 0).then_some(SendFormat { codec, payload_type: x & 1, ptime_ms: y }),
+        send: (x & 8 == 0).then_some(SendFormat { codec, payload_type: 96 + x % 3, ptime_ms: y }),
         receive: vec![
             ReceiveFormat { codec: Codec::Pcmu, payload_type: 0 },
             ReceiveFormat { codec: Codec::Pcma, payload_type: 8 },
+            ReceiveFormat { codec, payload_type: 111 },
         ],
-        dtmf_send: (x & 16 == 0).then_some(101),
-        dtmf_receive: Some(96),
+        dtmf_send: (x & 16 == 0)
+            .then_some(EventFormat { payload_type: 101, clock_rate: [8000, 48_000][usize::from(y & 1)] }),
+        dtmf_receive: vec![EventFormat::narrow(96), EventFormat { payload_type: 98, clock_rate: 48_000 }],
+        comfort_noise: Some(13),
         dtmf_inband: y & 2 != 0,
         may_send: x & 32 == 0,
         may_receive: x & 64 == 0,
         symmetric: x & 128 != 0,
         latch_generation: u32::from(y & 1),
         cname: "fuzz".into(),
+        ..LegConfig::default()
     })
 }
 
 fn rtp(what: u8, x: u8, y: u8) -> Vec<u8> {
-    let payload_type = match what % 4 {
-        0 => 96,
-        1 => 8,
+    let payload_type = match (what % 4, y % 4) {
+        (0, 0) => 98,
+        (0, _) => 96,
+        (1, 0) => 13,
+        (1, _) => 8,
+        (2, _) => 111,
         _ => 0,
     };
     let header = Header {

@@ -6,7 +6,7 @@
 //!
 //! Invariant: `pull` of n milliseconds gives exactly n milliseconds, whatever came.
 
-use ringback_audio::{Decoder, Resampler, UnsupportedRate};
+use ringback_audio::{ComfortNoise, Decoder, Resampler, UnsupportedRate};
 use ringback_media_api::Codec;
 use ringback_rtp::jitter::{JitterBuffer, Next, Settings};
 
@@ -29,6 +29,8 @@ pub(crate) struct Hearing {
 pub(crate) struct Decoding {
     rate: u32,
     stage: Option<Stage>,
+    /// The sender is silent, and this is what with.
+    noise: Option<Box<ComfortNoise>>,
     decoded: Vec<i16>,
 }
 
@@ -59,6 +61,13 @@ impl Hearing {
         self.jitter.push(extended, timestamp, codec::units(codec, payload), codec::tag(codec), payload);
     }
 
+    /// Comfort noise, from `timestamp` on: the payload of RFC 3389.
+    pub(crate) fn push_noise(&mut self, extended: u64, timestamp: u32, payload: &[u8]) {
+        // The next packet may come at any time: the shortest there is.
+        let units = self.clock_rate / 100;
+        self.jitter.push(extended, timestamp, units, codec::COMFORT_NOISE, payload);
+    }
+
     /// Appends the next `ms` milliseconds.
     pub(crate) fn pull(&mut self, ms: usize, to: &mut Vec<i16>) {
         let want = ms * self.decoding.rate as usize / 1000;
@@ -72,18 +81,18 @@ impl Hearing {
     fn play(&mut self, samples: usize) {
         let want = (samples as u64 * u64::from(self.clock_rate)).div_ceil(u64::from(self.decoding.rate));
         match self.jitter.next(want as u32) {
-            Next::Packet { format, payload, skip } => {
-                self.decoding.decode(codec::of_tag(format), payload, skip, &mut self.ready);
-            }
+            Next::Packet { format, payload, skip } => match codec::of_tag(format) {
+                Some(codec) => self.decoding.decode(codec, payload, skip, &mut self.ready),
+                None => {
+                    self.decoding.begin_noise(payload);
+                    self.decoding.conceal(self.decoding.rate as usize / 100, None, &mut self.ready);
+                }
+            },
             Next::Gap(units) => {
                 let samples = u64::from(units) * u64::from(self.decoding.rate) / u64::from(self.clock_rate.max(1));
+                let next = self.jitter.following().and_then(|(tag, next)| Some((codec::of_tag(tag)?, next)));
                 // A gap shorter than a sample passes unheard.
-                let (next, decoding) = (self.jitter.following(), &mut self.decoding);
-                decoding.conceal(
-                    samples.max(1) as usize,
-                    next.map(|(tag, next)| (codec::of_tag(tag), next)),
-                    &mut self.ready,
-                );
+                self.decoding.conceal(samples.max(1) as usize, next, &mut self.ready);
             }
         }
     }
@@ -114,6 +123,15 @@ impl Hearing {
         for (kept, payload) in &replay.rest {
             self.push(kept.extended, kept.timestamp, kept.codec, payload);
         }
+    }
+
+    /// Decodes and appends all that waits, in one go.
+    pub(crate) fn drain(&mut self, to: &mut Vec<i16>) {
+        let most = MOST_AHEAD_MS * self.decoding.rate as usize / 1000;
+        while !self.jitter.is_empty() && self.ready.len() < most {
+            self.play(most - self.ready.len());
+        }
+        to.append(&mut self.ready);
     }
 
     pub(crate) fn decoding(&mut self) -> &mut Decoding {
@@ -149,7 +167,7 @@ fn discarded(jitter: &JitterBuffer) -> u64 {
 
 impl Decoding {
     pub(crate) fn new(rate: u32) -> Self {
-        Decoding { rate, stage: None, decoded: Vec::new() }
+        Decoding { rate, stage: None, noise: None, decoded: Vec::new() }
     }
 
     /// Of the samples that come out.
@@ -160,6 +178,7 @@ impl Decoding {
     /// Appends what a payload says, less the first `skip` units of its clock.
     pub(crate) fn decode(&mut self, codec: Codec, payload: &[u8], skip: u32, to: &mut Vec<i16>) {
         let Some(stage) = stage(&mut self.stage, codec, self.rate) else { return };
+        self.noise = None;
         let decoder_rate = stage.decoder.sample_rate();
         self.decoded.clear();
         if stage.decoder.decode(payload, &mut self.decoded) == 0 {
@@ -174,8 +193,14 @@ impl Decoding {
 
     /// Appends `samples` at the outgoing rate in place of what is missing. `next`: the payload right after the gap, if it is there.
     pub(crate) fn conceal(&mut self, samples: usize, next: Option<(Codec, &[u8])>, to: &mut Vec<i16>) {
+        let start = to.len();
+        if let Some(noise) = &mut self.noise {
+            to.resize(start + samples, 0);
+            noise.fill(to.get_mut(start..).unwrap_or_default());
+            return;
+        }
         let Some(stage) = &mut self.stage else {
-            to.resize(to.len() + samples, 0);
+            to.resize(start + samples, 0);
             return;
         };
         let lost = (samples as u64 * u64::from(stage.decoder.sample_rate())).div_ceil(u64::from(self.rate)) as usize;
@@ -187,7 +212,16 @@ impl Decoding {
         stage.resampler.process(&self.decoded, to);
     }
 
+    fn begin_noise(&mut self, payload: &[u8]) {
+        let Some(next) = ComfortNoise::parse(payload) else { return };
+        match &mut self.noise {
+            Some(noise) => noise.update(next),
+            None => self.noise = Some(Box::new(next)),
+        }
+    }
+
     fn reset(&mut self) {
+        self.noise = None;
         if let Some(stage) = &mut self.stage {
             stage.decoder.reset();
         }
@@ -197,7 +231,7 @@ impl Decoding {
 /// The stage for a codec, made anew where another was in use.
 fn stage(slot: &mut Option<Stage>, codec: Codec, rate: u32) -> Option<&mut Stage> {
     if slot.as_ref().is_none_or(|stage| stage.codec != codec) {
-        let decoder = Decoder::new(codec::coding(codec));
+        let decoder = Decoder::at(codec::coding(codec), rate);
         let resampler = Resampler::new(decoder.sample_rate(), rate).ok()?;
         *slot = Some(Stage { codec, decoder, resampler });
     }

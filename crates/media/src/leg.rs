@@ -22,6 +22,7 @@ use crate::recorder::Recorder;
 use crate::reframe::Reframe;
 use crate::retained::Retained;
 use crate::room::Member;
+use crate::transcode::Transcode;
 use crate::{Out, codec};
 
 /// Encodings that a peer may choose from.
@@ -57,6 +58,7 @@ pub(crate) struct Leg {
     pub(crate) muted: bool,
     pub(crate) transmitting: bool,
     pub(crate) reframe: Option<Box<Reframe>>,
+    pub(crate) transcode: Option<Box<Transcode>>,
     /// Of what is sent, once it was.
     pub(crate) encoder: Option<Encoder>,
 
@@ -82,6 +84,8 @@ pub(crate) struct Target {
 pub(crate) struct Incoming {
     pub(crate) state: ReceiverState,
     pub(crate) events: EventReceiver,
+    /// Of the event that was received last.
+    pub(crate) event_clock_rate: u32,
     pub(crate) budget: DigitBudget,
     /// For digits by tones, where they are looked for.
     pub(crate) listener: Option<Box<Listener>>,
@@ -158,6 +162,7 @@ impl Incoming {
         Incoming {
             state: ReceiverState::new(),
             events: EventReceiver::new(),
+            event_clock_rate: 8000,
             budget: DigitBudget::new(),
             listener: None,
             has_events: false,
@@ -200,6 +205,7 @@ impl Leg {
             muted: false,
             transmitting: true,
             reframe: None,
+            transcode: None,
             encoder: None,
             monitor: None,
             watch: None,
@@ -209,7 +215,7 @@ impl Leg {
             epoch: 0,
             config,
         };
-        leg.apply_config();
+        leg.apply_config(now_ms);
         leg.schedule();
         leg
     }
@@ -231,12 +237,16 @@ impl Leg {
                 (watch.since, watch.told) = (now, false);
             }
         }
-        self.apply_config();
+        if old.opus != self.config.opus {
+            self.encoder = None;
+        }
+        self.apply_config(self.due_ms);
         self.schedule();
         before != self.latch.source()
     }
 
-    fn apply_config(&mut self) {
+    /// `due_ms`: when its next packet is due.
+    fn apply_config(&mut self, due_ms: u64) {
         self.incoming.formats = [None; RECEIVE_FORMATS];
         for (slot, format) in self.incoming.formats.iter_mut().zip(&self.config.receive) {
             *slot = Some((format.payload_type, format.codec));
@@ -246,6 +256,7 @@ impl Leg {
         } else if self.incoming.listener.is_none() {
             self.incoming.listener = Some(Box::new(Listener::new()));
         }
+        self.outgoing.set_clock(due_ms, codec::units_per_ms(self.codec()));
         self.aim();
     }
 
@@ -253,7 +264,7 @@ impl Leg {
     pub(crate) fn aim(&mut self) {
         self.target = match (self.latch.destination(), self.config.send) {
             (Some(to), Some(format)) if self.config.may_send && self.transmitting => {
-                let format = SendFormat { ptime_ms: format.ptime_ms.clamp(10, 60), ..format };
+                let format = SendFormat { ptime_ms: codec::packet_ms(format.codec, format.ptime_ms), ..format };
                 Some(Target { to, format })
             }
             _ => None,
@@ -265,13 +276,13 @@ impl Leg {
         let coding = codec::coding(codec);
         match &mut self.encoder {
             Some(encoder) if encoder.coding() == coding => {}
-            other => *other = Some(Encoder::new(coding)),
+            other => *other = Some(codec::encoder(codec, &self.config.opus, None)),
         }
         self.encoder.get_or_insert_with(|| Encoder::new(coding))
     }
 
     pub(crate) fn ptime_ms(&self) -> u64 {
-        let ptime = self.config.send.map_or(DEFAULT_PTIME_MS, |format| format.ptime_ms.clamp(10, 60));
+        let ptime = self.config.send.map_or(DEFAULT_PTIME_MS, |format| codec::packet_ms(format.codec, format.ptime_ms));
         u64::from(ptime)
     }
 
@@ -288,6 +299,11 @@ impl Leg {
             || self.keypad.is_some()
             || self.dial.as_ref().is_some_and(|dial| dial.is_sounding())
             || self.audio.as_ref().is_some_and(|audio| audio.has_samples())
+    }
+
+    /// What comes goes on undecoded, and nobody here listens.
+    pub(crate) fn relays(&self) -> bool {
+        (self.peer.is_some() || self.echo) && self.audio.is_none() && self.transcode.is_none()
     }
 
     pub(crate) fn rtp_is_due(&self) -> bool {
@@ -481,6 +497,7 @@ impl Leg {
     pub(crate) fn unfeed(&mut self) {
         self.outgoing.unfeed();
         self.reframe = None;
+        self.transcode = None;
     }
 }
 

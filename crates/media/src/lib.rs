@@ -43,6 +43,7 @@ mod retained;
 mod room;
 mod rooms;
 mod statistics;
+mod transcode;
 mod turn;
 mod wheel;
 

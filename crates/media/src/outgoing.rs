@@ -27,7 +27,11 @@ pub(crate) struct Outgoing {
     /// The clock: this timestamp belongs to that millisecond.
     anchor_timestamp: u32,
     anchor_ms: u64,
+    /// The clock's units a millisecond.
+    units_per_ms: u32,
     relayed: Relayed,
+    /// The telephone-event that is being passed on from another clock: its stream and timestamp there, its timestamp here.
+    event: Option<(u32, u32, u32)>,
     pub(crate) packets: u64,
     pub(crate) octets: u64,
     pub(crate) last_sent: Option<Mono>,
@@ -63,6 +67,8 @@ pub(crate) struct Incoming {
 impl Outgoing {
     /// RFC 3550 §5.1: all three start at random.
     pub(crate) fn new(ssrc: u32, sequence: u16, timestamp: u32, now_ms: u64) -> Self {
+        // Any codec's clock will do until one is known.
+        let units_per_ms = 8;
         Outgoing {
             ssrc,
             // In the lower half, so that the first wrap is far (SRTP's roll-over counter starts at zero, RFC 3711 §3.3.1).
@@ -71,7 +77,9 @@ impl Outgoing {
             started: false,
             anchor_timestamp: timestamp,
             anchor_ms: now_ms,
+            units_per_ms,
             relayed: Relayed::default(),
+            event: None,
             packets: 0,
             octets: 0,
             last_sent: None,
@@ -84,15 +92,52 @@ impl Outgoing {
         self.ssrc
     }
 
+    /// Counts by another codec's clock from `ms` on. RFC 7160 §4.1 would have another SSRC where the rate changes; peers take that for
+    /// another call. So the timestamp goes on from where it stands, in the new units.
+    pub(crate) fn set_clock(&mut self, ms: u64, units_per_ms: u32) {
+        if self.units_per_ms == units_per_ms {
+            return;
+        }
+        let clock = self.clock(ms);
+        self.anchor_timestamp =
+            if self.started && distance32(self.next_timestamp, clock) > 0 { self.next_timestamp } else { clock };
+        self.anchor_ms = ms;
+        self.units_per_ms = units_per_ms;
+        self.relayed = Relayed::default();
+        self.event = None;
+    }
+
     /// The clock at a millisecond.
-    pub(crate) fn clock(&self, ms: u64, units_per_ms: u32) -> u32 {
+    pub(crate) fn clock(&self, ms: u64) -> u32 {
         let passed = ms.wrapping_sub(self.anchor_ms) as u32;
-        self.anchor_timestamp.wrapping_add(passed.wrapping_mul(units_per_ms))
+        self.anchor_timestamp.wrapping_add(passed.wrapping_mul(self.units_per_ms))
+    }
+
+    /// The header of a packet of an event that comes from another clock, of which `units` of ours are over.
+    #[allow(clippy::too_many_arguments)] // One packet's numbers.
+    pub(crate) fn pass_event(
+        &mut self,
+        stream: u32,
+        timestamp: u32,
+        payload_type: u8,
+        units: u32,
+        octets: usize,
+        now: Mono,
+        now_ms: u64,
+    ) -> Header {
+        let (ours, first) = match self.event {
+            Some((known, there, here)) if (known, there) == (stream, timestamp) => (here, false),
+            _ => (self.own_timestamp(now_ms, 1).0, true),
+        };
+        self.event = Some((stream, timestamp, ours));
+        // What is sent next begins after it.
+        let ahead = distance32(self.next_timestamp, ours.wrapping_add(units)).max(0).unsigned_abs();
+        self.own(payload_type, ours, first, units.wrapping_add(ahead), octets, now)
     }
 
     /// The timestamp of an own packet of `units` that is due at `due_ms`, and whether there is a gap before it.
-    pub(crate) fn own_timestamp(&self, due_ms: u64, units: u32, units_per_ms: u32) -> (u32, bool) {
-        let clock = self.clock(due_ms, units_per_ms);
+    pub(crate) fn own_timestamp(&self, due_ms: u64, units: u32) -> (u32, bool) {
+        let clock = self.clock(due_ms);
         // Ahead of the clock, or behind by less than a packet: what came before was relayed, and its timing not ours.
         if self.started && distance32(clock, self.next_timestamp) < units as i32 {
             (self.next_timestamp, false)
@@ -129,15 +174,15 @@ impl Outgoing {
         octets: usize,
         now: Mono,
         now_ms: u64,
-        units_per_ms: u32,
     ) -> Option<Header> {
-        let clock = self.clock(now_ms, units_per_ms);
+        let clock = self.clock(now_ms);
+        let most_off = RELAYED_OFF_MS * self.units_per_ms;
         if self.relayed.stream != packet.stream {
             self.relayed = Relayed { stream: packet.stream, ..Relayed::default() };
         }
         let fits = |offset: &u32| {
             let timestamp = packet.timestamp.wrapping_add(*offset);
-            distance32(timestamp, clock).unsigned_abs() <= RELAYED_OFF_MS * units_per_ms || packet.event
+            distance32(timestamp, clock).unsigned_abs() <= most_off || packet.event
         };
         let mut gap = false;
         let offset = match self.relayed.timestamp_offset.filter(fits) {

@@ -11,17 +11,16 @@ use ringback_rtp::{Arrival, Header, Packet};
 use ringback_time::{Mono, Now};
 
 use crate::latch::Verdict;
-use crate::leg::{DigitBudget, Leg, Retention, millis};
+use crate::leg::{DigitBudget, Leg, Retention, Target, millis};
 use crate::outgoing;
 use crate::recorder::Recorder;
-use crate::reframe::Reframe;
+use crate::reframe::{LONGEST_FRAME, Reframe};
 use crate::retained::Retained;
+use crate::transcode::Transcode;
 use crate::{Out, codec};
 
 /// The time that a telephone-event packet stands for, as far as filling in silence goes: RFC 4733 §2.5.1.2 has updates each 50 ms.
 const EVENT_MS: u64 = 50;
-/// Octets of a payload of the longest packet time, 60 ms.
-const LONGEST_FRAME: usize = 480;
 
 /// A packet whose place in its stream is known.
 struct Placed {
@@ -72,8 +71,27 @@ pub(crate) fn rtp<O: Out + ?Sized>(
             leg.incoming.codec = Some(codec);
             audio(leg, peer, now, &placed, codec, bytes, out);
         }
-    } else if leg.config.dtmf_receive == Some(header.payload_type) && leg.config.may_receive {
-        event(leg, peer, now, &placed, bytes, out);
+    } else if !leg.config.may_receive {
+    } else if let Some(format) = leg.config.dtmf_receive.iter().find(|f| f.payload_type == header.payload_type) {
+        let clock_rate = format.clock_rate;
+        event(leg, peer, now, &placed, clock_rate, bytes, out);
+    } else if leg.config.comfort_noise == Some(header.payload_type) {
+        noise(leg, peer, &placed, bytes);
+    }
+}
+
+/// RFC 3389: the sender is silent from here on. Whoever decodes hears noise; who relays fills the gap as any other.
+fn noise(leg: &mut Leg, peer: Option<&mut Leg>, placed: &Placed, bytes: &[u8]) {
+    let payload = bytes.get(placed.payload.clone()).unwrap_or_default();
+    if let Some(audio) = &mut leg.audio {
+        audio.hearing.push_noise(placed.extended, placed.header.timestamp, payload);
+    }
+    let to = match peer {
+        Some(peer) => &mut peer.transcode,
+        None => &mut leg.transcode,
+    };
+    if let Some(transcode) = to {
+        transcode.push_noise(leg.incoming.stream, placed.extended, placed.header.timestamp, payload);
     }
 }
 
@@ -167,12 +185,19 @@ fn relay<O: Out + ?Sized>(
     }
     let now_ms = millis(now.mono);
     let sends = target.format.codec;
-    let units_per_ms = codec::units_per_ms(sends);
     let Some(payload) = bytes.get_mut(placed.payload.clone()) else { return };
-    codec::transcode(codec, sends, payload);
+    if !codec::is_relayable(codec, sends) {
+        transcode(to, stream, placed, codec, sends, payload);
+        return;
+    }
+    if to.transcode.is_some() {
+        finish_transcoding(to, target, now, out);
+    }
+    codec::exchange_laws(codec, sends, payload);
     let units = codec::units(sends, payload);
-    to.outgoing.fed(now_ms, u64::from(units / units_per_ms.max(1)));
-    let frame = usize::from(target.format.ptime_ms) * units_per_ms as usize;
+    to.outgoing.fed(now_ms, u64::from(units / codec::units_per_ms(sends).max(1)));
+    let frame_units = u32::from(target.format.ptime_ms) * codec::units_per_ms(sends);
+    let octets_per_unit = codec::octets_per_unit(sends);
     let mut packet = outgoing::Incoming {
         stream,
         extended: placed.extended,
@@ -181,12 +206,13 @@ fn relay<O: Out + ?Sized>(
         marker: placed.header.marker,
         event: false,
     };
-    if units as usize == frame {
+    // Frames that cannot be cut pass as they are: ptime is a wish (RFC 8866 §6.4).
+    if units == frame_units || octets_per_unit.is_none() {
         if to.reframe.take().is_some() {
             to.outgoing.unnumber();
         }
         let octets = payload.len();
-        let header = to.outgoing.relay(packet, target.format.payload_type, octets, now.mono, now_ms, units_per_ms);
+        let header = to.outgoing.relay(packet, target.format.payload_type, octets, now.mono, now_ms);
         if let Some(bytes) = header.and_then(|header| put_header(header, &placed.payload, bytes)) {
             record(&mut to.recorder, header, sends, bytes);
             out.rtp(to.id, target.to, bytes);
@@ -201,11 +227,12 @@ fn relay<O: Out + ?Sized>(
             other.insert(Box::new(Reframe::new(stream, sends)))
         }
     };
-    reframe.push(placed.header.timestamp, payload, frame);
+    reframe.push(placed.header.timestamp, payload);
+    let frame = frame_units as usize * octets_per_unit.unwrap_or(1);
     let mut made = [0; HEADER_LEN + LONGEST_FRAME];
     while let Some((extended, timestamp)) = made.get_mut(HEADER_LEN..).and_then(|body| reframe.pop(frame, body)) {
-        packet = outgoing::Incoming { extended, timestamp, units: frame as u32, ..packet };
-        let header = to.outgoing.relay(packet, target.format.payload_type, frame, now.mono, now_ms, units_per_ms);
+        packet = outgoing::Incoming { extended, timestamp, units: frame_units, ..packet };
+        let header = to.outgoing.relay(packet, target.format.payload_type, frame, now.mono, now_ms);
         packet.marker = false;
         let whole = HEADER_LEN..HEADER_LEN + frame;
         if let Some(bytes) = header.and_then(|header| put_header(header, &whole, &mut made)) {
@@ -223,43 +250,97 @@ fn record(recorder: &mut Option<Box<Recorder>>, header: Option<Header>, codec: C
     }
 }
 
+/// Keeps what came for the turns of `to`, which cannot send it as it is.
+fn transcode(to: &mut Leg, stream: u32, placed: &Placed, codec: Codec, sends: Codec, payload: &[u8]) {
+    if to.transcode.as_ref().is_none_or(|transcode| !transcode.is_for(sends)) {
+        // What was relayed until now is over.
+        to.reframe = None;
+        to.outgoing.unfeed();
+        to.transcode = Transcode::new(stream, codec, sends).map(Box::new);
+    }
+    if let Some(transcode) = &mut to.transcode {
+        transcode.push(stream, placed.extended, placed.header.timestamp, codec, payload);
+    }
+}
+
+/// What comes can be sent as it is from now on: what waits to be transcoded goes out before it, but for less than a packet.
+#[cold]
+fn finish_transcoding<O: Out + ?Sized>(to: &mut Leg, target: Target, now: Now, out: &mut O) {
+    let Some(mut transcode) = to.transcode.take() else { return };
+    let codec = target.format.codec;
+    let mut samples = Vec::new();
+    transcode.drain(codec, &mut samples);
+    let ptime_ms = u32::from(target.format.ptime_ms);
+    let units = ptime_ms * codec::units_per_ms(codec);
+    for frame in samples.chunks_exact(ptime_ms as usize * codec::samples_per_ms(codec)) {
+        let mut packet = vec![0; HEADER_LEN];
+        to.encoder(codec).encode(frame, &mut packet);
+        let (timestamp, gap) = to.outgoing.own_timestamp(to.due_ms, units);
+        let octets = packet.len() - HEADER_LEN;
+        let header = to.outgoing.own(target.format.payload_type, timestamp, gap, units, octets, now.mono);
+        if let Some(head) = packet.first_chunk_mut() {
+            *head = header.to_bytes();
+        }
+        record(&mut to.recorder, Some(header), codec, &packet);
+        out.rtp(to.id, target.to, &packet);
+    }
+}
+
 /// A telephone-event: a digit for the program, and a packet for the peer. The echo leaves it out.
 fn event<O: Out + ?Sized>(
     leg: &mut Leg,
     peer: Option<&mut Leg>,
     now: Now,
     placed: &Placed,
+    clock_rate: u32,
     bytes: &mut [u8],
     out: &mut O,
 ) {
     let payload = bytes.get(placed.payload.clone()).unwrap_or_default();
     let (id, incoming) = (leg.id, &mut leg.incoming);
     incoming.has_events = true;
+    incoming.event_clock_rate = clock_rate;
     incoming.events.packet(placed.header.timestamp, payload, now.mono, |digit| {
-        tell(id, &mut incoming.budget, now.mono, digit, out);
+        tell(id, &mut incoming.budget, now.mono, digit, clock_rate, out);
     });
 
     let Some(peer) = peer else { return };
-    let (Some(target), Some(payload_type)) = (peer.target, peer.config.dtmf_send) else { return };
+    let (Some(target), Some(format)) = (peer.target, peer.config.dtmf_send) else { return };
     let Some(event) = ringback_rtp::dtmf::Event::parse(payload) else { return };
     if peer.is_overridden() {
         return;
     }
     let now_ms = millis(now.mono);
-    let packet = outgoing::Incoming {
-        stream: leg.incoming.stream,
-        extended: placed.extended,
-        timestamp: placed.header.timestamp,
-        units: u32::from(event.duration),
-        marker: placed.header.marker,
-        event: true,
-    };
-    let units_per_ms = codec::units_per_ms(target.format.codec);
-    peer.outgoing.fed(now_ms, EVENT_MS);
-    if peer.reframe.take().is_some() {
-        peer.outgoing.unnumber();
+    let scaled = |units: u32, to: u32, from: u32| (u64::from(units) * u64::from(to) / u64::from(from.max(1))) as u32;
+    if format.clock_rate != clock_rate
+        && let Some(duration) = bytes.get_mut(placed.payload.clone()).and_then(|payload| payload.get_mut(2..4))
+    {
+        // RFC 4733 §2.3.5: durations are in timestamp units.
+        let units = scaled(u32::from(event.duration), format.clock_rate, clock_rate);
+        duration.copy_from_slice(&u16::try_from(units).unwrap_or(u16::MAX).to_be_bytes());
     }
-    let header = peer.outgoing.relay(packet, payload_type, payload.len(), now.mono, now_ms, units_per_ms);
+    let sends = target.format.codec;
+    peer.outgoing.fed(now_ms, EVENT_MS);
+    let octets = placed.payload.len();
+    let comes = leg.incoming.codec.unwrap_or_else(|| leg.codec());
+    let header = if codec::is_relayable(comes, sends) {
+        if peer.reframe.take().is_some() {
+            peer.outgoing.unnumber();
+        }
+        let packet = outgoing::Incoming {
+            stream: leg.incoming.stream,
+            extended: placed.extended,
+            timestamp: placed.header.timestamp,
+            units: scaled(u32::from(event.duration), sends.clock_rate(), clock_rate),
+            marker: placed.header.marker,
+            event: true,
+        };
+        peer.outgoing.relay(packet, format.payload_type, octets, now.mono, now_ms)
+    } else {
+        let units = scaled(u32::from(event.duration), sends.clock_rate(), clock_rate);
+        let (stream, timestamp) = (leg.incoming.stream, placed.header.timestamp);
+        Some(peer.outgoing.pass_event(stream, timestamp, format.payload_type, units, octets, now.mono, now_ms))
+    };
     if let Some(bytes) = header.and_then(|header| put_header(header, &placed.payload, bytes)) {
         out.rtp(peer.id, target.to, bytes);
     }
@@ -277,22 +358,24 @@ fn put_header<'a>(header: Header, payload: &Range<usize>, bytes: &'a mut [u8]) -
 /// A digit whose end was lost is over because so much time passed.
 pub(crate) fn expire_digit<O: Out + ?Sized>(leg: &mut Leg, now: Now, out: &mut O) {
     let (id, incoming) = (leg.id, &mut leg.incoming);
-    incoming.events.expire(now.mono, |digit| tell(id, &mut incoming.budget, now.mono, digit, out));
+    let clock_rate = incoming.event_clock_rate;
+    incoming.events.expire(now.mono, |digit| tell(id, &mut incoming.budget, now.mono, digit, clock_rate, out));
 }
 
 /// A digit whose end was lost is over because its stream is.
 pub(crate) fn end_digit<O: Out + ?Sized>(leg: &mut Leg, now: Now, out: &mut O) {
     let (id, incoming) = (leg.id, &mut leg.incoming);
-    incoming.events.reset(|digit| tell(id, &mut incoming.budget, now.mono, digit, out));
+    let clock_rate = incoming.event_clock_rate;
+    incoming.events.reset(|digit| tell(id, &mut incoming.budget, now.mono, digit, clock_rate, out));
     if let Some(listener) = incoming.listener.as_mut().filter(|_| !incoming.has_events) {
         listener.finish(|heard| tell_tone(id, &mut incoming.budget, now.mono, heard, out));
     }
 }
 
-fn tell<O: Out + ?Sized>(leg: LegId, budget: &mut DigitBudget, now: Mono, digit: Digit, out: &mut O) {
+fn tell<O: Out + ?Sized>(leg: LegId, budget: &mut DigitBudget, now: Mono, digit: Digit, clock_rate: u32, out: &mut O) {
     if budget.spend(now) {
-        // Telephone-event is negotiated at 8 kHz.
-        out.event(Event::Dtmf { leg, digit: digit.digit, duration_ms: digit.units / 8 });
+        let duration_ms = digit.units / (clock_rate / 1000).max(1);
+        out.event(Event::Dtmf { leg, digit: digit.digit, duration_ms });
     }
 }
 

@@ -1,6 +1,6 @@
 //! Payloads of one length into payloads of another, where the two sides of a relay send at different packet times.
 //!
-//! Octets are cut and joined, nothing is decoded: G.711 has no frames of its own. There is no buffer against jitter: a packet leaves
+//! Octets are cut and joined, nothing is decoded: G.711, G.722 and L16 have no frames of their own. There is no buffer against jitter: a packet leaves
 //! as soon as its last octet is there.
 
 use ringback_media_api::Codec;
@@ -8,8 +8,10 @@ use ringback_rtp::sequence::distance32;
 
 use crate::codec;
 
-/// What may wait for its remainder: one packet of 60 ms, and the longest that can come on top.
-const MOST: usize = 480 + ringback_rtp::jitter::MAX_PAYLOAD;
+/// Octets of the longest packet that is made: 40 ms of L16.
+pub(crate) const LONGEST_FRAME: usize = 1280;
+/// What may wait for its remainder: one such packet, and the longest that can come on top.
+const MOST: usize = LONGEST_FRAME + ringback_rtp::jitter::MAX_PAYLOAD;
 
 #[derive(Debug)]
 pub(crate) struct Reframe {
@@ -26,7 +28,7 @@ pub(crate) struct Reframe {
 impl Reframe {
     pub(crate) fn new(stream: u32, codec: Codec) -> Self {
         // The count stands for a sequence number and starts above zero as those do.
-        Reframe { stream, codec, timestamp: 0, octets: Vec::with_capacity(MOST), made: 1 << 16 }
+        Reframe { stream, codec, timestamp: 0, octets: Vec::new(), made: 1 << 16 }
     }
 
     pub(crate) fn fits(&self, stream: u32, codec: Codec) -> bool {
@@ -34,14 +36,14 @@ impl Reframe {
     }
 
     /// Adds a payload of the codec that goes out. What is older than what was added before is dropped.
-    pub(crate) fn push(&mut self, timestamp: u32, payload: &[u8], frame: usize) {
-        if payload.len() > MOST - 480 {
+    pub(crate) fn push(&mut self, timestamp: u32, payload: &[u8]) {
+        if payload.len() > MOST - LONGEST_FRAME {
             return;
         }
         let end = self.timestamp.wrapping_add(codec::units(self.codec, &self.octets));
         let ahead = distance32(timestamp, end);
-        if self.octets.is_empty() || !(0..=frame as i32).contains(&ahead) {
-            if !self.octets.is_empty() && (-8000..0).contains(&ahead) {
+        if self.octets.is_empty() || !(0..=codec::units_per_ms(self.codec) as i32 * 60).contains(&ahead) {
+            if !self.octets.is_empty() && (-(self.codec.clock_rate() as i32)..0).contains(&ahead) {
                 return;
             }
             // A new beginning; what waited for its remainder is less than a packet.
@@ -49,7 +51,8 @@ impl Reframe {
             self.timestamp = timestamp;
         } else if ahead > 0 {
             // A short gap keeps the cutting points.
-            self.octets.resize(self.octets.len() + ahead as usize, codec::silence(self.codec));
+            let octets = ahead as usize * codec::octets_per_unit(self.codec).unwrap_or(1);
+            self.octets.resize(self.octets.len() + octets, codec::silence(self.codec));
         }
         self.octets.extend_from_slice(payload);
     }

@@ -1,9 +1,10 @@
 //! What was counted and measured of a leg, and how it sounds by ITU-T G.107.
 //!
-//! The rating assumes that losses are random (BurstR = 1) and no echo, and that lost packets are played as silence, as this engine does.
+//! The rating assumes that losses are random (BurstR = 1) and no echo. What is lost is concealed for whoever listens here; a leg that only
+//! relays passes the loss on, and is rated as for a far end without concealment.
 //! Delay counts only once a round trip was measured: half of it, and the playout buffer where there is one.
 
-use ringback_media_api::{Codec, Quality, Statistics};
+use ringback_media_api::{Quality, Statistics};
 use ringback_rtp::emodel::{self, Impairment};
 
 use crate::leg::Leg;
@@ -38,7 +39,7 @@ fn quality(leg: &Leg, discarded: u64) -> Option<Quality> {
         let buffered_ms = leg.audio.as_ref().map_or(0, |audio| audio.hearing.depth_ms());
         let one_way_ms = round_trip_ms.map(|trip| trip / 2.0 + f64::from(buffered_ms));
         // What came too late was as good as lost.
-        emodel::rating(impairment(leg.codec()), percent(state.lost() + discarded), one_way_ms)
+        emodel::rating(impairment(leg.relays()), percent(state.lost() + discarded), one_way_ms)
     });
     Some(Quality {
         mos: rating.map(|r| emodel::mos(r) as f32),
@@ -49,7 +50,11 @@ fn quality(leg: &Leg, discarded: u64) -> Option<Quality> {
     })
 }
 
-fn impairment(codec: Codec) -> Impairment {
-    let _ = codec;
-    Impairment::G711
+/// ITU-T G.113 Appendix I, for whether the loss is concealed.
+///
+/// G.107's scale is that of narrowband, and ends with G.711. The wideband codecs are rated on it as what they are at least: no more impaired
+/// than G.711 (Ie 0), their loss concealed as well as its. G.107.1 has a longer scale for them (G.722: Ie,wb 13 of 129; Opus has no figure
+/// at all), by which G.711 itself has a MOS of 3.7: two calls with different codecs could not be compared.
+fn impairment(relays: bool) -> Impairment {
+    if relays { Impairment::G711 } else { Impairment::G711_CONCEALED }
 }

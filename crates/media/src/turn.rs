@@ -19,12 +19,19 @@ use crate::{Out, codec};
 pub(crate) struct Scratch {
     packet: Vec<u8>,
     samples: Vec<i16>,
+    /// Transcoded.
+    heard: Vec<i16>,
     pub(crate) rtcp: Vec<u8>,
 }
 
 impl Scratch {
     pub(crate) fn new() -> Self {
-        Scratch { packet: Vec::with_capacity(1500), samples: Vec::with_capacity(4096), rtcp: Vec::with_capacity(512) }
+        Scratch {
+            packet: Vec::with_capacity(1500),
+            samples: Vec::with_capacity(4096),
+            heard: Vec::new(),
+            rtcp: Vec::with_capacity(512),
+        }
     }
 }
 
@@ -65,9 +72,9 @@ fn send<O: Out + ?Sized>(
     let units_per_ms = codec::units_per_ms(codec);
     let ptime_ms = usize::from(target.format.ptime_ms);
     let units = ptime_ms as u32 * units_per_ms;
-    let (timestamp, gap) = leg.outgoing.own_timestamp(leg.due_ms, units, units_per_ms);
+    let (timestamp, gap) = leg.outgoing.own_timestamp(leg.due_ms, units);
 
-    if leg.dial.is_some() && dial(leg, target, now, timestamp, units, units_per_ms, scratch, out) {
+    if leg.dial.is_some() && dial(leg, target, now, timestamp, scratch, out) {
         return;
     }
     let samples = ptime_ms * codec::samples_per_ms(codec);
@@ -76,6 +83,15 @@ fn send<O: Out + ?Sized>(
     let mut sounds = dialled
         || play(leg, codec.sample_rate(), samples, scratch, out)
         || leg.audio.as_mut().is_some_and(|audio| audio.take(codec, ptime_ms, &mut scratch.samples, out));
+    if let Some(transcode) = &mut leg.transcode {
+        // What something else is sent in place of is over all the same.
+        scratch.heard.clear();
+        let heard = transcode.is_for(codec) && transcode.pull(ptime_ms, &mut scratch.heard);
+        if heard && !sounds && !leg.outgoing.is_fed(leg.due_ms) {
+            std::mem::swap(&mut scratch.samples, &mut scratch.heard);
+            sounds = true;
+        }
+    }
     let mut shared = None;
     if !sounds && let (Some(room), Some(member)) = (room, &mut leg.member) {
         match room.feed(member, codec, ptime_ms, &mut scratch.samples) {
@@ -147,32 +163,39 @@ fn play<O: Out + ?Sized>(leg: &mut Leg, rate: u32, samples: usize, scratch: &mut
 }
 
 /// Sends the telephone-event packet that it is time for. False: none, audio may go.
-#[allow(clippy::too_many_arguments)] // One packet's numbers.
 fn dial<O: Out + ?Sized>(
     leg: &mut Leg,
     target: Target,
     now: Now,
     timestamp: u32,
-    units: u32,
-    units_per_ms: u32,
     scratch: &mut Scratch,
     out: &mut O,
 ) -> bool {
-    let Some(payload_type) = leg.config.dtmf_send else {
+    let Some(format) = leg.config.dtmf_send else {
         leg.end_dialling(out);
         return false;
     };
+    let audio_clock = target.format.codec.clock_rate();
+    // RFC 4733 §2.1 wants both clocks equal. Where the peer has events at another rate, durations are of that rate and timestamps of
+    // the audio's, which all packets of the stream share.
+    let scaled = |began: u32, at: u32| {
+        let units = u64::from(at.wrapping_sub(began)) * u64::from(audio_clock) / u64::from(format.clock_rate.max(1));
+        began.wrapping_add(units as u32)
+    };
+    let (units_per_ms, payload_type) = (format.clock_rate / 1000, format.payload_type);
+    let units = u32::from(target.format.ptime_ms) * units_per_ms;
     let Some(dial) = &mut leg.dial else { return false };
     let (sent, token) = match dial.turn(leg.due_ms, timestamp, units, units_per_ms) {
         Turn::Audio { token } => (false, token),
-        Turn::Event { packet, end_timestamp, token } => {
+        Turn::Event { packet, began, end_timestamp, token } => {
+            let (start, end) = (scaled(began, packet.timestamp), scaled(began, end_timestamp));
             let payload = packet.event.to_bytes();
             scratch.packet.clear();
             scratch.packet.resize(HEADER_LEN, 0);
             scratch.packet.extend(payload);
-            let lasts = end_timestamp.wrapping_sub(packet.timestamp);
             let octets = payload.len();
-            let header = leg.outgoing.own(payload_type, packet.timestamp, packet.marker, lasts, octets, now.mono);
+            let header =
+                leg.outgoing.own(payload_type, start, packet.marker, end.wrapping_sub(start), octets, now.mono);
             put(leg, target, header, scratch, out);
             (true, token)
         }
@@ -196,6 +219,7 @@ fn pass<O: Out + ?Sized>(leg: &mut Leg, scratch: &mut Scratch, out: &mut O) {
         leg.end_dialling(out);
     }
     leg.end_tones(out);
+    leg.transcode = None;
 }
 
 #[cold]

@@ -263,7 +263,7 @@ fn extensions_csrcs_and_padding_stay_behind() {
 
 #[test]
 fn events_pass_a_bridge_with_the_type_mapped_and_are_told() {
-    let mut it = bridged(|c| LegConfig { dtmf_send: Some(96), ..c });
+    let mut it = bridged(|c| LegConfig { dtmf_send: Some(ringback_media_api::EventFormat::narrow(96)), ..c });
     let from = rtp_address(leg(9, PEER_A));
     let mut sequence = 100;
     let mut send = |it: &mut Bridged, payload_type, timestamp, payload: &[u8]| {

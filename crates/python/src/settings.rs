@@ -7,15 +7,12 @@ use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use ringback_engine::api::{Config, InbandDtmf, Interest, Limits, Origin, forwardable};
-use ringback_media_api::Codec;
+use ringback_media_api::{Codec, OpusSend};
 use ringback_net::{Listen, Settings, System, TlsSettings};
 use ringback_ua::{GuardConfig, Transport};
 
 use crate::convert;
 use crate::errors;
-
-/// The codecs that work, by the names that SDP knows them by.
-const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
 
 /// A bound system on its way into its coordinator.
 #[pyclass(frozen, module = "ringback._ringback")]
@@ -55,10 +52,16 @@ fn read_limits(limits: &Bound<'_, PyAny>, shut_out: f64) -> PyResult<Limits> {
     })
 }
 
-/// Names for `with_codecs`, by preference.
+/// Names for `with_codecs`.
 #[pyfunction]
 fn available_codecs() -> Vec<&'static str> {
-    CODECS.iter().map(|codec| codec.name()).collect()
+    Codec::ALL.iter().map(|codec| codec.name()).collect()
+}
+
+/// Those of them that are offered unless others are asked for, by preference.
+#[pyfunction]
+fn default_codecs() -> Vec<&'static str> {
+    Codec::DEFAULT.iter().map(|codec| codec.name()).collect()
 }
 
 fn ip(text: &str) -> PyResult<IpAddr> {
@@ -70,7 +73,7 @@ type TlsFiles = (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>, bool);
 
 /// Binds the listening sockets; `BindError`. `listen`: (transport, host, port, TLS files). `origin`: "none", "ask" or "accept".
 #[pyfunction]
-#[pyo3(signature = (*, listen, media_ports, media_threads, user, public_address, media_address, codecs, max_sessions,
+#[pyo3(signature = (*, listen, media_ports, media_threads, user, public_address, media_address, codecs, opus, max_sessions,
                     symmetric_rtp, inband_dtmf, forwarded_headers, limits, shut_out, session_timeout, answer_timeout, origin, interest, registrar=None, binding_store=None))]
 #[expect(clippy::too_many_arguments, reason = "one for each setting, all by keyword")]
 fn bind(
@@ -82,6 +85,7 @@ fn bind(
     public_address: Option<String>,
     media_address: Option<String>,
     codecs: Vec<String>,
+    opus: (u32, u8),
     max_sessions: usize,
     symmetric_rtp: bool,
     inband_dtmf: Option<bool>,
@@ -107,7 +111,7 @@ fn bind(
         .collect::<PyResult<Vec<_>>>()?;
     let wants = |name: &str| interest.iter().any(|wanted| wanted == name);
     let codec = |name: &String| {
-        let codec = CODECS.into_iter().find(|codec| codec.name() == name);
+        let codec = Codec::ALL.into_iter().find(|codec| codec.name() == name);
         codec.ok_or_else(|| PyValueError::new_err(format!("no codec {name:?}")))
     };
     let forwarded_headers = match forwarded_headers {
@@ -122,6 +126,7 @@ fn bind(
         public_address,
         media_address: media_address.as_deref().map(ip).transpose()?,
         codecs: codecs.iter().map(codec).collect::<PyResult<_>>()?,
+        opus: OpusSend { bitrate: opus.0, complexity: opus.1, ..OpusSend::default() },
         max_sessions,
         symmetric_rtp,
         inband_dtmf: match inband_dtmf {
@@ -167,6 +172,7 @@ fn forwardable_header(py: Python<'_>, name: &str) -> PyResult<String> {
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Binding>()?;
     module.add_function(wrap_pyfunction!(available_codecs, module)?)?;
+    module.add_function(wrap_pyfunction!(default_codecs, module)?)?;
     module.add_function(wrap_pyfunction!(forwardable_header, module)?)?;
     module.add_function(wrap_pyfunction!(bind, module)?)
 }

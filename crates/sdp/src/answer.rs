@@ -1,5 +1,6 @@
 //! The answerer's side (RFC 3264 §6).
 
+use crate::codec::COMFORT_NOISE;
 use crate::settle::{self, Answer, Negotiated};
 use crate::write::{self, Format};
 use crate::{Description, LocalMedia, Media, SdpError};
@@ -79,14 +80,24 @@ fn write_audio(text: &mut String, offer: &Description<'_>, media: &Media<'_>, lo
             formats.push(Format { payload_type, encoding: codec.encoding(), fmtp: codec.fmtp.as_deref() });
         }
     }
+    if local.comfort_noise
+        && formats.iter().any(|format| format.encoding.clock_rate == COMFORT_NOISE.clock_rate)
+        && let Some(payload_type) = media.payload_type_of(&COMFORT_NOISE)
+    {
+        formats.push(Format { payload_type, encoding: COMFORT_NOISE, fmtp: None });
+    }
     if local.dtmf {
-        let rate = formats.first().map_or(8000, |format| format.encoding.clock_rate);
-        // RFC 4733 §2.1: at the audio's clock rate; peers that have it only at 8000 beside a faster codec are common.
-        let find = |clock_rate| {
-            media.payload_type_of(&write::telephone_event(0, clock_rate).encoding).map(|n| (n, clock_rate))
-        };
-        if let Some((payload_type, clock_rate)) = find(rate).or_else(|| find(8000)) {
-            formats.push(write::telephone_event(payload_type, clock_rate));
+        // RFC 4733 §2.1: one for each clock rate of the audio; peers that have it only at 8000 beside a faster codec are common.
+        let mut rates: Vec<u32> = Vec::new();
+        for rate in formats.iter().map(|format| format.encoding.clock_rate).chain([8000]) {
+            if !rates.contains(&rate) {
+                rates.push(rate);
+            }
+        }
+        for clock_rate in rates {
+            if let Some(payload_type) = media.payload_type_of(&write::telephone_event(0, clock_rate).encoding) {
+                formats.push(write::telephone_event(payload_type, clock_rate));
+            }
         }
     }
     // `choose` has made sure that there is a host.

@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 
 pub(crate) const TELEPHONE_EVENT: &str = "telephone-event";
+/// RFC 3389, at the clock rate that its number 13 stands for.
+pub(crate) const COMFORT_NOISE: Encoding<'static> = Encoding { name: "CN", clock_rate: 8000, channels: 1 };
+pub(crate) const COMFORT_NOISE_NUMBER: u8 = 13;
 
 /// The first of the payload types that are given out as needed (RFC 3551 §6).
 pub(crate) const FIRST_DYNAMIC: u8 = 96;
@@ -42,6 +45,12 @@ impl LocalCodec {
         LocalCodec::new("PCMA", 8000, Some(8))
     }
 
+    /// RFC 7587 §7: two channels and 48 kHz in SDP, whatever is sent. We use the copies that a sender puts in for lost packets.
+    pub fn opus() -> Self {
+        let fmtp = Some("useinbandfec=1".to_owned());
+        LocalCodec { channels: 2, fmtp, ..LocalCodec::new("opus", 48_000, None) }
+    }
+
     pub(crate) fn encoding(&self) -> Encoding<'_> {
         Encoding { name: &self.name, clock_rate: self.clock_rate, channels: self.channels }
     }
@@ -57,6 +66,13 @@ pub struct AudioCodec {
     pub payload_type: u8,
     /// The receiver's format parameters.
     pub fmtp: Option<String>,
+}
+
+/// Telephone-event (RFC 4733) under one payload type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventType {
+    pub payload_type: u8,
+    pub clock_rate: u32,
 }
 
 /// What `a=rtpmap` says of a payload type.

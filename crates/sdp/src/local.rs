@@ -13,6 +13,8 @@ pub struct LocalMedia {
     pub codecs: Vec<LocalCodec>,
     /// Whether telephone-event (RFC 4733) is wanted.
     pub dtmf: bool,
+    /// Whether comfort noise (RFC 3389) is agreed to where it is offered. It is never offered.
+    pub comfort_noise: bool,
     /// Milliseconds of audio a packet, 10 to 60, where the peer has no wish of its own.
     pub ptime: u8,
     /// What we want; what is settled can be less.
@@ -34,6 +36,7 @@ impl Default for LocalMedia {
             port: 0,
             codecs: vec![LocalCodec::pcmu(), LocalCodec::pcma()],
             dtmf: true,
+            comfort_noise: false,
             ptime: 20,
             direction: Direction::SendRecv,
             session_id: 1,

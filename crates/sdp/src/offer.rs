@@ -72,6 +72,10 @@ fn write_audio(text: &mut String, local: &LocalMedia, previous: Option<&Media<'_
     if local.dtmf {
         // RFC 4733 §2.1: one for each clock rate of the audio.
         let mut rates: Vec<u32> = Vec::new();
+        // 8000 first: nearly everybody has that under the usual number.
+        if local.codecs.iter().any(|codec| codec.clock_rate == 8000) {
+            rates.push(8000);
+        }
         for codec in &local.codecs {
             if !rates.contains(&codec.clock_rate) {
                 rates.push(codec.clock_rate);

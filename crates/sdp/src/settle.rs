@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use crate::codec::Encoding;
-use crate::{AudioCodec, Description, Direction, LocalCodec, LocalMedia, Media, MediaHost, SdpError};
+use crate::codec::{COMFORT_NOISE, COMFORT_NOISE_NUMBER, Encoding};
+use crate::{AudioCodec, Description, Direction, EventType, LocalCodec, LocalMedia, Media, MediaHost, SdpError};
 
 /// What offer and answer settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,10 +22,12 @@ pub struct Negotiated {
     pub send: Option<AudioCodec>,
     /// What may come, under our payload types.
     pub receive: Vec<AudioCodec>,
-    /// Payload type of telephone-event towards the peer.
-    pub dtmf_send: Option<u8>,
-    /// Payload type of telephone-event towards us.
-    pub dtmf_receive: Option<u8>,
+    /// Telephone-event towards the peer.
+    pub dtmf_send: Option<EventType>,
+    /// Telephone-event towards us, one for each clock rate.
+    pub dtmf_receive: Vec<EventType>,
+    /// Payload type of comfort noise towards us. Where it was not spoken of, it is the one that it always has.
+    pub comfort_noise: Option<u8>,
     /// Milliseconds a packet that we send.
     pub ptime_ms: u8,
     /// What we may do.
@@ -78,7 +80,8 @@ pub(crate) fn settle(
     let Some(send) = send else {
         return Err(SdpError::NothingInCommon("no codec that both have"));
     };
-    let (dtmf_send, dtmf_receive) = telephone_event(ours, theirs, send.clock_rate).unzip();
+    let (dtmf_send, dtmf_receive) = telephone_events(ours, theirs, send.clock_rate, &receive);
+    let comfort_noise = comfort_noise(ours, &receive);
 
     let remote_direction = audible(remote.direction_of(theirs), host);
     let wanted = local.direction_of(ours);
@@ -94,6 +97,7 @@ pub(crate) fn settle(
         receive,
         dtmf_send,
         dtmf_receive,
+        comfort_noise,
         direction: wanted.and(remote_direction.mirrored()),
         remote_direction,
         // As the offerer of `recvonly` or `inactive` we cannot tell: the answer may not say that it receives.
@@ -112,7 +116,8 @@ pub(crate) fn nothing(local_sdp: String, wishes: &LocalMedia) -> Negotiated {
         send: None,
         receive: Vec::new(),
         dtmf_send: None,
-        dtmf_receive: None,
+        dtmf_receive: Vec::new(),
+        comfort_noise: None,
         ptime_ms: wishes.ptime,
         direction: Direction::Inactive,
         remote_direction: Direction::Inactive,
@@ -149,13 +154,35 @@ pub(crate) fn ptime(theirs: &Media<'_>, ours: u8) -> u8 {
     (kept / 10 * 10) as u8
 }
 
-/// The payload types of telephone-event there and here. RFC 4733 §2.1: at the clock rate of the audio; peers that have it only at
-/// 8000 beside a faster codec are common.
-fn telephone_event(ours: &Media<'_>, theirs: &Media<'_>, clock_rate: u32) -> Option<(u8, u8)> {
-    [clock_rate, 8000].into_iter().find_map(|clock_rate| {
+/// Telephone-event there and here. RFC 4733 §2.1: at the clock rate of the audio; peers that have it only at 8000 beside a faster codec
+/// are common.
+fn telephone_events(
+    ours: &Media<'_>,
+    theirs: &Media<'_>,
+    clock_rate: u32,
+    receive: &[AudioCodec],
+) -> (Option<EventType>, Vec<EventType>) {
+    let mut send = None;
+    let mut events: Vec<EventType> = Vec::new();
+    for clock_rate in [clock_rate, 8000].into_iter().chain(receive.iter().map(|codec| codec.clock_rate)) {
         let wanted = Encoding { name: crate::codec::TELEPHONE_EVENT, clock_rate, channels: 1 };
-        Some((theirs.payload_type_of(&wanted)?, ours.payload_type_of(&wanted)?))
-    })
+        if events.iter().any(|known| known.clock_rate == clock_rate) {
+            continue;
+        }
+        if let (Some(there), Some(here)) = (theirs.payload_type_of(&wanted), ours.payload_type_of(&wanted)) {
+            send.get_or_insert(EventType { payload_type: there, clock_rate });
+            events.push(EventType { payload_type: here, clock_rate });
+        }
+    }
+    (send, events)
+}
+
+/// RFC 3389 §4: beside a codec of 8 kHz. Gateways send it unasked, under its static number.
+fn comfort_noise(ours: &Media<'_>, receive: &[AudioCodec]) -> Option<u8> {
+    let negotiated = ours.payload_type_of(&COMFORT_NOISE);
+    let number = negotiated.unwrap_or(COMFORT_NOISE_NUMBER);
+    let is_free = receive.iter().all(|codec| codec.payload_type != number);
+    (is_free && receive.iter().any(|codec| codec.clock_rate == COMFORT_NOISE.clock_rate)).then_some(number)
 }
 
 fn in_use(codec: &LocalCodec, payload_type: u8, receiver: &Media<'_>) -> AudioCodec {

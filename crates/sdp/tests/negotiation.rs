@@ -54,11 +54,20 @@ fn dynamic_codecs_get_numbers_of_their_own_and_telephone_event_one_for_each_cloc
             "a=rtpmap:96 opus/48000/2",
             "a=rtpmap:97 X/8000",
             "a=rtpmap:0 PCMU/8000",
-            "a=rtpmap:101 telephone-event/48000",
-            "a=rtpmap:102 telephone-event/8000",
+            "a=rtpmap:101 telephone-event/8000",
+            "a=rtpmap:102 telephone-event/48000",
         ]
     );
     assert_eq!(lines_of(&text, "a=fmtp"), ["a=fmtp:96 useinbandfec=1", "a=fmtp:101 0-16", "a=fmtp:102 0-16"]);
+}
+
+/// Payload type of telephone-event towards the peer.
+fn sent(negotiated: &ringback_sdp::Negotiated) -> Option<u8> {
+    negotiated.dtmf_send.map(|event| event.payload_type)
+}
+
+fn received(negotiated: &ringback_sdp::Negotiated) -> Option<u8> {
+    negotiated.dtmf_receive.first().map(|event| event.payload_type)
 }
 
 /// (lines of the offer, m-line of the answer, what we send: name and payload type, DTMF towards the peer)
@@ -93,7 +102,7 @@ fn the_answer_has_what_is_common_by_our_preference_under_the_offers_numbers() {
         assert_eq!(lines_of(&negotiated.local_sdp, "m="), [*media], "{body:?}");
         let send = negotiated.send.as_ref().expect("a codec");
         assert_eq!((&*send.name, send.payload_type), (*name, *payload_type), "{body:?}");
-        assert_eq!((negotiated.dtmf_send, negotiated.dtmf_receive), (*dtmf, *dtmf), "{body:?}");
+        assert_eq!((sent(&negotiated), received(&negotiated)), (*dtmf, *dtmf), "{body:?}");
         assert_eq!(negotiated.remote_rtp, Some("192.0.2.9:4000".parse().expect("an address")));
         assert_eq!(negotiated.remote_rtcp, Some("192.0.2.9:4001".parse().expect("an address")));
     }
@@ -104,7 +113,7 @@ fn without_dtmf_wanted_none_is_answered() {
     let offer = sdp(&["m=audio 4000 RTP/AVP 0 101", "a=rtpmap:101 telephone-event/8000"]);
     let negotiated = answer(&offer, &LocalMedia { dtmf: false, ..local() }).expect("an answer");
     assert_eq!(lines_of(&negotiated.local_sdp, "m="), ["m=audio 30000 RTP/AVP 0"]);
-    assert_eq!((negotiated.dtmf_send, negotiated.dtmf_receive), (None, None));
+    assert_eq!((sent(&negotiated), received(&negotiated)), (None, None));
 }
 
 #[test]
@@ -254,7 +263,7 @@ fn the_first_audio_codec_of_the_answer_is_used_each_way_under_the_receivers_numb
     assert_eq!((&*send.name, send.payload_type), ("PCMA", 8), "GSM was not offered, telephone-event is no audio");
     let receive: Vec<_> = negotiated.receive.iter().map(|codec| (&*codec.name, codec.payload_type)).collect();
     assert_eq!(receive, [("PCMA", 8), ("X", 96), ("PCMU", 0)]);
-    assert_eq!((negotiated.dtmf_send, negotiated.dtmf_receive), (Some(100), Some(101)));
+    assert_eq!((sent(&negotiated), received(&negotiated)), (Some(100), Some(101)));
     assert_eq!(negotiated.ptime_ms, 30);
     assert_eq!(negotiated.local_sdp, offer);
 }
@@ -478,4 +487,31 @@ fn redirection_touches_direction_and_version_only() {
         assert_eq!(redirected(before, direction, 10).as_deref(), Ok(after));
     }
     assert!(redirected("no SDP", Direction::SendOnly, 2).is_err());
+}
+
+#[test]
+fn opus_is_answered_with_events_at_both_clock_rates() {
+    let codecs = vec![LocalCodec::opus(), LocalCodec::new("G722", 8000, Some(9)), LocalCodec::pcmu()];
+    let local = LocalMedia { codecs, comfort_noise: true, ..local() };
+    let offer = sdp(&[
+        "m=audio 4000 RTP/AVP 0 9 13 107 96 97",
+        "a=rtpmap:107 OPUS/48000/2",
+        "a=fmtp:107 maxplaybackrate=16000;useinbandfec=1",
+        "a=rtpmap:96 telephone-event/8000",
+        "a=rtpmap:97 telephone-event/48000",
+    ]);
+    let negotiated = answer(&offer, &local).expect("an answer");
+    assert_eq!(lines_of(&negotiated.local_sdp, "m="), ["m=audio 30000 RTP/AVP 107 9 0 13 97 96"]);
+    assert_eq!(lines_of(&negotiated.local_sdp, "a=fmtp:107"), ["a=fmtp:107 useinbandfec=1"]);
+    let send = negotiated.send.as_ref().expect("a codec");
+    assert_eq!((&*send.name, send.fmtp.as_deref()), ("opus", Some("maxplaybackrate=16000;useinbandfec=1")));
+    assert_eq!(negotiated.dtmf_send.map(|event| (event.payload_type, event.clock_rate)), Some((97, 48_000)));
+    let events: Vec<_> = negotiated.dtmf_receive.iter().map(|event| (event.payload_type, event.clock_rate)).collect();
+    assert_eq!(events, [(97, 48_000), (96, 8_000)]);
+    assert_eq!(negotiated.comfort_noise, Some(13));
+    // Mono opus is another encoding (RFC 7587 §7); what is left has its own events, and noise under its usual number unasked.
+    let mono = offer.replace("OPUS/48000/2", "opus/48000").replace(" 13 ", " ");
+    let negotiated = answer(&mono, &local).expect("an answer");
+    assert_eq!(lines_of(&negotiated.local_sdp, "m="), ["m=audio 30000 RTP/AVP 9 0 96"]);
+    assert_eq!(negotiated.comfort_noise, Some(13));
 }

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringback_media_api::Codec;
+use ringback_media_api::{Codec, OpusSend};
 use ringback_sip::HeaderName;
 use ringback_ua::{Credentials, GuardConfig, Transport};
 
@@ -102,6 +102,8 @@ pub struct Config {
     pub interest: Interest,
     /// By preference; telephone-event always.
     pub codecs: Vec<Codec>,
+    /// How Opus is sent where the peer's parameters allow.
+    pub opus: OpusSend,
     pub max_sessions: usize,
     /// Headers of a caller that the targets of a forwarded call see. Names that the engine owns never pass.
     pub forwarded_headers: Vec<HeaderName>,
@@ -138,7 +140,8 @@ impl Default for Config {
             user_agent: concat!("ringback/", env!("CARGO_PKG_VERSION")).into(),
             origin: Origin::NoHandler,
             interest: Interest::default(),
-            codecs: vec![Codec::Pcmu, Codec::Pcma],
+            codecs: Codec::DEFAULT.to_vec(),
+            opus: OpusSend::default(),
             max_sessions: 1000,
             forwarded_headers: FORWARDED.iter().map(|name| HeaderName::parse(name)).collect(),
             session_timeout: None,

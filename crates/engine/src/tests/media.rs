@@ -74,7 +74,7 @@ fn tones_and_ports_are_checked() {
     let bad = [
         Tone { frequencies: vec![], ..tone(None) },
         Tone { frequencies: vec![440.0; 9], ..tone(None) },
-        Tone { frequencies: vec![4000.0], ..tone(None) },
+        Tone { frequencies: vec![24_000.0], ..tone(None) },
         Tone { frequencies: vec![0.0], ..tone(None) },
         Tone { frequencies: vec![f32::NAN], ..tone(None) },
         Tone { level_dbm0: f32::INFINITY, ..tone(None) },
@@ -130,7 +130,7 @@ fn information_about_media_is_what_was_settled() {
     let Some(Ok(Reply::MediaInfo(Some(info)))) = net.ask(A, |token| Command::MediaInfo { token, session: id }) else {
         panic!("no information")
     };
-    assert_eq!((info.codec, info.sample_rate), (Some("PCMU"), Some(8000)));
+    assert_eq!((info.codec, info.sample_rate), (Some("opus"), Some(48_000)));
     assert_eq!(info.local_address.map(|local| local.ip()), Some(address(A).ip()));
     assert_eq!(info.remote_address, net.nodes[A].config().and_then(|config| config.remote_rtp));
     assert_eq!(info.local_sdp.as_deref(), Some(body(sent(&net, A, "INVITE")[0])));

@@ -2,7 +2,7 @@
 //!
 //! Invariant: `own` is what the leg adds to the room's frame while `counted`, and that alone is taken out of what it hears.
 
-use ringback_audio::{UnsupportedRate, amplify, fade_in, fade_out, mean_magnitude};
+use ringback_audio::{Resampler, UnsupportedRate, amplify, fade_in, fade_out, mean_magnitude};
 use ringback_media_api::{Codec, Role};
 
 use super::FRAME_MS;
@@ -40,6 +40,8 @@ pub(crate) struct Member {
     pub(crate) whispered: Vec<i32>,
     /// For packets of another length than the room's frame.
     pub(crate) queue: Option<Box<Queue>>,
+    /// To the rate of its codec, where that is not the room's.
+    resampler: Option<Box<Resampler>>,
     /// The room looks at it each frame.
     pub(crate) listed: bool,
     /// It has heard nothing of the room yet.
@@ -75,6 +77,7 @@ impl Member {
             loudness: 0,
             whispered: Vec::new(),
             queue: None,
+            resampler: None,
             listed: false,
             fresh: true,
             leaving: Leaving::No,
@@ -120,6 +123,20 @@ impl Member {
             self.own.clear();
         }
         self.loudness = self.magnitude.max(self.loudness - self.loudness / 8);
+    }
+
+    /// Appends what it hears at the rate of its codec.
+    pub(crate) fn convert(&mut self, samples: &[i16], from: u32, rate: u32, to: &mut Vec<i16>) {
+        if from == rate {
+            to.extend(samples);
+            return;
+        }
+        if self.resampler.as_ref().is_none_or(|resampler| resampler.to_rate() != rate) {
+            self.resampler = Resampler::new(from, rate).ok().map(Box::new);
+        }
+        if let Some(resampler) = &mut self.resampler {
+            resampler.process(samples, to);
+        }
     }
 
     /// The frame rises from nothing, or falls to it.

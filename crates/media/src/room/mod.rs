@@ -15,7 +15,7 @@ mod member;
 mod queue;
 mod voice;
 
-use ringback_audio::{Encoder, accumulate, saturate, saturate_without};
+use ringback_audio::{Encoder, OpusSettings, Resampler, accumulate, saturate, saturate_without};
 use ringback_media_api::{Codec, Event, Role, RoomId};
 use slab::Slab;
 
@@ -62,7 +62,10 @@ pub(crate) struct Room {
 /// One encoding for all who hear the same.
 struct Shared {
     codec: Codec,
+    /// From the room's rate to the encoder's.
+    resampler: Resampler,
     encoder: Encoder,
+    samples: Vec<i16>,
     payload: Vec<u8>,
     /// Of the present frame.
     ready: bool,
@@ -283,11 +286,11 @@ impl Room {
     /// Puts the frame by for a member of another packet time.
     fn queue(&mut self, legs: &mut Slab<Box<Leg>>, place: usize) {
         let Some(leg) = self.busy.get(place).and_then(|key| legs.get_mut(*key as usize)) else { return };
-        let (codec, packet_ms) = (leg.codec(), leg.ptime_ms() as usize);
+        let packet_ms = leg.ptime_ms() as usize;
         let Some(member) = &mut leg.member else { return };
         let Some(mut queue) = member.queue.take() else { return };
         self.hear(member);
-        queue.push(self.samples.iter().copied(), packet_ms, codec::samples_per_ms(codec));
+        queue.push(self.samples.iter().copied(), packet_ms, self.rate() as usize / 1000);
         member.queue = Some(queue);
     }
 
@@ -320,7 +323,11 @@ impl Room {
     pub(crate) fn feed(&mut self, member: &mut Member, codec: Codec, ptime_ms: usize, to: &mut Vec<i16>) -> Feed<'_> {
         if ptime_ms != FRAME_MS as usize {
             let queue = member.queue.get_or_insert_with(|| Box::new(Queue::default()));
-            let fed = queue.pop(ptime_ms, codec::samples_per_ms(codec), to);
+            self.samples.clear();
+            let fed = queue.pop(ptime_ms, self.rate() as usize / 1000, &mut self.samples);
+            if fed {
+                member.convert(&self.samples, self.rate(), codec.sample_rate(), to);
+            }
             self.list(member);
             return if fed { Feed::Samples } else { Feed::Silence };
         }
@@ -336,16 +343,20 @@ impl Room {
             return Feed::Payload(self.share(codec));
         }
         self.hear(member);
-        to.extend(&self.samples);
+        member.convert(&self.samples, self.rate(), codec.sample_rate(), to);
         Feed::Samples
     }
 
     /// The whole frame, encoded once for all who hear it.
     fn share(&mut self, codec: Codec) -> &[u8] {
         let place = self.shared.iter().position(|shared| shared.codec == codec).unwrap_or_else(|| {
-            let encoder = Encoder::new(codec::coding(codec));
-            self.shared.push(Shared { codec, encoder, payload: Vec::new(), ready: false });
-            self.shared.len() - 1
+            // Opus takes the room's rate as it is.
+            let encoder = Encoder::with(codec::coding(codec), self.rate(), &OpusSettings::default());
+            if let Ok(resampler) = Resampler::new(self.rate(), encoder.sample_rate()) {
+                let (samples, payload) = (Vec::new(), Vec::new());
+                self.shared.push(Shared { codec, resampler, encoder, samples, payload, ready: false });
+            }
+            self.shared.len().saturating_sub(1)
         });
         let Some(shared) = self.shared.get_mut(place) else { return &[] };
         if !std::mem::replace(&mut shared.ready, true) {
@@ -353,7 +364,9 @@ impl Room {
             self.samples.resize(self.sum.len(), 0);
             saturate(&self.sum, &mut self.samples);
             shared.payload.clear();
-            shared.encoder.encode(&self.samples, &mut shared.payload);
+            shared.samples.clear();
+            shared.resampler.process(&self.samples, &mut shared.samples);
+            shared.encoder.encode(&shared.samples, &mut shared.payload);
         }
         &shared.payload
     }

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
 use ringback_media::{MediaEngine, Out};
 use ringback_media_api::{
-    AudioPort, Codec, Command, Event, LegConfig, LegId, ReceiveFormat, SendFormat, Statistics, Token,
+    AudioPort, Codec, Command, Event, EventFormat, LegConfig, LegId, ReceiveFormat, SendFormat, Statistics, Token,
 };
 use ringback_rtp::{Header, Packet};
 use ringback_time::{Mono, Now, Wall};
@@ -120,14 +120,14 @@ pub(crate) fn config(remote: LegId) -> LegConfig {
             ReceiveFormat { codec: Codec::Pcmu, payload_type: 0 },
             ReceiveFormat { codec: Codec::Pcma, payload_type: 8 },
         ],
-        dtmf_send: Some(DTMF),
-        dtmf_receive: Some(DTMF),
-        dtmf_inband: false,
+        dtmf_send: Some(EventFormat::narrow(DTMF)),
+        dtmf_receive: vec![EventFormat::narrow(DTMF)],
         may_send: true,
         may_receive: true,
         symmetric: false,
         latch_generation: 0,
         cname: "ringback@10.0.0.1".into(),
+        ..LegConfig::default()
     }
 }
 

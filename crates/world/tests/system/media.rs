@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use ringback_audio::dominant_frequency;
 use ringback_engine::api::{
-    Command, Decision, Direction, DtmfMethod, Event, MediaInfo, Reply, Session, SessionId, State,
+    Command, Config, Decision, Direction, DtmfMethod, Event, MediaInfo, Reply, Session, SessionId, State,
 };
-use ringback_media_api::{AudioPort, Statistics, Token, Tone};
+use ringback_media_api::{AudioPort, Codec, Statistics, Token, Tone};
 use ringback_netsim::Conditions;
 use ringback_world::{Actions, Kind, SystemId, World};
 
 use crate::common::{
-    MILLISECOND, PORTS, QUIET, SECOND, check_log, check_nothing_left, config, establish, idle, pair, place, sessions,
+    MILLISECOND, PORTS, QUIET, SECOND, accept_all, check_log, check_nothing_left, config, establish, idle, pair, place,
+    sessions,
 };
 
 fn run(world: &mut World, time: Duration) {
@@ -137,20 +138,23 @@ fn what_a_program_writes_is_heard_at_all_four_rates() {
 
 /// MOS of G.711 without concealment at a loss of so many percent, from ITU-T G.107 (2015) with the default values and no delay:
 /// R = 93.2 - Ie,eff, Ie = 0, Bpl = 4.3 (G.113 appendix I).
-fn expected_mos(loss_percent: f64) -> f64 {
-    let r = 93.2 - 95.0 * loss_percent / (loss_percent + 4.3);
+fn expected_mos(loss_percent: f64, bpl: f64) -> f64 {
+    let r = 93.2 - 95.0 * loss_percent / (loss_percent + bpl);
     1.0 + 0.035 * r + r * (r - 60.0) * (100.0 - r) * 7e-6
 }
 
-#[test]
-fn the_formula_gives_the_figures_of_the_standard() {
-    assert!((expected_mos(0.0) - 4.41).abs() < 0.005);
-    assert!((expected_mos(5.0) - 2.17).abs() < 0.005);
+/// A pair of systems with G.711 alone.
+fn narrow_pair(seed: u64, conditions: Conditions) -> (World, SystemId, SystemId) {
+    let config = Config { codecs: vec![Codec::Pcmu], ..config() };
+    let mut world = World::new(seed, conditions);
+    let caller = world.add(config.clone(), PORTS, idle);
+    let callee = world.add(config, PORTS, accept_all);
+    (world, caller, callee)
 }
 
 #[test]
 fn a_clean_call_has_a_mos_of_4_41_and_true_counts() {
-    let (mut world, a, b) = pair(3, Conditions::LAN);
+    let (mut world, a, b) = narrow_pair(3, Conditions::LAN);
     let (ours, theirs) = establish(&mut world, a, b);
     run(&mut world, 30 * SECOND);
     let sent = world.traffic(a).rtp_sent;
@@ -187,23 +191,44 @@ fn before_anything_is_measured_there_is_no_quality() {
     assert_eq!(statistics.quality.and_then(|quality| quality.round_trip_ms), None);
 }
 
+/// ITU-T G.113 Appendix I: Bpl of G.711 with the concealment of its own Appendix I, which whoever listens to a leg gets.
 #[test]
-fn five_percent_of_random_loss_gives_a_mos_of_2_17() {
-    let (mut world, a, b) = pair(5, Conditions::LAN.with_loss(0.0));
+fn g711_under_random_loss_has_the_mos_of_a_receiver_that_conceals() {
+    for (seed, percent, mos) in [(5, 0.0, 4.41), (51, 1.0, 4.33), (52, 2.0, 4.23), (53, 5.0, 3.92), (54, 10.0, 3.41)] {
+        let (mut world, a, b) = narrow_pair(seed, Conditions::LAN.with_loss(0.0));
+        let (ours, theirs) = establish(&mut world, a, b);
+        world.network_mut().set_conditions(Conditions::LAN.with_loss(percent / 100.0));
+        run(&mut world, 300 * SECOND);
+        for (system, session) in [(a, ours.id), (b, theirs.id)] {
+            let statistics = statistics(&mut world, system, session);
+            let quality = statistics.quality.expect("measured");
+            let due = statistics.packets_received + statistics.packets_lost;
+            let lost = 100.0 * statistics.packets_lost as f64 / due as f64;
+            assert!((lost - percent).abs() < 0.8, "{lost} % of {due}");
+            assert!((f64::from(quality.loss_percent) - lost).abs() < 0.1, "{quality:?} against {lost}");
+            let measured = f64::from(quality.mos.expect("something was received"));
+            assert!((measured - expected_mos(lost, 25.1)).abs() < 0.02, "{measured} at {lost} %");
+            // The random loss itself is off by some tenths.
+            assert!((expected_mos(percent, 25.1) - mos).abs() < 0.006, "{mos}");
+            assert!((measured - mos).abs() < 0.05, "{measured} for {mos} at {lost} %");
+        }
+    }
+}
+
+/// What is only passed on is concealed by nobody here: Bpl of G.711 without concealment.
+#[test]
+fn a_leg_that_only_relays_has_the_mos_of_a_receiver_without_concealment() {
+    let (mut world, a, b) = narrow_pair(6, Conditions::LAN.with_loss(0.0));
     let (ours, theirs) = establish(&mut world, a, b);
+    ask(&mut world, b, |token| Command::Echo { token, session: theirs.id, on: true });
     world.network_mut().set_conditions(Conditions::LAN.with_loss(0.05));
     run(&mut world, 300 * SECOND);
-    for (system, session) in [(a, ours.id), (b, theirs.id)] {
-        let statistics = statistics(&mut world, system, session);
-        let quality = statistics.quality.expect("measured");
-        let due = statistics.packets_received + statistics.packets_lost;
-        let lost = 100.0 * statistics.packets_lost as f64 / due as f64;
-        assert!((lost - 5.0).abs() < 0.6, "{lost} % of {due}");
-        assert!((f64::from(quality.loss_percent) - lost).abs() < 0.1, "{quality:?} against {lost}");
-        let mos = f64::from(quality.mos.expect("something was received"));
-        assert!((mos - expected_mos(lost)).abs() < 0.03, "{mos} at {lost} %");
-        assert!((mos - 2.17).abs() < 0.15, "{mos}");
-    }
+    let relaying = statistics(&mut world, b, theirs.id);
+    let lost = 100.0 * relaying.packets_lost as f64 / (relaying.packets_received + relaying.packets_lost) as f64;
+    let measured = f64::from(relaying.quality.and_then(|quality| quality.mos).expect("measured"));
+    assert!((measured - expected_mos(lost, 4.3)).abs() < 0.03, "{measured} at {lost} %");
+    assert!((measured - 2.17).abs() < 0.15, "{measured}");
+    hang_up_and_check(world, &[a, b], a, ours.id);
 }
 
 #[test]
