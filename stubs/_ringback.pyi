@@ -190,6 +190,7 @@ def bind(
     interest: Sequence[str],
     registrar: tuple[Sequence[str], float, float, int, str] | None = None,
     binding_store: str | None = None,
+    nameserver: tuple[str, int] | None = None,
 ) -> Binding: ...
 
 # ---------------------------------------------------------------------------------------------------------- registrar

@@ -61,6 +61,8 @@ class SessionManagerBuilder:
         self._session_timeout: float | None = None
         self._answer_timeout: float | None = 180.0
         self._transports: list[_Wanted] = []
+        # Asked instead of the system's name servers: for tests.
+        self._nameserver: tuple[str, int] | None = None
         self._codecs = _ringback.default_codecs()
         self._opus = (DEFAULT_OPUS_BITRATE, DEFAULT_OPUS_COMPLEXITY)
         self._public_address: str | None = None
@@ -274,6 +276,7 @@ class SessionManagerBuilder:
             session_timeout=self._session_timeout,
             answer_timeout=self._answer_timeout,
             origin=_origin(handler, methods),
+            nameserver=self._nameserver,
             interest=[name for name in methods if name not in ("on_incoming_call", "on_error")],
             registrar=None if self._registrar is None else self._registrar._settings(),
             binding_store=None if self._registrar is None else self._registrar._path(),

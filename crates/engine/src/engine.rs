@@ -16,7 +16,7 @@ use ringback_media_api::{Command as MediaCommand, Event as MediaEvent, LegId, Me
 use ringback_sdp::{LocalMedia, MediaHost};
 use ringback_sip::Method;
 use ringback_time::{Mono, Now};
-use ringback_ua::{CallKey, ConnectionId, Flow, ResolveId, Routes, Transmit, Transport, Ua};
+use ringback_ua::{CallKey, ConnectionId, Flow, Place, ResolveId, Routes, Service, Transmit, Transport, Ua};
 
 use crate::api::{Command, Config, Directory, Error, Event, Record, Reply, SessionId, StoreRequest};
 use crate::bridge::Bridges;
@@ -34,11 +34,12 @@ use crate::timers::{Timer, TimerQueue};
 #[derive(Clone, Debug)]
 pub enum Output {
     Transmit(Transmit),
-    /// A and AAAA records of `host` are wanted; answered by `Engine::handle_resolved`.
+    /// The way to `host` is wanted: RFC 3263, answered by `Engine::handle_located`; or its addresses only, by `Engine::handle_resolved`.
     Resolve {
         id: ResolveId,
         host: String,
         port: u16,
+        service: Service,
     },
     Media(MediaCommand),
     Event(Event),
@@ -182,9 +183,21 @@ impl Engine {
 
     pub fn handle_resolved(&mut self, now: Now, id: ResolveId, result: Result<Vec<SocketAddr>, String>) {
         self.guarded(now, |engine| {
-            if let Some(result) = engine.located(now, id, result) {
-                engine.ua.handle_resolved(now, id, result);
+            if !Self::is_own_lookup(id) {
+                return engine.ua.handle_resolved(now, id, result);
             }
+            let first = result.ok().and_then(|addresses| addresses.first().copied());
+            engine.located(now, id, first.map(|address| (None, address)));
+        });
+    }
+
+    pub fn handle_located(&mut self, now: Now, id: ResolveId, result: Result<Vec<Place>, String>) {
+        self.guarded(now, |engine| {
+            if !Self::is_own_lookup(id) {
+                return engine.ua.handle_located(now, id, result);
+            }
+            let first = result.ok().and_then(|places| places.first().copied());
+            engine.located(now, id, first.map(|place| (Some(place.transport), place.address)));
         });
     }
 
@@ -296,8 +309,8 @@ impl Engine {
         while let Some(output) = self.ua.poll_output() {
             match output {
                 ringback_ua::Output::Transmit(transmit) => self.output.push_back(Output::Transmit(transmit)),
-                ringback_ua::Output::Resolve { id, host, port } => {
-                    self.output.push_back(Output::Resolve { id, host, port });
+                ringback_ua::Output::Resolve { id, host, port, service } => {
+                    self.output.push_back(Output::Resolve { id, host, port, service });
                 }
                 ringback_ua::Output::Event(event) => self.signal(now, event),
             }

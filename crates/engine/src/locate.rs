@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use ringback_media_api::Token;
-use ringback_sip::{Host, Scheme, Uri};
+use ringback_sip::{Host, Uri};
 use ringback_time::Now;
-use ringback_ua::{ResolveId, Routes, Transport};
+use ringback_ua::{ResolveId, Routes, Service, Transport};
 
 use crate::api::Reply;
 use crate::call::{Ending, Stage};
@@ -42,15 +42,6 @@ impl SharedRoutes {
 impl Routes for SharedRoutes {
     fn local_address(&mut self, transport: Transport, remote: SocketAddr) -> Option<SocketAddr> {
         self.0.lock().local_address(transport, remote)
-    }
-}
-
-/// By which transport a URI is reached when nothing but itself says so.
-fn transport_of(uri: &Uri) -> Transport {
-    let named = uri.transport().and_then(Transport::from_param);
-    match uri.scheme() {
-        Scheme::Sips => named.and_then(Transport::secured).unwrap_or(Transport::Tls),
-        _ => named.unwrap_or(Transport::Udp),
     }
 }
 
@@ -87,7 +78,7 @@ impl Engine {
     }
 
     fn address_to(&mut self, uri: &Uri, remote: SocketAddr) -> Option<SocketAddr> {
-        let transport = transport_of(uri);
+        let transport = Service::of(uri).map_or(Transport::Udp, |service| service.transport);
         let local = self.routes.local_address(transport, remote);
         local.or_else(|| self.routes.local_address(Transport::Tcp, remote))
     }
@@ -111,12 +102,13 @@ impl Engine {
         let Some(host) = uri.maddr().map(str::to_owned).or_else(|| uri.host().map(|host| host.to_string())) else {
             return;
         };
-        let port = uri.port().unwrap_or(DEFAULT_PORT);
+        let Some(service) = Service::of(uri) else { return };
+        let port = uri.port().unwrap_or(service.transport.default_port());
         // `ua` never uses generation 0, the upper half of its identities, so that these are told from its own.
         self.locating.next = self.locating.next.wrapping_add(1);
         let id = u64::from(self.locating.next);
         self.locating.waiting.insert(id, key);
-        self.output.push_back(Output::Resolve { id: ResolveId::from_u64(id), host, port });
+        self.output.push_back(Output::Resolve { id: ResolveId::from_u64(id), host, port, service });
     }
 
     pub(crate) fn is_located(&self, key: Key) -> bool {
@@ -139,22 +131,26 @@ impl Engine {
         Ok(None)
     }
 
-    /// A look-up has come back. Gives the result on where it was not for us.
+    /// Whether a look-up is one of ours, not of `ua`.
+    pub(crate) fn is_own_lookup(id: ResolveId) -> bool {
+        id.as_u64() <= u64::from(u32::MAX)
+    }
+
+    /// A look-up of ours has come back: the first address, and by which transport where that was found too.
     pub(crate) fn located(
         &mut self,
         now: Now,
         id: ResolveId,
-        result: Result<Vec<SocketAddr>, String>,
-    ) -> Option<Result<Vec<SocketAddr>, String>> {
-        if id.as_u64() > u64::from(u32::MAX) {
-            return Some(result);
-        }
+        found: Option<(Option<Transport>, SocketAddr)>,
+    ) -> Option<()> {
         let key = self.locating.waiting.remove(&id.as_u64())?;
         self.current = Some(key);
         let uri = self.calls.get(key)?.outgoing.as_ref()?.towards().clone();
-        let remote = result.ok().and_then(|addresses| addresses.first().copied());
-        let remote = remote.unwrap_or(SocketAddr::new(ANYWHERE, DEFAULT_PORT));
-        let local = self.route_to(&uri, remote);
+        let local = match found {
+            Some((Some(transport), remote)) => self.routes.local_address(transport, remote).map(|address| address.ip()),
+            Some((None, remote)) => self.route_to(&uri, remote),
+            None => self.route_to(&uri, SocketAddr::new(ANYWHERE, DEFAULT_PORT)),
+        };
         let call = self.calls.get_mut(key)?;
         call.media.local = local.unwrap_or(UNKNOWN);
         let offers = call.outgoing.as_mut().map(|outgoing| std::mem::take(&mut outgoing.offers)).unwrap_or_default();

@@ -241,7 +241,7 @@ impl Signalling {
                     engine.handle_connect_failed(now, transport, remote, &cause);
                 }
                 News::Closed { connection } => engine.handle_closed(now, connection),
-                News::Resolved { id, result } => engine.handle_resolved(now, id, result),
+                News::Resolved { id, result } => engine.handle_located(now, id, result),
             }
             self.act(now);
         }
@@ -314,8 +314,8 @@ impl Signalling {
                         Some(store) => store.request(request),
                         None => self.work.events.push(Event::Store(Box::new(request))),
                     },
-                    Output::Resolve { id, host, port } => {
-                        let request = Request::Resolve { id, host: host.clone(), port };
+                    Output::Resolve { id, host, port, service } => {
+                        let request = Request::Resolve { id, host: host.clone(), port, service };
                         if !self.streams.request(request) {
                             self.engine.handle_resolved(now, id, Err(format!("{host} cannot be looked up")));
                         }

@@ -27,7 +27,7 @@ use crate::queue::{EventQueue, Producer};
 use crate::routes::RouteTable;
 use crate::signalling::{LEAVE_MOST, Signalling, UdpSocket, Work};
 use crate::store::{self, Store};
-use crate::streams::{Limits, Streams};
+use crate::streams::{Limits, Naming, Streams};
 use crate::sys::{self, Epoll};
 use crate::wake::Waker;
 
@@ -45,6 +45,8 @@ pub struct Settings {
     pub media_threads: usize,
     /// The SQLite file of a registrar whose store is `StoreKind::Own`.
     pub binding_store: Option<PathBuf>,
+    /// Asked for names instead of the system's name servers (tests).
+    pub nameserver: Option<SocketAddr>,
 }
 
 /// Sockets, threads and engines of one telephone system. All methods may be called from any thread.
@@ -203,7 +205,8 @@ impl System {
             connections_per_source: config.limits.connections_per_source,
             ..Limits::new(config.limits.connections, config.limits.message_bytes)
         };
-        let streams = Streams::new(streams, limits, Arc::clone(waker), Arc::clone(&self.queue));
+        let naming = Naming { nameserver: self.settings.nameserver, transports: config.transports.clone() };
+        let streams = Streams::new(streams, limits, naming, Arc::clone(waker), Arc::clone(&self.queue));
         let mut engine = Engine::with_directory(
             config.clone(),
             Box::new(RouteTable::new(self.addresses.clone())),

@@ -74,7 +74,8 @@ type TlsFiles = (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>, bool);
 /// Binds the listening sockets; `BindError`. `listen`: (transport, host, port, TLS files). `origin`: "none", "ask" or "accept".
 #[pyfunction]
 #[pyo3(signature = (*, listen, media_ports, media_threads, user, public_address, media_address, codecs, opus, max_sessions,
-                    symmetric_rtp, inband_dtmf, forwarded_headers, limits, shut_out, session_timeout, answer_timeout, origin, interest, registrar=None, binding_store=None))]
+                    symmetric_rtp, inband_dtmf, forwarded_headers, limits, shut_out, session_timeout, answer_timeout, origin, interest, registrar=None, binding_store=None,
+                    nameserver=None))]
 #[expect(clippy::too_many_arguments, reason = "one for each setting, all by keyword")]
 fn bind(
     py: Python<'_>,
@@ -98,6 +99,7 @@ fn bind(
     interest: Vec<String>,
     registrar: Option<crate::registrar::Wanted>,
     binding_store: Option<PathBuf>,
+    nameserver: Option<(String, u16)>,
 ) -> PyResult<Binding> {
     let listen = listen
         .iter()
@@ -157,7 +159,8 @@ fn bind(
         registrar: registrar.map(crate::registrar::config).transpose()?,
         ..Config::default()
     };
-    let settings = Settings { engine, listen, media_ports, media_threads, binding_store };
+    let nameserver = nameserver.map(|(host, port)| Ok::<_, PyErr>(SocketAddr::new(ip(&host)?, port))).transpose()?;
+    let settings = Settings { engine, listen, media_ports, media_threads, binding_store, nameserver };
     let system = py.detach(|| System::bind(settings)).map_err(|error| errors::net(py, &error))?;
     Ok(Binding(Mutex::new(Some(system))))
 }

@@ -1,12 +1,11 @@
 //! Where a request goes: RFC 3261 §8.1.2 and §18.1.1, with the parts of RFC 3263 that need no NAPTR or SRV.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use ringback_sip::{Scheme, Uri};
+use ringback_sip::Uri;
 use smallvec::SmallVec;
 
-use crate::api::{ConnectionId, Flow, Transport};
+use crate::api::{ConnectionId, Flow, Service, Transport};
 
 /// One address to try.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,13 +35,8 @@ pub(crate) enum Destination {
     Named {
         host: String,
         port: u16,
-        transport: Transport,
+        service: Service,
     },
-}
-
-/// The name that is checked when a stream is opened; plain ones need none.
-pub(crate) fn domain_of(transport: Transport, host: &str) -> Option<Arc<str>> {
-    (transport.is_secure() || transport.is_websocket()).then(|| Arc::from(host))
 }
 
 /// Why a URI leads nowhere.
@@ -51,13 +45,8 @@ pub(crate) struct Unreachable;
 
 impl Destination {
     pub(crate) fn of(uri: &Uri) -> Result<Destination, Unreachable> {
-        let named = uri.transport().map(|name| Transport::from_param(name).ok_or(Unreachable)).transpose()?;
-        // RFC 3263 §4.1 without NAPTR: the parameter, else UDP; for sips TLS, RFC 3261 §26.2.2.
-        let transport = match uri.scheme() {
-            Scheme::Sip => named.unwrap_or(Transport::Udp),
-            Scheme::Sips => named.unwrap_or(Transport::Tls).secured().ok_or(Unreachable)?,
-            _ => return Err(Unreachable),
-        };
+        let service = Service::of(uri).ok_or(Unreachable)?;
+        let transport = service.transport;
         let port = uri.port().unwrap_or(transport.default_port());
         if port == 0 {
             return Err(Unreachable);
@@ -69,7 +58,7 @@ impl Destination {
         };
         Ok(match named.ip() {
             Some(ip) => Destination::Known(Target { transport, address: SocketAddr::new(ip, port), connection: None }),
-            None => Destination::Named { host: named.to_string(), port, transport },
+            None => Destination::Named { host: named.to_string(), port, service },
         })
     }
 }
@@ -99,7 +88,7 @@ mod tests {
         ] {
             let found = Destination::of(&Uri::parse(uri).unwrap()).ok().map(|destination| match destination {
                 Destination::Known(target) => format!("{} {}", target.transport, target.address),
-                Destination::Named { host, port, transport } => format!("{transport} name {host}:{port}"),
+                Destination::Named { host, port, service } => format!("{} name {host}:{port}", service.transport),
             });
             assert_eq!(found.as_deref(), expected, "{uri}");
         }

@@ -429,7 +429,7 @@ impl World {
             self.count(|| format!("an output of system {index}: {output:?}"))?;
             match output {
                 Output::Transmit(transmit) => self.transmit(index, transmit),
-                Output::Resolve { id, host, port } => {
+                Output::Resolve { id, host, port, .. } => {
                     let found = self.names.get(&host.to_ascii_lowercase());
                     let addresses = found.map(|all| all.iter().map(|ip| SocketAddr::new(*ip, port)).collect());
                     let result = addresses.ok_or_else(|| "no such host".to_owned());

@@ -344,7 +344,7 @@ impl Net {
                 node.sent.push(String::from_utf8_lossy(&transmit.bytes).into_owned());
                 self.wire.push_back((node.address, transmit.remote, transmit.bytes));
             }
-            Output::Resolve { id, host, port } => node.resolves.push((id, host, port)),
+            Output::Resolve { id, host, port, .. } => node.resolves.push((id, host, port)),
             Output::Media(command) => {
                 let closes = matches!(command, MediaCommand::Close { .. });
                 let leg = command.leg();

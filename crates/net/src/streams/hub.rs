@@ -16,10 +16,11 @@ use tokio::time;
 
 use super::connection::{self, Connection};
 use super::handshake;
+use super::locate::{Locator, Question};
 use super::lookup::Lookups;
 use super::seats::{Seat, Seats};
 use super::wire::Wire;
-use super::{Limits, News, Outlet, Request};
+use super::{Limits, Naming, News, Outlet, Request};
 use crate::listen::Listener;
 use crate::log;
 use crate::os_thread::{self, Thread};
@@ -37,6 +38,7 @@ pub(super) fn spawn(
     requests: mpsc::UnboundedReceiver<Request>,
     listeners: Vec<Listener>,
     limits: Limits,
+    naming: Naming,
     outlet: Outlet,
     producer: Producer,
 ) -> io::Result<Thread> {
@@ -52,7 +54,7 @@ pub(super) fn spawn(
         .build()?;
     os_thread::spawn("rb-streams".into(), move || {
         let _log = tracing::dispatcher::set_default(&log::dispatcher(&producer));
-        runtime.block_on(run(requests, listeners, limits, outlet));
+        runtime.block_on(run(requests, listeners, limits, naming, outlet));
         // A look-up that hangs in the C library keeps its thread, not us.
         runtime.shutdown_background();
     })
@@ -106,7 +108,13 @@ pub(super) struct Hub {
     lookups: Lookups,
 }
 
-async fn run(mut requests: mpsc::UnboundedReceiver<Request>, listeners: Vec<Listener>, limits: Limits, outlet: Outlet) {
+async fn run(
+    mut requests: mpsc::UnboundedReceiver<Request>,
+    listeners: Vec<Listener>,
+    limits: Limits,
+    naming: Naming,
+    outlet: Outlet,
+) {
     let listening = |listener: &Listener| Listening {
         transport: listener.transport,
         address: listener.address,
@@ -115,7 +123,7 @@ async fn run(mut requests: mpsc::UnboundedReceiver<Request>, listeners: Vec<List
     let hub = Arc::new(Hub {
         table: Mutex::new(Table::default()),
         seats: Seats::new(&limits),
-        lookups: Lookups::new(limits, outlet.clone()),
+        lookups: Lookups::new(limits, Locator::new(naming), outlet.clone()),
         limits,
         outlet,
         listening: listeners.iter().map(listening).collect(),
@@ -134,7 +142,7 @@ async fn run(mut requests: mpsc::UnboundedReceiver<Request>, listeners: Vec<List
                 let domain = domain.filter(|_| transport.is_secure() || transport.is_websocket());
                 hub.send(Peer { transport, remote, domain }, local, connection, bytes);
             }
-            Request::Resolve { id, host, port } => hub.lookups.resolve(id, host, port),
+            Request::Resolve { id, host, port, service } => hub.lookups.resolve(id, Question { host, port, service }),
             Request::Leave { within } => {
                 let _ = time::timeout(within, hub.written()).await;
                 break;

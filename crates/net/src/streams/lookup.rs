@@ -1,100 +1,96 @@
-//! Host names to addresses, by the system's resolver: bounded in number and time, one question for all who ask the same at once.
+//! Look-ups: bounded in number and time, one question for all who ask the same at once.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use ringback_ua::ResolveId;
+use ringback_ua::{Place, ResolveId};
 use tokio::time;
 
+use super::locate::{Locator, Question};
 use super::{Limits, News, Outlet};
-
-type Askers = Vec<(ResolveId, u16)>;
 
 #[derive(Default)]
 struct Table {
-    asked: HashMap<String, Askers, foldhash::quality::RandomState>,
-    /// Names in `asked` that are not being looked up yet.
-    waiting: VecDeque<String>,
+    asked: HashMap<Question, Vec<ResolveId>, foldhash::quality::RandomState>,
+    /// Those in `asked` that are not being looked up yet.
+    waiting: VecDeque<Question>,
     running: usize,
     askers: usize,
 }
 
 pub(super) struct Lookups {
-    table: Arc<Mutex<Table>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    table: Mutex<Table>,
     limits: Limits,
+    locator: Locator,
     outlet: Outlet,
 }
 
 impl Lookups {
-    pub(super) fn new(limits: Limits, outlet: Outlet) -> Self {
-        Lookups { table: Arc::default(), limits, outlet }
+    pub(super) fn new(limits: Limits, locator: Locator, outlet: Outlet) -> Self {
+        Lookups { shared: Arc::new(Shared { table: Mutex::default(), limits, locator, outlet }) }
     }
 
-    pub(super) fn resolve(&self, id: ResolveId, host: String, port: u16) {
-        let mut table = self.table.lock();
-        if table.askers >= self.limits.lookups_waiting {
+    pub(super) fn resolve(&self, id: ResolveId, question: Question) {
+        let shared = &self.shared;
+        let mut table = shared.table.lock();
+        if table.askers >= shared.limits.lookups_waiting {
             drop(table);
-            let outlet = self.outlet.clone();
+            let outlet = shared.outlet.clone();
             let result = Err("too many look-ups".to_owned());
             tokio::spawn(async move { outlet.send(News::Resolved { id, result }).await });
             return;
         }
         table.askers += 1;
-        if let Some(askers) = table.asked.get_mut(&host) {
-            askers.push((id, port));
+        if let Some(askers) = table.asked.get_mut(&question) {
+            askers.push(id);
             return;
         }
-        table.asked.insert(host.clone(), vec![(id, port)]);
-        if table.running >= self.limits.lookups {
-            table.waiting.push_back(host);
+        table.asked.insert(question.clone(), vec![id]);
+        if table.running >= shared.limits.lookups {
+            table.waiting.push_back(question);
             return;
         }
         table.running += 1;
         drop(table);
-        tokio::spawn(work(Arc::clone(&self.table), self.limits, self.outlet.clone(), host));
+        tokio::spawn(Arc::clone(shared).work(question));
     }
 }
 
-/// Looks up `host`, then what waits, until nothing does.
-async fn work(table: Arc<Mutex<Table>>, limits: Limits, outlet: Outlet, host: String) {
-    let mut next = Some(host);
-    while let Some(host) = next {
-        let result = ask(&limits, &host).await;
-        if let Err(cause) = &result {
-            tracing::debug!(target: "ringback.net", host, cause, "a name was not found");
-        }
-        let askers = {
-            let mut table = table.lock();
-            let askers = table.asked.remove(&host).unwrap_or_default();
-            table.askers -= askers.len();
-            next = table.waiting.pop_front();
-            if next.is_none() {
-                table.running -= 1;
+impl Shared {
+    /// Answers `question`, then what waits, until nothing does.
+    async fn work(self: Arc<Self>, question: Question) {
+        let mut next = Some(question);
+        while let Some(question) = next {
+            let result = self.ask(&question).await;
+            if let Err(cause) = &result {
+                tracing::debug!(target: "ringback.net", host = question.host, cause, "a name was not found");
             }
-            askers
-        };
-        for (id, port) in askers {
-            let with_port = |found: &Vec<SocketAddr>| {
-                found.iter().map(|address| SocketAddr::new(address.ip(), port)).collect::<Vec<_>>()
+            let askers = {
+                let mut table = self.table.lock();
+                let askers = table.asked.remove(&question).unwrap_or_default();
+                table.askers -= askers.len();
+                next = table.waiting.pop_front();
+                if next.is_none() {
+                    table.running -= 1;
+                }
+                askers
             };
-            outlet.send(News::Resolved { id, result: result.as_ref().map(with_port).map_err(Clone::clone) }).await;
+            for id in askers {
+                self.outlet.send(News::Resolved { id, result: result.clone() }).await;
+            }
         }
     }
-}
 
-async fn ask(limits: &Limits, host: &str) -> Result<Vec<SocketAddr>, String> {
-    let found = match time::timeout(limits.lookup, tokio::net::lookup_host((host, 0))).await {
-        Err(_) => return Err(format!("no answer from the name service for {host}")),
-        Ok(Err(error)) => return Err(format!("{host}: {error}")),
-        Ok(Ok(found)) => found,
-    };
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in found {
-        if !addresses.contains(&address) {
-            addresses.push(address);
+    async fn ask(&self, question: &Question) -> Result<Vec<Place>, String> {
+        let host = &question.host;
+        match time::timeout(self.limits.lookup, self.locator.locate(question)).await {
+            Err(_) => Err(format!("no answer from the name service for {host}")),
+            Ok(found) => found.map_err(|cause| format!("{host}: {cause}")),
         }
     }
-    if addresses.is_empty() { Err(format!("{host} has no address")) } else { Ok(addresses) }
 }

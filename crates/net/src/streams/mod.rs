@@ -8,12 +8,13 @@
 //! * `seats`: how many connections there may be.
 //! * `handshake`, `wire`: TLS and WebSocket, between a TCP connection and messages.
 //! * `connection`, `keep_alive`: the life of one connection.
-//! * `lookup`: names.
+//! * `lookup`, `locate`: from names to addresses (RFC 3263).
 
 mod connection;
 mod handshake;
 mod hub;
 mod keep_alive;
+mod locate;
 mod lookup;
 mod refusal;
 mod seats;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringback_ua::{ConnectionId, Flow, ResolveId, Transport};
+use ringback_ua::{ConnectionId, Flow, Place, ResolveId, Service, Transport};
 use tokio::sync::mpsc;
 
 use crate::listen::Listener;
@@ -53,6 +54,7 @@ pub(crate) enum Request {
         id: ResolveId,
         host: String,
         port: u16,
+        service: Service,
     },
     /// Write what is queued, not longer than `within`, then end.
     Leave {
@@ -67,7 +69,7 @@ pub(crate) enum News {
     Connected { transport: Transport, remote: SocketAddr, connection: ConnectionId },
     ConnectFailed { transport: Transport, remote: SocketAddr, cause: String },
     Closed { connection: ConnectionId },
-    Resolved { id: ResolveId, result: Result<Vec<SocketAddr>, String> },
+    Resolved { id: ResolveId, result: Result<Vec<Place>, String> },
 }
 
 /// Sends news and wakes the reader.
@@ -134,6 +136,15 @@ impl Limits {
     }
 }
 
+/// What look-ups need to know.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Naming {
+    /// Asked instead of the system's name servers.
+    pub(crate) nameserver: Option<SocketAddr>,
+    /// The transports that a server may be reached by.
+    pub(crate) transports: Vec<Transport>,
+}
+
 /// The signalling thread's side.
 #[derive(Debug)]
 pub(crate) struct Streams {
@@ -143,6 +154,7 @@ pub(crate) struct Streams {
     outlet: Outlet,
     listeners: Vec<Listener>,
     limits: Limits,
+    naming: Naming,
     queue: Arc<EventQueue>,
 }
 
@@ -150,12 +162,13 @@ impl Streams {
     pub(crate) fn new(
         listeners: Vec<Listener>,
         limits: Limits,
+        naming: Naming,
         signalling: Arc<Waker>,
         queue: Arc<EventQueue>,
     ) -> Self {
         let (sender, news) = mpsc::channel(NEWS);
         let outlet = Outlet { news: sender, signalling };
-        Streams { requests: None, thread: None, news, outlet, listeners, limits, queue }
+        Streams { requests: None, thread: None, news, outlet, listeners, limits, naming, queue }
     }
 
     /// Starts the thread if something is listened on.
@@ -170,7 +183,8 @@ impl Streams {
         let (requests, receiver) = mpsc::unbounded_channel();
         let producer = Producer::new(Arc::clone(&self.queue));
         let listeners = std::mem::take(&mut self.listeners);
-        self.thread = Some(hub::spawn(receiver, listeners, self.limits, self.outlet.clone(), producer)?);
+        self.thread =
+            Some(hub::spawn(receiver, listeners, self.limits, self.naming.clone(), self.outlet.clone(), producer)?);
         self.requests = Some(requests);
         Ok(())
     }

@@ -28,7 +28,7 @@ fn fixture(change: impl FnOnce(&mut Limits)) -> Fixture {
     let address = listener.address;
     let waker = Arc::new(Waker::new().expect("a waker"));
     let queue = Arc::new(EventQueue::new().expect("a queue"));
-    let mut streams = Streams::new(vec![listener], limits, Arc::clone(&waker), queue);
+    let mut streams = Streams::new(vec![listener], limits, Naming::default(), Arc::clone(&waker), queue);
     streams.listen().expect("started");
     let epoll = Epoll::new(4).expect("an epoll");
     epoll.add(waker.as_fd(), 0).expect("added");
@@ -341,7 +341,8 @@ fn names_are_looked_up_and_failures_told() {
         limits.lookups_waiting = 50;
     });
     let ask = |fixture: &mut Fixture, number: u64, host: &str| {
-        let request = Request::Resolve { id: ResolveId::from_u64(number), host: host.into(), port: 5070 };
+        let service = Service { transport: Transport::Udp, transport_named: false, port_named: true, sips: false };
+        let request = Request::Resolve { id: ResolveId::from_u64(number), host: host.into(), port: 5070, service };
         assert!(fixture.streams.request(request), "asked");
     };
     ask(&mut fixture, 1, "localhost");
@@ -353,10 +354,11 @@ fn names_are_looked_up_and_failures_told() {
         let News::Resolved { id, result } = fixture.news() else { panic!("other news") };
         results.insert(id.as_u64(), result);
     }
-    let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 5070));
+    let place = |text: &str| Place { transport: Transport::Udp, address: text.parse().expect("an address") };
+    let local = place("127.0.0.1:5070");
     assert!(results[&1].as_ref().expect("found").contains(&local));
     assert_eq!(results[&1], results[&4]);
-    assert_eq!(results[&2], Ok(vec!["127.0.0.5:5070".parse().expect("an address")]));
+    assert_eq!(results[&2], Ok(vec![place("127.0.0.5:5070")]));
     assert!(results[&3].as_ref().expect_err("no such host").contains("no.such.host.invalid"));
 
     // Each is answered, found or refused, however many ask at once.

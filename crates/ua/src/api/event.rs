@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use ringback_sip::Message;
 
-use crate::api::{Body, CallKey, ConnectionId, FailCause, Flow, RequestKey, ResolveId, StandaloneKey, Transport};
+use crate::api::{
+    Body, CallKey, ConnectionId, FailCause, Flow, RequestKey, ResolveId, Service, StandaloneKey, Transport,
+};
 
 /// One message to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,11 +30,12 @@ pub struct Transmit {
 #[derive(Clone, Debug)]
 pub enum Output {
     Transmit(Transmit),
-    /// A and AAAA records of `host` are wanted; answered by `handle_resolved`.
+    /// The way to `host` is wanted: RFC 3263 §4, answered by `handle_located`; or its addresses only, with `port`, by `handle_resolved`.
     Resolve {
         id: ResolveId,
         host: String,
         port: u16,
+        service: Service,
     },
     Event(Event),
 }

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use ringback_sip::{Scheme, Uri};
+
 /// How messages travel.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Transport {
@@ -82,6 +84,47 @@ impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// What a URI with a host name says about the way there: RFC 3263 §4.1.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Service {
+    /// The transport that the URI names, or the one that is used where nothing says otherwise.
+    pub transport: Transport,
+    pub transport_named: bool,
+    /// Then the name is that of a host, and only its addresses are looked up.
+    pub port_named: bool,
+    /// Only what is secured will do.
+    pub sips: bool,
+}
+
+impl Service {
+    /// `None`: the URI leads nowhere.
+    pub fn of(uri: &Uri) -> Option<Service> {
+        let named = match uri.transport() {
+            Some(name) => Some(Transport::from_param(name)?),
+            None => None,
+        };
+        // RFC 3263 §4.1: UDP where nothing says otherwise; for sips TLS, RFC 3261 §26.2.2.
+        let transport = match uri.scheme() {
+            Scheme::Sip => named.unwrap_or(Transport::Udp),
+            Scheme::Sips => named.unwrap_or(Transport::Tls).secured()?,
+            _ => return None,
+        };
+        Some(Service {
+            transport,
+            transport_named: named.is_some(),
+            port_named: uri.port().is_some(),
+            sips: uri.scheme() == Scheme::Sips,
+        })
+    }
+}
+
+/// Where a peer may be reached.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Place {
+    pub transport: Transport,
+    pub address: SocketAddr,
 }
 
 /// One stream, as whoever owns the sockets numbers them. Never reused.

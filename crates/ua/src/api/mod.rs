@@ -13,7 +13,7 @@ pub use config::{Config, GuardConfig};
 pub use credentials::Credentials;
 pub use error::{FailCause, UaError};
 pub use event::{Answer, Event, Output, Transmit};
-pub use flow::{ConnectionId, Flow, Routes, Transport};
+pub use flow::{ConnectionId, Flow, Place, Routes, Service, Transport};
 pub use id::{CallKey, DialogId, RequestKey, ResolveId, StandaloneKey};
 pub use request::{Body, CancelReason, ContactForm, Invite, Reply, Request};
 pub use stats::{Live, Stats};

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringback_sip::{Message, Method};
+use ringback_sip::{Message, Method, StatusCode};
 use ringback_time::{Mono, Now};
 use tracing::debug;
 
-use crate::api::{ConnectionId, FailCause, Output, ResolveId, Transport};
+use crate::api::{ConnectionId, FailCause, Output, Place, ResolveId, Transport};
 use crate::arena::Index;
 use crate::core::answering::Authorizing;
 use crate::core::server::Path;
 use crate::core::{Transaction, Ua};
-use crate::target::{Destination, MAX_TARGETS, Target, Targets, domain_of};
+use crate::target::{Destination, MAX_TARGETS, Target, Targets};
 use crate::timer::{Kind, Target as Wake, TimerId};
 use crate::transaction::key::{Branch, Class, Key};
 use crate::transaction::linger::{Length, Past};
@@ -98,6 +98,11 @@ impl Client {
             self.machine,
             Machine::Invite(client_invite::State::Calling) | Machine::Request(client_request::State::Trying)
         )
+    }
+
+    /// Whether there are addresses that have not been tried.
+    fn has_more(&self) -> bool {
+        !self.targets.is_empty() || self.later.is_some()
     }
 
     pub(super) fn path(&self) -> Option<Path> {
@@ -233,15 +238,15 @@ impl Ua {
             if client.targets.is_empty() {
                 match client.later.take() {
                     Some(Destination::Known(target)) => client.targets.push(target),
-                    Some(Destination::Named { host, port, transport }) => {
-                        let resolution = self.resolutions.insert(Resolution::Client(index, transport));
+                    Some(Destination::Named { host, port, service }) => {
+                        let resolution = self.resolutions.insert(Resolution::Client(index, service.transport));
                         client.resolution = Some(resolution);
-                        client.domain = domain_of(transport, &host);
+                        client.domain = Some(Arc::from(host.as_str()));
                         // What is said about the last address does not concern the next.
                         if client.current.take().is_some_and(|current| current.transport.is_reliable()) {
                             self.streams -= 1;
                         }
-                        self.output.push_back(Output::Resolve { id: ResolveId::new(resolution), host, port });
+                        self.output.push_back(Output::Resolve { id: ResolveId::new(resolution), host, port, service });
                         return;
                     }
                     None => {
@@ -253,7 +258,10 @@ impl Ua {
             let target = client.targets.remove(0);
             match self.address_client(index, target) {
                 Ok(()) => return self.begin(now, index),
-                Err(why) => cause = Some(why),
+                // An address that we have no way to says less than one that failed.
+                Err(why) => {
+                    cause.get_or_insert(why);
+                }
             }
         }
     }
@@ -463,14 +471,15 @@ impl Ua {
         let Some(client) = self.clients.get_mut(index) else { return };
         // RFC 3263 §4.3: an address that never says a word has failed, and the next one is tried. What is within a dialog has waited too
         // long by then.
-        if kind == Kind::ClientEnd
-            && matches!(client.owner, Owner::Standalone(_) | Owner::Invite(_))
-            && client.is_waiting()
-            && !client.targets.is_empty()
-        {
-            client.end = None;
+        let (owner, silent) = (client.owner, client.is_waiting() && client.has_more());
+        if kind == Kind::ClientEnd && silent && self.may_move(owner) {
+            if let Some(client) = self.clients.get_mut(index) {
+                client.end = None;
+                self.timers.stop(&mut client.retransmit);
+            }
             return self.try_next(now, index, Some(FailCause::Timeout));
         }
+        let Some(client) = self.clients.get_mut(index) else { return };
         let input = match (kind, client.machine) {
             (Kind::ClientRetransmit, machine) => {
                 client.retransmit = None;
@@ -538,6 +547,9 @@ impl Ua {
             machine,
             Some(Machine::Invite(client_invite::State::Completed) | Machine::Request(client_request::State::Completed))
         );
+        if over && self.fails_over(index, status) {
+            return self.begin_anew(now, index, |_, _| ());
+        }
         // RFC 3261 §22: asked who we are.
         if over && self.answer_challenge(now, index, response) {
             return;
@@ -584,9 +596,36 @@ impl Ua {
         }
     }
 
-    /// The request once more, as another transaction with its own CSeq and branch, to where the first one went. The old one stays for its
-    /// retransmitted responses, as far as its machine wants that.
+    /// The request once more, as another transaction with its own CSeq and branch, to where the first one went.
     pub(super) fn send_again(&mut self, now: Now, index: Index, cseq: u32, lines: &str, authorizing: Box<Authorizing>) {
+        self.begin_anew(now, index, |client, current| {
+            // What went over UDP against its size goes there again.
+            client.keep_udp = !current.transport.is_reliable() && client.draft.bytes.len() > LONGEST_DATAGRAM;
+            client.draft.authorize(Some(cseq), lines);
+            client.cseq = cseq;
+            client.authorizing = Some(authorizing);
+            client.targets.insert(0, current);
+        });
+    }
+
+    /// RFC 3263 §4.3: whether a 503 has the next address tried instead of being the answer.
+    fn fails_over(&self, index: Index, status: StatusCode) -> bool {
+        let Some(client) = self.clients.get(index) else { return false };
+        status == StatusCode::SERVICE_UNAVAILABLE && client.has_more() && self.may_move(client.owner)
+    }
+
+    /// What belongs to no dialog yet, and is still wanted.
+    fn may_move(&self, owner: Owner) -> bool {
+        match owner {
+            Owner::Standalone(_) => true,
+            Owner::Invite(call) => !self.is_cancelling(call),
+            _ => false,
+        }
+    }
+
+    /// Lets go of a transaction that has its final response, and begins the next one for the same owner with what `change` makes of it. The
+    /// old one stays for its retransmitted responses, as far as its machine wants that.
+    fn begin_anew(&mut self, now: Now, index: Index, change: impl FnOnce(&mut Client, Target)) {
         let Some(client) = self.clients.get_mut(index) else { return };
         let (Some(branch), Some(current)) = (client.branch.take(), client.current) else { return };
         self.timers.stop(&mut client.retransmit);
@@ -594,12 +633,7 @@ impl Ua {
         let old = Key::of_client(branch, client.class);
         let reliable = current.transport.is_reliable();
         let (class, local, ack, old_cseq) = (client.class, client.local, client.ack.take(), client.cseq);
-        // What went over UDP against its size goes there again.
-        client.keep_udp = !reliable && client.draft.bytes.len() > LONGEST_DATAGRAM;
-        client.draft.authorize(Some(cseq), lines);
-        client.cseq = cseq;
-        client.authorizing = Some(authorizing);
-        client.targets.insert(0, current);
+        change(client, current);
         let rest = match client.machine {
             Machine::Invite(_) => {
                 client.machine = Machine::Invite(client_invite::State::Calling);
@@ -665,29 +699,40 @@ impl Ua {
         }
     }
 
-    /// A look-up ended. The result of one that nobody waits for any more is ignored.
+    /// A look-up ended that found addresses only: they are reached by the transport that was asked for.
     pub fn handle_resolved(&mut self, now: Now, id: ResolveId, result: Result<Vec<SocketAddr>, String>) {
+        let transport = match self.resolutions.get(id.index()) {
+            Some(Resolution::Client(_, transport) | Resolution::Ack(_, transport, _)) => *transport,
+            None => return,
+        };
+        let place = |address| Place { transport, address };
+        self.handle_located(now, id, result.map(|addresses| addresses.into_iter().map(place).collect()));
+    }
+
+    /// A look-up ended: where the peer may be, best first (RFC 3263 §4). The result of one that nobody waits for any more is ignored.
+    pub fn handle_located(&mut self, now: Now, id: ResolveId, result: Result<Vec<Place>, String>) {
         let Some(resolution) = self.resolutions.remove(id.index()) else { return };
-        let targets = |transport: Transport, addresses: Vec<SocketAddr>| -> Targets {
-            let usable = addresses.into_iter().filter(|address| !address.ip().is_unspecified() && address.port() != 0);
-            usable.take(MAX_TARGETS).map(|address| Target { transport, address, connection: None }).collect()
+        let targets = |places: Vec<Place>| -> Targets {
+            let usable = |place: &Place| !place.address.ip().is_unspecified() && place.address.port() != 0;
+            let target = |Place { transport, address }| Target { transport, address, connection: None };
+            places.into_iter().filter(usable).take(MAX_TARGETS).map(target).collect()
         };
         match resolution {
-            Resolution::Client(index, transport) => {
+            Resolution::Client(index, _) => {
                 let Some(client) = self.clients.get_mut(index) else { return };
                 client.resolution = None;
                 let cause = match result {
                     Ok(addresses) => {
-                        client.targets = targets(transport, addresses);
+                        client.targets = targets(addresses);
                         FailCause::Unresolved("no usable address".into())
                     }
                     Err(why) => FailCause::Unresolved(why),
                 };
                 self.try_next(now, index, Some(cause));
             }
-            Resolution::Ack(call, transport, domain) => {
+            Resolution::Ack(call, _, domain) => {
                 if let Ok(addresses) = result
-                    && let Some(target) = targets(transport, addresses).first().copied()
+                    && let Some(target) = targets(addresses).first().copied()
                 {
                     self.ack_resolved(call, target, domain);
                 }
@@ -783,7 +828,7 @@ impl Ua {
             client.targets.insert(0, Target { transport: Transport::Udp, connection: None, ..current });
         }
         let cause = FailCause::Transport(cause.into());
-        if !client.targets.is_empty() || client.later.is_some() {
+        if client.has_more() {
             self.timers.stop(&mut client.retransmit);
             self.timers.stop(&mut client.end);
             return self.try_next(now, index, Some(cause));

@@ -16,7 +16,7 @@ use crate::core::compose::{check_body, check_call_id, check_form, check_headers,
 use crate::core::update::allows_update;
 use crate::core::within::Place;
 use crate::dialog::Dialog;
-use crate::target::{Destination, Target, domain_of};
+use crate::target::{Destination, Target};
 use crate::timer::{Kind, Target as Wake};
 use crate::transaction::key::{Branch, Class};
 use crate::wire::request::Draft;
@@ -165,7 +165,7 @@ impl Ua {
         self.release(now, index);
     }
 
-    fn is_cancelling(&self, index: Index) -> bool {
+    pub(super) fn is_cancelling(&self, index: Index) -> bool {
         self.calls.get(index).is_some_and(
             |call| matches!(&call.stage, Stage::Calling { cancelling, .. } if *cancelling != Cancelling::No),
         )
@@ -351,7 +351,7 @@ impl Ua {
         match known {
             Some(target) => self.send_ack_to(index, target, None),
             None => {
-                let Some(Ok(Destination::Named { host, port, transport })) =
+                let Some(Ok(Destination::Named { host, port, service })) =
                     dialog.next_hop().map(|uri| Destination::of(&uri))
                 else {
                     return;
@@ -359,11 +359,16 @@ impl Ua {
                 let waiting =
                     self.resolutions.iter().any(|(_, known)| matches!(known, Resolution::Ack(of, ..) if *of == index));
                 if !waiting {
-                    let id = self.resolutions.insert(Resolution::Ack(index, transport, domain_of(transport, &host)));
+                    let id = self.resolutions.insert(Resolution::Ack(
+                        index,
+                        service.transport,
+                        Some(Arc::from(host.as_str())),
+                    ));
                     self.output.push_back(crate::api::Output::Resolve {
                         id: crate::api::ResolveId::new(id),
                         host,
                         port,
+                        service,
                     });
                 }
             }

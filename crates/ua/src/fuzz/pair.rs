@@ -151,7 +151,7 @@ impl Pair {
             assert!(steps < 10_000, "outputs without end");
             match output {
                 Output::Event(event) => self.ends[side].events.push_back(event),
-                Output::Resolve { id, host, port } => {
+                Output::Resolve { id, host, port, .. } => {
                     let known = self.names.get(&host).cloned();
                     let result = known.ok_or_else(|| format!("{host}: unknown")).map(|addresses| {
                         addresses.into_iter().map(|address| SocketAddr::new(address.ip(), port)).collect()

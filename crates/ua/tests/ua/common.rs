@@ -86,7 +86,7 @@ impl Solo {
             match output {
                 Output::Transmit(transmit) => self.sent.push((self.now.mono.since(Mono::ZERO), transmit)),
                 Output::Event(event) => self.events.push(event),
-                Output::Resolve { id, host, port } => self.lookups.push((id, host, port)),
+                Output::Resolve { id, host, port, .. } => self.lookups.push((id, host, port)),
             }
         }
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ringback_sip::{Method, StatusCode};
-use ringback_ua::{Body, Config, ConnectionId, Event, FailCause, Reply, Transport, UaError};
+use ringback_ua::{Body, Config, ConnectionId, Event, FailCause, Place, Reply, Transport, UaError};
 
 use crate::common::{HERE, SDP, Solo, has_header, header, request, response, to_tag};
 
@@ -108,6 +108,45 @@ fn names_are_looked_up_and_their_addresses_tried_in_turn() {
     assert!(matches!(solo.event(), Event::Failed { status: None, cause: FailCause::Transport(_), .. }));
     assert!(matches!(solo.event(), Event::Released { .. }));
     solo.assert_nothing_left();
+}
+
+#[test]
+fn an_invite_that_nobody_answers_goes_to_the_next_address_and_one_that_is_given_up_does_not() {
+    let addresses = vec![address("192.0.2.20:5060"), address("192.0.2.21:5060")];
+    for cancelled in [false, true] {
+        let mut solo = Solo::new();
+        let call = solo.place("sip:bob@pbx.example", Some(SDP));
+        let (id, ..) = solo.lookups.remove(0);
+        solo.call(|ua, now| ua.handle_resolved(now, id, Ok(addresses.clone())));
+        if cancelled {
+            solo.call(|ua, now| ua.cancel(now, call, None));
+        }
+        solo.wait(Duration::from_secs(32));
+        assert_eq!(solo.sent.iter().any(|(_, sent)| sent.remote == addresses[1]), !cancelled, "RFC 3263 §4.3");
+        if cancelled {
+            assert!(matches!(solo.event(), Event::Failed { cause: FailCause::Cancelled, .. }));
+        } else {
+            solo.wait(Duration::from_secs(32));
+            assert!(matches!(solo.event(), Event::Failed { status: Some(408), cause: FailCause::Timeout, .. }));
+        }
+        assert!(matches!(solo.event(), Event::Released { .. }));
+        solo.assert_nothing_left();
+    }
+}
+
+#[test]
+fn places_of_several_transports_are_tried_with_the_name_they_were_found_by() {
+    let mut solo = Solo::new();
+    solo.place("sip:bob@pbx.example", Some(SDP));
+    let (id, ..) = solo.lookups.remove(0);
+    let place = |transport, text| Place { transport, address: address(text) };
+    let places = vec![place(Transport::Tcp, "192.0.2.20:5080"), place(Transport::Udp, "192.0.2.21:5060")];
+    solo.call(|ua, now| ua.handle_located(now, id, Ok(places)));
+    let (_, first) = solo.sent.remove(0);
+    assert_eq!((first.transport, first.remote), (Transport::Tcp, address("192.0.2.20:5080")));
+    assert_eq!(first.domain.as_deref(), Some("pbx.example"));
+    solo.call(|ua, now| ua.handle_connect_failed(now, Transport::Tcp, first.remote, "refused"));
+    assert_eq!((solo.sent[0].1.transport, solo.sent[0].1.remote), (Transport::Udp, address("192.0.2.21:5060")));
 }
 
 #[test]
