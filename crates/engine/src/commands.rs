@@ -178,6 +178,17 @@ impl Engine {
                 self.destroy_bridge(bridge)?;
                 DONE
             }
+            Command::CreateBridge { name, max_sessions, .. } => self.create_bridge(now, name, max_sessions),
+            Command::AddToBridge { bridge, session, .. } => self.add_to_bridge(bridge, session),
+            Command::RemoveFromBridge { bridge, session, .. } => self.remove_from_bridge(bridge, session),
+            Command::SetBridgeRole { bridge, session, role, beside, .. } => {
+                self.set_bridge_role(bridge, session, role, beside)
+            }
+            Command::SetBridgeGain { bridge, session, gain_db, .. } => self.set_bridge_gain(bridge, session, gain_db),
+            Command::LockBridge { bridge, locked, .. } => self.lock_bridge(bridge, locked),
+            Command::PlayToBridge { token, bridge, sound } => self.play_to_bridge(bridge, sound, token),
+            Command::WatchBridge { bridge, .. } => self.watch_bridge(bridge),
+            Command::UnwatchBridge { bridge, .. } => self.unwatch_bridge(bridge),
             Command::GetBridge { bridge, .. } => Ok(Some(Reply::BridgeInfo(self.bridge_info(bridge).map(Box::new)))),
             Command::ListBridges { .. } => Ok(Some(Reply::Bridges(self.list_bridges()))),
             Command::SessionBridge { session, .. } => {

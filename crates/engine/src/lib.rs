@@ -34,6 +34,7 @@ mod bridge;
 mod call;
 mod collect;
 mod commands;
+mod conference;
 mod contacts;
 mod content;
 mod decide;

@@ -36,6 +36,9 @@ pub(crate) const ADDRESS_JOBS_MOST: usize = 32;
 /// Addresses of record that the binding store is at work for, or is asked about.
 pub(crate) const STORE_WORK_MOST: usize = 32_768;
 
+/// Bridges that a program may create and leave without members.
+pub(crate) const BRIDGES_MOST: usize = 65_536;
+
 /// Commands of one call that wait for an answer of the media engine.
 pub(crate) const MEDIA_REPLIES_MOST: usize = 256;
 

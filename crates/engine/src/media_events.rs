@@ -12,6 +12,10 @@ use crate::table::Key;
 
 impl Engine {
     pub(crate) fn media_event(&mut self, now: Now, event: MediaEvent) {
+        if let MediaEvent::RoomPlayed { token, .. } = event {
+            self.played_to_bridge(token);
+            return;
+        }
         // A leg that was closed may still have something on the way.
         let Some(&key) = self.legs.get(&event.leg()) else { return };
         self.current = Some(key);
@@ -41,6 +45,7 @@ impl Engine {
                     self.emit(Event::MediaTimeout { session, silent_seconds: silent_for.as_secs_f64() });
                 }
             }
+            MediaEvent::Talking { talking, .. } => self.talks(key, talking),
             MediaEvent::Closed { .. } => self.media_failed(now, key, "the leg closed by itself"),
             MediaEvent::Failed { cause, .. } => self.media_failed(now, key, cause),
             _ => {}

@@ -127,6 +127,8 @@ impl Engine {
                 if let Some(other) = self.bridged_with(old) {
                     self.unbridge(old);
                     self.join(now, new, other);
+                } else {
+                    self.succeed_in_bridge(old, new);
                 }
             }
         }

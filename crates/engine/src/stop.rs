@@ -73,6 +73,7 @@ impl Engine {
         }
         self.stop.deadline = None;
         self.give_up_all(now);
+        self.destroy_all_bridges();
         for token in std::mem::take(&mut self.stop.tokens) {
             self.complete(token, Ok(Reply::Unit));
         }

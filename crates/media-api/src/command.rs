@@ -215,6 +215,13 @@ pub enum Command {
     CloseRoom {
         room: RoomId,
     },
+    /// All members of a room hear a sound, in place of one that plays there already; without members it passes unheard. Answered by
+    /// `Event::RoomPlayed`.
+    PlayToRoom {
+        room: RoomId,
+        sound: Arc<Sound>,
+        token: Token,
+    },
     /// Sends back what comes.
     Echo {
         leg: LegId,
@@ -324,7 +331,7 @@ impl Command {
             | Command::OpenAudio { leg, .. }
             | Command::CloseAudio { leg }
             | Command::Record { leg, .. } => *leg,
-            Command::CloseRoom { room } => room.place(),
+            Command::CloseRoom { room } | Command::PlayToRoom { room, .. } => room.place(),
         }
     }
 }

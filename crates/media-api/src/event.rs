@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{Codec, LegId, Token};
+use crate::{Codec, LegId, RoomId, Token};
 
 /// Counts of a leg since it was opened. Lost and discarded are of what was received.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -73,6 +73,12 @@ pub enum Event {
         leg: LegId,
         talking: bool,
     },
+    /// `completed`: to the end, and not replaced, stopped, or broken off.
+    RoomPlayed {
+        room: RoomId,
+        token: Token,
+        completed: bool,
+    },
     /// The leg is no more; its ports may be reused.
     Closed {
         leg: LegId,
@@ -86,6 +92,7 @@ pub enum Event {
 }
 
 impl Event {
+    /// A room's place where it concerns a whole room.
     pub fn leg(&self) -> LegId {
         match self {
             Event::Dtmf { leg, .. }
@@ -98,6 +105,7 @@ impl Event {
             | Event::Talking { leg, .. }
             | Event::Closed { leg, .. }
             | Event::Failed { leg, .. } => *leg,
+            Event::RoomPlayed { room, .. } => room.place(),
         }
     }
 }

@@ -189,7 +189,8 @@ impl MediaEngine {
                 }
             }
             Command::Join { leg, room, role } => self.join(now, leg, room, role),
-            Command::CloseRoom { room } => self.close_room(room),
+            Command::CloseRoom { room } => self.close_room(room, out),
+            Command::PlayToRoom { room, sound, token } => self.play_to_room(now, room, sound, token, out),
             Command::SetRole { leg, role } => self.set_role(leg, role, out),
             Command::OpenAudio { leg, port } => self.open_audio(now, leg, port, out),
             Command::Record { leg, tape } => self.record(now, leg, tape),

@@ -44,7 +44,10 @@ impl Out for Checker {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::DtmfSent { token, .. } | Event::PlayEnded { token, .. } | Event::Statistics { token, .. } => {
+            Event::DtmfSent { token, .. }
+            | Event::PlayEnded { token, .. }
+            | Event::RoomPlayed { token, .. }
+            | Event::Statistics { token, .. } => {
                 *self.answers.entry(token.0).or_default() += 1;
             }
             Event::Failed { .. } => self.failed = true,
@@ -155,6 +158,12 @@ pub fn operations(bytes: &[u8]) {
             20 | 21 => Some(Command::Join { leg, room: RoomId::new(0, u64::from(y % 2)), role: role(x, other) }),
             22 => Some(Command::SetRole { leg, role: role(y, other) }),
             23 if y < 40 => Some(Command::CloseRoom { room: RoomId::new(0, u64::from(x % 2)) }),
+            23 if y < 80 => {
+                asked += 1;
+                let sound =
+                    Arc::new(Sound::of(if on { 8000 } else { 11_025 }, &vec![i16::from(x) * 100; usize::from(y) * 20]));
+                Some(Command::PlayToRoom { room: RoomId::new(0, u64::from(x % 2)), sound, token })
+            }
             23 => Some(Command::SetGain { leg, gain_db: f32::from(x) - 100.0 }),
             _ => {
                 let mut packet = rtp(what, x, y);
@@ -171,7 +180,10 @@ pub fn operations(bytes: &[u8]) {
         engine.handle_command(now, Command::Close { leg: LegId::new(0, u64::from(serial)) }, &mut out);
     }
     assert_eq!(engine.live_legs(), 0);
-    engine.handle_timeout(now + Duration::from_millis(20), &mut out);
+    for _ in 0..30 {
+        now = now + Duration::from_millis(20);
+        engine.handle_timeout(now, &mut out);
+    }
     assert_eq!(engine.live_rooms(), 0, "a room without members is none");
     assert!(tapes.iter().all(|tape| tape.is_ended() || tape.is_stopped()), "every tape is ended");
     assert!(!out.failed, "a panic, or a malformed packet of ours");

@@ -4,9 +4,10 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use ringback_media_api::{Event, LegId, Role, RoomId};
+use ringback_media_api::{Event, LegId, Role, RoomId, Sound, Token};
 use ringback_time::Now;
 use slab::Slab;
 
@@ -119,9 +120,28 @@ impl MediaEngine {
         }
     }
 
-    pub(crate) fn close_room(&mut self, id: RoomId) {
+    pub(crate) fn play_to_room<O: Out + ?Sized>(
+        &mut self,
+        now: Now,
+        id: RoomId,
+        sound: Arc<Sound>,
+        token: Token,
+        out: &mut O,
+    ) {
+        let now_ms = millis(now.mono);
+        let place = match self.rooms.index.get(&id) {
+            Some(place) => *place,
+            None => self.open_room(now_ms, id, now_ms + 1),
+        };
+        if let Some(room) = self.rooms.slab.get_mut(place as usize) {
+            room.play(sound, token, out);
+        }
+    }
+
+    pub(crate) fn close_room<O: Out + ?Sized>(&mut self, id: RoomId, out: &mut O) {
         let Some(place) = self.rooms.index.remove(&id) else { return };
-        let Some(room) = self.rooms.slab.get(place as usize) else { return };
+        let Some(room) = self.rooms.slab.get_mut(place as usize) else { return };
+        room.stop_playing(out);
         for key in room.members().to_vec() {
             self.leave(key);
         }
@@ -182,7 +202,7 @@ impl MediaEngine {
             Some(leg) => self.fail(leg, out),
             None => {
                 let id = room.id;
-                self.close_room(id);
+                self.close_room(id, out);
             }
         }
     }

@@ -4,10 +4,12 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::*;
 use ringback_audio::{level_dbm0, pcma_decode, pcmu_decode, tone_level_dbm0};
 use ringback_media_api::{
-    Codec, Command, Event, LegConfig, LegId, ReceiveFormat, Role, RoomId, SendFormat, Token, Tone,
+    Codec, Command, Event, LegConfig, LegId, ReceiveFormat, Role, RoomId, SendFormat, Sound, Token, Tone,
 };
 
 const ROOM: RoomId = RoomId::new(0, 1);
@@ -401,6 +403,58 @@ fn what_a_leg_plays_is_what_it_sends() {
     assert!(level(&heard(&world, 1)[400..], 2) < -55.0);
     assert_hears(&world, 2, &[1, 3], 3, -25.0);
     assert!(tone_level_dbm0(&heard(&world, 2), 8000, 2000.0) < -60.0, "an announcement to one");
+}
+
+#[test]
+fn an_announcement_is_heard_by_all_and_mixed() {
+    let mut world = conference(18, 3, -25.0);
+    world.command(Command::SetRole { leg: leg(0, 3), role: Role::Listener });
+    world.run(ms(500));
+    let samples = |hz: f64| -> Vec<i16> {
+        (0..8000).map(|n| (3000.0 * (std::f64::consts::TAU * hz * f64::from(n) / 8000.0).sin()) as i16).collect()
+    };
+    let play = |world: &mut World, hz, token| {
+        let sound = Arc::new(Sound::of(8000, &samples(hz)));
+        world.command(Command::PlayToRoom { room: ROOM, sound, token: Token(token) });
+    };
+    let played = |world: &World| {
+        let events = world.events().into_iter();
+        let played = |event| match event {
+            Event::RoomPlayed { token, completed, .. } => Some((token.0, completed)),
+            _ => None,
+        };
+        events.filter_map(played).collect::<Vec<_>>()
+    };
+    play(&mut world, 2000.0, 50);
+    world.forget();
+    world.run(ms(900));
+    for (n, others) in [(1, vec![2]), (2, vec![1]), (3, vec![1, 2])] {
+        assert_hears(&world, n, &others, 3, -25.0);
+        let level = tone_level_dbm0(&heard(&world, n), 8000, 2000.0);
+        assert!((level + 17.6).abs() < 1.0, "{n}: {level:.1}");
+    }
+    assert_eq!(played(&world), []);
+    world.run(ms(200));
+    assert_eq!(played(&world), [(50, true)]);
+    // Another takes its place; the end of the room ends it.
+    world.forget();
+    play(&mut world, 2000.0, 51);
+    world.run(ms(100));
+    play(&mut world, 2200.0, 52);
+    world.run(ms(100));
+    assert_eq!(played(&world), [(51, false)]);
+    world.command(Command::CloseRoom { room: ROOM });
+    assert_eq!(played(&world), [(51, false), (52, false)]);
+    // Nobody is there to hear it, and its time passes.
+    world.run(ms(100));
+    world.forget();
+    play(&mut world, 2000.0, 53);
+    world.run(ms(500));
+    assert_eq!(played(&world), []);
+    world.run(ms(600));
+    assert_eq!(played(&world), [(53, true)]);
+    world.run(ms(100));
+    assert_eq!(world.engines[0].live_rooms(), 0);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
 use parking_lot::Mutex;
-use ringback_engine::api::Event;
+use ringback_engine::api::{BridgeEventKind, Event};
 use ringback_media_api::AudioPort;
 use ringback_time::Mono;
 
@@ -214,6 +214,7 @@ fn is_repeatable(event: &Event) -> bool {
             | Event::Dtmf { .. }
             | Event::MediaQuality { .. }
             | Event::MediaTimeout { .. }
+            | Event::Bridge { kind: BridgeEventKind::Talking | BridgeEventKind::Silent, .. }
     )
 }
 

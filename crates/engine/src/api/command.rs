@@ -19,6 +19,18 @@ pub enum DtmfMethod {
     Inband,
 }
 
+/// What a member of a bridge is to the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum BridgeRole {
+    /// Hears all, is heard by all.
+    #[default]
+    Member,
+    /// Hears all.
+    Listener,
+    /// Hears all, is heard by one alone.
+    Whisper,
+}
+
 /// What is decided about an incoming call. The first that reaches the engine wins; a later one fails with `InvalidState`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -233,6 +245,59 @@ pub enum Command {
         token: Token,
         bridge: BridgeId,
     },
+    /// A conference, without members at first. Reply: `Bridge`.
+    CreateBridge {
+        token: Token,
+        name: Option<String>,
+        /// `None`: no bound of its own.
+        max_sessions: Option<usize>,
+    },
+    /// Fails with `InvalidState` where the bridge is locked or the call is in another, `ResourceExhausted` where the bridge is full.
+    AddToBridge {
+        token: Token,
+        bridge: BridgeId,
+        session: SessionId,
+    },
+    RemoveFromBridge {
+        token: Token,
+        bridge: BridgeId,
+        session: SessionId,
+    },
+    SetBridgeRole {
+        token: Token,
+        bridge: BridgeId,
+        session: SessionId,
+        role: BridgeRole,
+        /// Who is to hear a whisper.
+        beside: Option<SessionId>,
+    },
+    /// How much louder the others hear it, -60 to 20 dB.
+    SetBridgeGain {
+        token: Token,
+        bridge: BridgeId,
+        session: SessionId,
+        gain_db: f32,
+    },
+    LockBridge {
+        token: Token,
+        bridge: BridgeId,
+        locked: bool,
+    },
+    /// Reply: `Unit`, when played, replaced or stopped.
+    PlayToBridge {
+        token: Token,
+        bridge: BridgeId,
+        sound: Arc<Sound>,
+    },
+    /// `Event::Bridge` is made from now on, until as many `UnwatchBridge` have come.
+    WatchBridge {
+        token: Token,
+        bridge: BridgeId,
+    },
+    UnwatchBridge {
+        token: Token,
+        bridge: BridgeId,
+    },
     /// Reply: `BridgeInfo` / `Bridges` / `SessionBridge`.
     GetBridge {
         token: Token,
@@ -335,6 +400,15 @@ impl Command {
             | Command::Record { token, .. }
             | Command::Bridge { token, .. }
             | Command::DestroyBridge { token, .. }
+            | Command::CreateBridge { token, .. }
+            | Command::AddToBridge { token, .. }
+            | Command::RemoveFromBridge { token, .. }
+            | Command::SetBridgeRole { token, .. }
+            | Command::SetBridgeGain { token, .. }
+            | Command::LockBridge { token, .. }
+            | Command::PlayToBridge { token, .. }
+            | Command::WatchBridge { token, .. }
+            | Command::UnwatchBridge { token, .. }
             | Command::GetBridge { token, .. }
             | Command::ListBridges { token }
             | Command::SessionBridge { token, .. }

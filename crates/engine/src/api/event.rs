@@ -79,6 +79,15 @@ pub enum Reply {
     },
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BridgeEventKind {
+    Joined,
+    Left,
+    Talking,
+    Silent,
+    Destroyed,
+}
+
 /// What a program is told. Events of one session keep their order. Those that `Config::interest` leaves out are never made.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -130,6 +139,13 @@ pub enum Event {
     Message(Arc<TextMessage>),
     /// Work for a binding store of the program's own, to be answered by `Command::Stored`.
     Store(Box<StoreRequest>),
+    /// Of a bridge that is watched (`Command::WatchBridge`).
+    Bridge {
+        bridge: BridgeId,
+        kind: BridgeEventKind,
+        /// `None` where it is `Destroyed`, which is the last.
+        session: Option<SessionId>,
+    },
     Completed {
         token: Token,
         result: Result<Reply, Error>,

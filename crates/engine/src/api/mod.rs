@@ -9,10 +9,10 @@ mod session;
 mod store;
 
 pub use crate::headers::forwardable;
-pub use command::{CallOptions, Command, Decision, DtmfMethod, HeaderList, TransferTarget};
+pub use command::{BridgeRole, CallOptions, Command, Decision, DtmfMethod, HeaderList, TransferTarget};
 pub use config::{Config, InbandDtmf, Interest, Limits, Origin};
 pub use error::Error;
-pub use event::{BridgeInfo, Event, IncomingCall, MediaInfo, Reply, TextMessage};
+pub use event::{BridgeEventKind, BridgeInfo, Event, IncomingCall, MediaInfo, Reply, TextMessage};
 pub use id::{BridgeId, SessionId};
 pub use session::{Direction, Directory, End, EndCause, Session, State, Stats};
 pub use store::{Record, RegistrarConfig, Source, StoreKind, StoreRequest, StoreWork, Write};

@@ -9,10 +9,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringback_media_api::{AudioPort, Event as MediaEvent, Tone};
+use ringback_media_api::{AudioPort, Event as MediaEvent, Sound, Tone};
 
 use crate::api::{
-    BridgeId, CallOptions, Command, Config, Decision, DtmfMethod, Event, Interest, Origin, SessionId, TransferTarget,
+    BridgeId, BridgeRole, CallOptions, Command, Config, Decision, DtmfMethod, Event, Interest, Origin, SessionId,
+    TransferTarget,
 };
 use net::{Net, address};
 
@@ -124,7 +125,7 @@ fn decision(input: &mut Input<'_>) -> Decision {
 
 fn operation(input: &mut Input<'_>, net: &mut Net, bridges: &mut Vec<BridgeId>, stopped: &mut [bool; 3]) {
     let node = input.below(3);
-    let op = input.below(32);
+    let op = input.below(34);
     let id = session(input, net, node);
     match op {
         0..=4 => {
@@ -233,6 +234,7 @@ fn operation(input: &mut Input<'_>, net: &mut Net, bridges: &mut Vec<BridgeId>, 
             net.command(node, |token| Command::SendMessage { token, from, to, content_type, body });
         }
         31 => transfer(input, net, node, id),
+        32 | 33 => conference(input, net, node, id, bridges),
         28 if input.yes() => net.advance(Duration::from_secs(u64::from(input.next()))),
         _ => net.advance(Duration::from_millis(u64::from(input.next()) * 10)),
     }
@@ -258,6 +260,40 @@ fn transfer(input: &mut Input<'_>, net: &mut Net, node: usize, id: SessionId) {
             net.command(node, |token| Command::DecideTransfer { token, session: wanted.unwrap_or(id), accept });
         }
     }
+}
+
+fn conference(input: &mut Input<'_>, net: &mut Net, node: usize, session_id: SessionId, bridges: &mut Vec<BridgeId>) {
+    let bridge = bridges.get(input.below(bridges.len() + 1)).copied().unwrap_or(BridgeId::from_u128(1));
+    let other = session(input, net, node);
+    let (kind, yes, small) = (input.below(12), input.yes(), input.below(4));
+    if kind == 0 {
+        let max_sessions = yes.then_some(small);
+        let reply = net.ask(node, |token| Command::CreateBridge { token, name: Some("fuzz".into()), max_sessions });
+        if let Some(Ok(crate::api::Reply::Bridge(bridge))) = reply {
+            bridges.push(bridge);
+        }
+        return;
+    }
+    if kind == 1 {
+        let talking = net.nodes[node].legs.rooms.keys().min().copied();
+        if let Some(leg) = talking {
+            net.media_event(node, MediaEvent::Talking { leg, talking: yes });
+        }
+        return;
+    }
+    net.command(node, |token| match kind {
+        2 => Command::RemoveFromBridge { token, bridge, session: session_id },
+        3 => Command::LockBridge { token, bridge, locked: small == 0 },
+        4 => Command::SetBridgeGain { token, bridge, session: session_id, gain_db: small as f32 * 30.0 - 60.0 },
+        5 => Command::WatchBridge { token, bridge },
+        6 => Command::UnwatchBridge { token, bridge },
+        7 => Command::PlayToBridge { token, bridge, sound: Arc::new(Sound::of(8000, &[1; 80])) },
+        8 | 9 => {
+            let role = [BridgeRole::Member, BridgeRole::Listener, BridgeRole::Whisper, BridgeRole::Whisper][small];
+            Command::SetBridgeRole { token, bridge, session: session_id, role, beside: yes.then_some(other) }
+        }
+        _ => Command::AddToBridge { token, bridge, session: session_id },
+    });
 }
 
 fn media_question(input: &mut Input<'_>, net: &mut Net, node: usize, session: SessionId) {
@@ -312,7 +348,7 @@ fn check(net: &Net) {
                 | Event::MediaQuality { session, .. }
                 | Event::TransferRequest { session, .. }
                 | Event::MediaTimeout { session, .. } => (session, false),
-                Event::Completed { .. } | Event::Message(_) | Event::Store(_) => continue,
+                Event::Completed { .. } | Event::Message(_) | Event::Store(_) | Event::Bridge { .. } => continue,
             };
             assert!(!ended.contains_key(&session.id), "an event after the end of {}", session.id);
             if ends {

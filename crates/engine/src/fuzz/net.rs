@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
 use ringback_media_api::{
-    Command as MediaCommand, Event as MediaEvent, LegConfig, LegId, MediaPort, MediaPorts, Statistics, Token,
+    Command as MediaCommand, Event as MediaEvent, LegConfig, LegId, MediaPort, MediaPorts, Role, RoomId, Statistics,
+    Token,
 };
 use ringback_time::{Mono, Now, Wall};
 use ringback_ua::{Flow, Routes, Transport};
@@ -71,6 +72,8 @@ impl MediaPorts for SharedPorts {
 pub struct Legs {
     pub open: HashMap<LegId, LegConfig>,
     pub bridged: HashMap<LegId, LegId>,
+    pub rooms: HashMap<LegId, (RoomId, Role)>,
+    announced: HashMap<RoomId, Token>,
     /// Every command, in order.
     pub log: Vec<MediaCommand>,
     due: BTreeMap<(Mono, u64), MediaEvent>,
@@ -85,6 +88,18 @@ impl Legs {
         if let MediaCommand::Open { config, .. } = command {
             assert!(self.open.insert(leg, *config).is_none(), "{leg:?} opened twice");
             return Vec::new();
+        }
+        match command {
+            MediaCommand::CloseRoom { room } => {
+                self.rooms.retain(|_, (of, _)| *of != room);
+                let ended = |token| MediaEvent::RoomPlayed { room, token, completed: false };
+                return self.announced.remove(&room).map(ended).into_iter().collect();
+            }
+            MediaCommand::PlayToRoom { room, token, .. } => {
+                let ended = |token| MediaEvent::RoomPlayed { room, token, completed: false };
+                return self.announced.insert(room, token).map(ended).into_iter().collect();
+            }
+            _ => {}
         }
         assert!(self.open.contains_key(&leg), "{command:?} for a leg that is not open");
         match command {
@@ -105,6 +120,15 @@ impl Legs {
                 );
             }
             MediaCommand::Unbridge { .. } => self.unbridge(leg),
+            MediaCommand::Join { room, role, .. } => {
+                self.unbridge(leg);
+                self.rooms.insert(leg, (room, role));
+            }
+            MediaCommand::SetRole { role, .. } => {
+                let Some(member) = self.rooms.get_mut(&leg) else { panic!("{leg:?} is in no room") };
+                member.1 = role;
+            }
+            MediaCommand::SetGain { .. } => assert!(self.rooms.contains_key(&leg), "{leg:?} is in no room"),
             MediaCommand::Statistics { token, .. } => {
                 return vec![MediaEvent::Statistics { leg, token, statistics: Statistics::default() }];
             }
@@ -140,6 +164,7 @@ impl Legs {
     }
 
     fn unbridge(&mut self, leg: LegId) {
+        self.rooms.remove(&leg);
         if let Some(other) = self.bridged.remove(&leg) {
             self.bridged.remove(&other);
         }
@@ -197,7 +222,8 @@ impl Node {
     /// Nothing is left but what the protocol keeps for retransmissions.
     pub fn assert_idle(&self) {
         let out = self.ports().out.len();
-        assert_eq!((out, self.legs.open.len(), self.legs.bridged.len()), (0, 0, 0), "media is left");
+        let (open, bridged, rooms) = (self.legs.open.len(), self.legs.bridged.len(), self.legs.rooms.len());
+        assert_eq!((out, open, bridged, rooms), (0, 0, 0, 0), "media is left");
         self.engine.assert_empty();
         assert_eq!(self.engine.directory().active(), []);
     }

@@ -2,6 +2,7 @@
 
 mod bridges;
 mod commands;
+mod conference;
 mod digits;
 mod early;
 mod forward;
@@ -143,7 +144,7 @@ pub(super) fn story(net: &Net, node: usize, id: SessionId) -> Vec<String> {
             Event::MediaQuality { session, .. } => (session, "quality".to_owned()),
             Event::MediaTimeout { session, .. } => (session, "silent".to_owned()),
             Event::TransferRequest { session, target } => (session, format!("transfer to {target}")),
-            Event::Completed { .. } | Event::Message(_) | Event::Store(_) => return None,
+            Event::Completed { .. } | Event::Message(_) | Event::Store(_) | Event::Bridge { .. } => return None,
         };
         (session.id == id).then_some(text)
     };

@@ -103,7 +103,11 @@ impl Member {
 
     /// Whether the room has to look at it each frame.
     pub(crate) fn is_busy(&self) -> bool {
-        self.role != Role::Listener || self.heard || self.beside.is_some() || self.queue.is_some()
+        self.role != Role::Listener
+            || self.heard
+            || self.beside.is_some()
+            || self.queue.is_some()
+            || self.leaving != Leaving::No
     }
 
     /// Takes the next frame from the playout buffer; `missed` frames before it are over.

@@ -15,13 +15,16 @@ mod member;
 mod queue;
 mod voice;
 
+use std::sync::Arc;
+
 use ringback_audio::{Encoder, OpusSettings, Resampler, accumulate, saturate, saturate_without};
-use ringback_media_api::{Codec, Event, Role, RoomId};
+use ringback_media_api::{Codec, Event, Role, RoomId, Sound, Token};
 use slab::Slab;
 
 pub(crate) use member::{Leaving, Member};
 
 use crate::leg::Leg;
+use crate::player::Player;
 use crate::{Out, codec};
 use queue::Queue;
 
@@ -55,6 +58,8 @@ pub(crate) struct Room {
     shared: Vec<Shared>,
     scores: Vec<u64>,
     samples: Vec<i16>,
+    /// What all hear.
+    pub(crate) announcement: Option<Announcement>,
     /// The leg being worked on, for the one who catches a panic.
     pub(crate) current: Option<u32>,
 }
@@ -69,6 +74,20 @@ struct Shared {
     payload: Vec<u8>,
     /// Of the present frame.
     ready: bool,
+}
+
+/// A sound that a whole room hears.
+pub(crate) struct Announcement {
+    player: Player,
+    token: Option<Token>,
+}
+
+impl Announcement {
+    fn answer<O: Out + ?Sized>(&mut self, room: RoomId, completed: bool, out: &mut O) {
+        if let Some(token) = self.token.take() {
+            out.event(Event::RoomPlayed { room, token, completed });
+        }
+    }
 }
 
 /// What a leg hears for a packet time.
@@ -96,12 +115,13 @@ impl Room {
             shared: Vec::new(),
             scores: Vec::new(),
             samples: Vec::new(),
+            announcement: None,
             current: None,
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.members.is_empty() && self.announcement.is_none()
     }
 
     /// Of the samples that are mixed, Hz.
@@ -173,6 +193,7 @@ impl Room {
             ghost.fade(false);
             self.count(&mut ghost);
         }
+        self.announce(out);
         for place in 0..self.busy.len() {
             self.queue(legs, place);
         }
@@ -238,6 +259,36 @@ impl Room {
         }
         member.listed = member.is_busy();
         member.listed
+    }
+
+    /// Plays to all. A sound that was replaced falls within its last frame.
+    pub(crate) fn play<O: Out + ?Sized>(&mut self, sound: Arc<Sound>, token: Token, out: &mut O) {
+        self.stop_playing(out);
+        let player = Player::sound(sound, self.rate());
+        self.announcement = Some(Announcement { player, token: Some(token) });
+    }
+
+    pub(crate) fn stop_playing<O: Out + ?Sized>(&mut self, out: &mut O) {
+        if let Some(mut announcement) = self.announcement.take() {
+            announcement.player.stop();
+            announcement.answer(self.id, false, out);
+        }
+    }
+
+    fn announce<O: Out + ?Sized>(&mut self, out: &mut O) {
+        let rate = self.rate();
+        let Some(announcement) = &mut self.announcement else { return };
+        self.samples.clear();
+        self.samples.resize(self.sum.len(), 0);
+        if announcement.player.fill(rate, &mut self.samples) > 0 {
+            accumulate(&mut self.sum, &self.samples);
+            self.voices += 1;
+        }
+        if announcement.player.is_finished() {
+            let completed = !announcement.player.was_cut_short();
+            announcement.answer(self.id, completed, out);
+            self.announcement = None;
+        }
     }
 
     fn count(&mut self, member: &mut Member) {
