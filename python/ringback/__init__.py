@@ -16,7 +16,7 @@ and `MediaControl` do things with them.
 from ringback._ringback import BridgeId, CallDecision, SessionId, __version__
 from ringback._seconds import Seconds
 from ringback.audio import AudioStream
-from ringback.bridges import BridgeInfo
+from ringback.bridges import BridgeEvent, BridgeEventKind, BridgeInfo, BridgeRole
 from ringback.builder import SessionManagerBuilder
 from ringback.control import SessionControl, SessionStats
 from ringback.coordinator import SessionCoordinator
@@ -56,9 +56,12 @@ __all__ = [
     "BindError",
     "Binding",
     "BindingStore",
+    "BridgeEvent",
+    "BridgeEventKind",
     "BridgeId",
     "BridgeInfo",
     "BridgeNotFound",
+    "BridgeRole",
     "CallCancelled",
     "CallDecision",
     "CallDirection",

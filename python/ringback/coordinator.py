@@ -3,20 +3,26 @@
 import asyncio
 import contextlib
 import functools
+import os
 import sys
 import threading
 import warnings
+import weakref
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ringback import _lifecycle, _ringback
 from ringback._dispatch import Turn
 from ringback._logs import Levels
 from ringback._ringback import BridgeId, CoordinatorBase, SessionId
 from ringback._waker import Waker
-from ringback.bridges import BridgeInfo
+from ringback.bridges import BridgeEvent, BridgeInfo, BridgeRole, EventReader, end_all, events_of
+from ringback.errors import MediaError
 from ringback.registrar import Registrar
 
 # `stop` returns within 2 s of its drain time, whatever peers and handlers do. Of these:
@@ -46,6 +52,8 @@ class SessionCoordinator(CoordinatorBase):
         self._registrar: Registrar | None = None
         self._reads_file = False
         self._store_tasks: set[asyncio.Task[None]] = set()
+        # Who reads the events of which bridge; readers that were dropped are gone.
+        self._bridge_events: dict[BridgeId, weakref.WeakSet[EventReader]] = {}
         # Tasks that await `stop`: it must not wait for them.
         self._stoppers: set[asyncio.Task[Any]] = set()
         _lifecycle.remember(self)
@@ -79,6 +87,82 @@ class SessionCoordinator(CoordinatorBase):
         Raises `InvalidState`, `SessionNotFound`, `MediaError` (external media), `NotRunningError`.
         """
         return await _ringback.bridge(self, first, second)
+
+    async def create_bridge(self, name: str | None = None, *, max_sessions: int | None = None) -> BridgeId:
+        """A conference, empty at first, that lasts until `destroy_bridge` or the end of the system.
+
+        Each hears all but itself, at the rate of the best codec among them; of many who speak at a time the twelve
+        loudest are heard. `max_sessions`: one more is refused with `ResourceExhausted`. Raises `ValueError` for less
+        than 1, `NotRunningError`.
+        """
+        return await _ringback.create_bridge(self, name, max_sessions)
+
+    async def add_session_to_bridge(self, bridge: BridgeId, session: SessionId) -> None:
+        """Lets an answered call join, as `BridgeRole.MEMBER`; no-op where it is in this bridge already.
+
+        A bridge of two calls becomes a conference so. Raises `InvalidState` where the bridge is locked, the call is in
+        another bridge, not answered or over; `ResourceExhausted` where the bridge is full; `MediaError` (external
+        media); `BridgeNotFound`, `SessionNotFound`, `NotRunningError`.
+        """
+        await _ringback.add_to_bridge(self, bridge, session)
+
+    async def remove_session_from_bridge(self, bridge: BridgeId, session: SessionId) -> None:
+        """Takes a call out, which stays up; no-op for a call that has ended. Raises `InvalidState` where it is not in
+        this bridge, `BridgeNotFound`, `SessionNotFound`, `NotRunningError`.
+
+        A bridge that was made of two calls ends when fewer than two are left; a created one stays.
+        """
+        await _ringback.remove_from_bridge(self, bridge, session)
+
+    async def set_bridge_role(
+        self, bridge: BridgeId, session: SessionId, role: BridgeRole, *, beside: SessionId | None = None
+    ) -> None:
+        """Makes a session in the bridge a member, a listener, or one that only `beside`, in the same bridge, can hear.
+
+        `beside` goes with `WHISPER`, and with it alone (`ValueError`). When that call leaves, nobody hears the whisper,
+        until a role is set anew. Raises `InvalidState` where one of the calls is not in the bridge, `BridgeNotFound`,
+        `SessionNotFound`, `NotRunningError`.
+        """
+        await _ringback.set_bridge_role(self, bridge, session, BridgeRole(role).value, beside)
+
+    async def set_bridge_gain(self, bridge: BridgeId, session: SessionId, gain_db: float) -> None:
+        """Makes a session louder or softer for the others, by -60 to 20 dB; 0 when it joins. What does not fit
+        saturates. Raises `ValueError` for another gain, else as `set_bridge_role`."""
+        await _ringback.set_bridge_gain(self, bridge, session, gain_db)
+
+    async def lock_bridge(self, bridge: BridgeId, locked: bool = True) -> None:
+        """Lets nobody else join (`InvalidState`), or again everybody; those who are in stay. Raises `BridgeNotFound`,
+        `NotRunningError`."""
+        await _ringback.lock_bridge(self, bridge, locked)
+
+    async def play_to_bridge(
+        self, bridge: BridgeId, source: str | NDArray[np.int16], *, sample_rate: int | None = None
+    ) -> None:
+        """Plays a WAV file, or samples of shape `(n,)` at `sample_rate` Hz (8,000 to 48,000), to all who are in the
+        bridge, mixed with what they say. Returns when played, replaced by another, or when the bridge is destroyed.
+
+        Files, cancelling and errors are as for `MediaControl.play`; also raises `BridgeNotFound`.
+        """
+        if isinstance(source, os.PathLike):
+            source = os.fspath(source)
+        played, playback = _ringback.play_to_bridge(self, bridge, source, sample_rate)
+        try:
+            await played
+        finally:
+            playback.stop()
+        failure = playback.failure()
+        if failure is not None:
+            raise MediaError(failure)
+
+    def bridge_events(self, bridge: BridgeId) -> AsyncIterator[BridgeEvent]:
+        """What happens to a bridge from this call on, as an asynchronous iterator that ends after `DESTROYED` or when
+        the system stops. Any number may be open; each gets all events.
+
+        1,000 events wait for a reader that is too slow, then its oldest go, those of talking first. A bridge of two
+        calls is mixed, no longer relayed, once its events are wanted. The first step raises `BridgeNotFound` where there
+        is no such bridge; the call itself `NotRunningError`.
+        """
+        return events_of(self, bridge)
 
     async def destroy_bridge(self, bridge: BridgeId) -> None:
         """Ends a bridge; the calls stay up, unbridged. Raises `BridgeNotFound`, `NotRunningError`."""
@@ -183,6 +267,7 @@ class SessionCoordinator(CoordinatorBase):
         finally:
             self._drain_all()
             self._resolve_all()
+            end_all(self)
             self._stopping = None
         for task in list(self._store_tasks):
             task.cancel()

@@ -187,6 +187,7 @@ fn dispatch_event(
             None => Ok(()),
         },
         Event::Store(request) => registrar::store(slf, names, *request),
+        Event::Bridge { bridge, kind, session } => crate::bridges::deliver(slf, bridge, kind, session),
         Event::Completed { token, result } => completed(slf, running, token, result),
         _ => Ok(()),
     }

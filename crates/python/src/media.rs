@@ -94,7 +94,13 @@ fn play_tone<'py>(
 
 /// What `play` has begun.
 #[pyclass(frozen, module = "ringback._ringback")]
-struct Playback(Arc<Sound>);
+pub(crate) struct Playback(Arc<Sound>);
+
+impl Playback {
+    pub(crate) fn new(sound: Arc<Sound>) -> Self {
+        Playback(sound)
+    }
+}
 
 #[pymethods]
 impl Playback {

@@ -52,6 +52,7 @@ names! {
     media_statistics = "ringback.media".MediaStatistics;
     quality_metrics = "ringback.media".QualityMetrics;
     bridge_info = "ringback.bridges".BridgeInfo;
+    deliver_bridge_event = "ringback.bridges".deliver;
     session_stats = "ringback.control".SessionStats;
     options_reply = "ringback.options".OptionsReply;
     message = "ringback.messages".Message;
