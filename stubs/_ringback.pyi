@@ -185,6 +185,7 @@ def bind(
     limits: Limits,
     shut_out: float,
     session_timeout: float | None,
+    session_timer: tuple[float | None, float],
     answer_timeout: float | None,
     origin: str,
     interest: Sequence[str],
@@ -376,6 +377,8 @@ def create_call(
     sdp: str | None,
     headers: Mapping[str, str] | None,
     send: bool,
+    late_offer: bool = False,
+    max_redirects: int = 0,
 ) -> Future[CallSession]: ...
 def launch(coordinator: CoordinatorBase, session_id: SessionId) -> None: ...
 def discard(coordinator: CoordinatorBase, session_id: SessionId) -> None: ...

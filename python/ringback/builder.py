@@ -44,6 +44,10 @@ class _Wanted(NamedTuple):
     tls: _TlsFiles
 
 
+# RFC 4028 §4: no session interval is shorter, in seconds.
+_SHORTEST_SESSION = 90
+
+
 class SessionManagerBuilder:
     """Collects settings; each `with_*` checks its own and returns the builder. `build()` checks all of them together.
 
@@ -59,6 +63,7 @@ class SessionManagerBuilder:
         self._handler: CallHandler | None = None
         self._max_sessions = 1000
         self._session_timeout: float | None = None
+        self._session_timer: tuple[float | None, float] = (None, 90.0)
         self._answer_timeout: float | None = 180.0
         self._transports: list[_Wanted] = []
         # Asked instead of the system's name servers: for tests.
@@ -114,6 +119,22 @@ class SessionManagerBuilder:
     def with_session_timeout(self, duration: Seconds) -> Self:
         """Longest life of an answered call, then BYE, reason "timeout". Default: none."""
         self._session_timeout = seconds(duration, "duration", zero=False)
+        return self
+
+    def with_session_timer(self, expires: Seconds | None, *, min_expires: Seconds = 90) -> Self:
+        """Asks that answered calls are refreshed within `expires`, so that one whose peer has vanished ends as "timeout" (RFC 4028).
+
+        Whichever side the two agree on refreshes, by UPDATE or re-INVITE; where the peer knows nothing of it, this one. None, the
+        default: only where the peer asks. `min_expires`: a peer that wants shorter intervals is refused with 422. Both are
+        whole seconds, 90 at least; else `ValueError`.
+        """
+        least = seconds(min_expires, "min_expires")
+        if least < _SHORTEST_SESSION:
+            raise ValueError(f"min_expires must be {_SHORTEST_SESSION} s at least, not {min_expires!r}")
+        asked = None if expires is None else seconds(expires, "expires")
+        if asked is not None and asked < least:
+            raise ValueError(f"expires must be {least:g} s at least, not {expires!r}")
+        self._session_timer = (asked, least)
         return self
 
     def with_answer_timeout(self, duration: Seconds | None) -> Self:
@@ -274,6 +295,7 @@ class SessionManagerBuilder:
             limits=self._limits,
             shut_out=seconds(self._limits.shut_out, "shut_out"),
             session_timeout=self._session_timeout,
+            session_timer=self._session_timer,
             answer_timeout=self._answer_timeout,
             origin=_origin(handler, methods),
             nameserver=self._nameserver,

@@ -82,14 +82,20 @@ class SessionControl:
         sdp: str | None = None,
         *,
         headers: Mapping[str, str] | None = None,
+        late_offer: bool = False,
+        max_redirects: int = 0,
     ) -> CallSession:
         """Checks, reserves media and returns an INITIATING call; look-up, connecting and sending go on, and end as
         FAILED where they fail.
 
         `from_uri` and `to_uri` may be name-addr: `"Alice" <sip:alice@example.com>`. `sdp`: external media, as in
-        `CallDecision.Accept`. Raises `InvalidUri`, `InvalidHeader`, `SdpError`, `ResourceExhausted`.
+        `CallDecision.Accept`. `late_offer`: the INVITE has no offer, the peer makes it (RFC 3261 §13.2.1); not together
+        with `sdp`. `max_redirects`: how many places that a 3xx names are tried, by their q and none twice (RFC 3261
+        §8.1.3.4), 70 at most; 0 makes a 3xx a refusal. Raises `InvalidUri`, `InvalidHeader`, `SdpError`, `ValueError`,
+        `ResourceExhausted`.
         """
-        future = _ringback.create_call(coordinator, from_uri, to_uri, sdp, headers, True)
+        create = _ringback.create_call
+        future = create(coordinator, from_uri, to_uri, sdp, headers, True, late_offer, max_redirects)
         call = await _created(coordinator, future)
         # After whoever awaits this has gone on: for it the call is INITIATING, and a hang-up at once sends nothing.
         asyncio.get_running_loop().call_soon(_ringback.launch, coordinator, call.id)

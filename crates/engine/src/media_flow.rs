@@ -169,6 +169,13 @@ fn holds(sdp: &str) -> bool {
     null || !description.direction_of(audio).receives()
 }
 
+/// An offer of the program's own that says that it sends.
+fn sends(sdp: &str) -> bool {
+    let Ok(description) = Description::parse(sdp) else { return true };
+    let audio = description.media().iter().find(|media| media.is_audio() && media.port() != 0);
+    audio.is_none_or(|audio| description.direction_of(audio).sends())
+}
+
 impl Engine {
     /// What our descriptions of this call say: the engine's template with the call's own values.
     pub(crate) fn wishes(&mut self, key: Key) -> &LocalMedia {
@@ -290,7 +297,9 @@ impl Engine {
         let Some(offer) = &call.media.local_offer else { return Err(Error::Sdp("no offer is open".into())) };
         if call.media.external {
             Description::parse(answer).map_err(|error| sdp_error(&error))?;
-            call.session.set_remote_hold(holds(answer));
+            if sends(offer) {
+                call.session.set_remote_hold(holds(answer));
+            }
             call.media.local_sdp = Some(offer.clone());
             if last {
                 call.media.local_offer = None;
@@ -310,7 +319,10 @@ impl Engine {
     /// Brings the leg in line with what was settled.
     pub(crate) fn settle(&mut self, now: Now, key: Key, negotiated: Negotiated, remote_sdp: Option<String>) {
         let Some(call) = self.calls.get_mut(key) else { return };
-        call.session.set_remote_hold(negotiated.remote_held);
+        // What the peer has said last of it stands until it says something else.
+        if negotiated.tells_hold {
+            call.session.set_remote_hold(negotiated.remote_held);
+        }
         let media = &mut call.media;
         let mut config = leg_config(&negotiated, &self.config, &self.cname);
         config.dtmf_inband = match self.config.inband_dtmf {

@@ -101,13 +101,14 @@ impl Engine {
         let Some(ua) = call.ua else { return Ok(Some(Reply::Unit)) };
         let before = call.media.direction;
         let held = call.session.remote_hold();
-        call.media.direction = match wanted {
-            // RFC 3264 §8.4: a stream that we only receive is held by `inactive`.
-            Wanted::Hold if held => Direction::Inactive,
+        let wish = match wanted {
             Wanted::Hold => Direction::SendOnly,
             Wanted::Resume => Direction::SendRecv,
             Wanted::Reoffer => before,
         };
+        // RFC 3264 §8.4: a stream that we only receive is held by `inactive`. That is what this offer says; what we wish, and say to the
+        // peer's offers from then on, is to send and not to hear.
+        call.media.direction = if wanted == Wanted::Hold && held { Direction::Inactive } else { wish };
         let offered = self.plan_reoffer(key, own).and_then(|plan| {
             let body = Body::sdp(plan.sdp().to_owned());
             self.ua.reinvite(now, ua, Some(body)).map_err(|error| ua_error(error, State::Active)).map(|()| plan)
@@ -115,6 +116,7 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else { return Ok(Some(Reply::Unit)) };
         match offered {
             Ok(plan) => {
+                call.media.direction = wish;
                 let leaves = matches!(plan, Plan::External { .. }) && !call.media.external;
                 call.media.generated = None;
                 call.media.local_offer = Some(plan.sdp().to_owned());

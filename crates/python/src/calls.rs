@@ -17,11 +17,15 @@ use crate::pending::Undo;
 use crate::reply::dataclass;
 use crate::seed;
 
+/// More places than this one call is not sent on to.
+const MAX_REDIRECTS: u8 = 70;
+
 type Future<'py> = PyResult<Bound<'py, PyAny>>;
 
 /// The future of an INITIATING `CallSession`; `send`: the INVITE follows upon `launch`, and the call is held for that.
 #[pyfunction]
-#[pyo3(signature = (coordinator, from_uri, to_uri, sdp, headers, send))]
+#[pyo3(signature = (coordinator, from_uri, to_uri, sdp, headers, send, late_offer=false, max_redirects=0))]
+#[expect(clippy::too_many_arguments, reason = "those of the Python function")]
 fn create_call<'py>(
     coordinator: &Bound<'py, Coordinator>,
     from_uri: String,
@@ -29,9 +33,15 @@ fn create_call<'py>(
     sdp: Option<String>,
     headers: Option<&Bound<'py, PyMapping>>,
     send: bool,
+    late_offer: bool,
+    max_redirects: i64,
 ) -> Future<'py> {
     let headers = convert::headers(headers)?;
-    let options = CallOptions { held_back: true, ..CallOptions::default() };
+    let max_redirects =
+        u8::try_from(max_redirects).ok().filter(|places| *places <= MAX_REDIRECTS).ok_or_else(|| {
+            PyValueError::new_err(format!("max_redirects must be 0 to {MAX_REDIRECTS}, not {max_redirects}"))
+        })?;
+    let options = CallOptions { held_back: true, late_offer, max_redirects };
     let make = |token| Command::CreateCall { token, from: from_uri, to: to_uri, sdp, headers, send, options };
     coordinator.get().ask(coordinator.py(), Undo::Hangup, make)
 }

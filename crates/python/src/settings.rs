@@ -74,7 +74,7 @@ type TlsFiles = (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>, bool);
 /// Binds the listening sockets; `BindError`. `listen`: (transport, host, port, TLS files). `origin`: "none", "ask" or "accept".
 #[pyfunction]
 #[pyo3(signature = (*, listen, media_ports, media_threads, user, public_address, media_address, codecs, opus, max_sessions,
-                    symmetric_rtp, inband_dtmf, forwarded_headers, limits, shut_out, session_timeout, answer_timeout, origin, interest, registrar=None, binding_store=None,
+                    symmetric_rtp, inband_dtmf, forwarded_headers, limits, shut_out, session_timeout, session_timer, answer_timeout, origin, interest, registrar=None, binding_store=None,
                     nameserver=None))]
 #[expect(clippy::too_many_arguments, reason = "one for each setting, all by keyword")]
 fn bind(
@@ -94,6 +94,7 @@ fn bind(
     limits: &Bound<'_, PyAny>,
     shut_out: f64,
     session_timeout: Option<f64>,
+    session_timer: (Option<f64>, f64),
     answer_timeout: Option<f64>,
     origin: &str,
     interest: Vec<String>,
@@ -139,6 +140,8 @@ fn bind(
         forwarded_headers,
         limits: read_limits(limits, shut_out)?,
         session_timeout: session_timeout.map(convert::duration),
+        session_expires: session_timer.0.map(convert::duration),
+        min_session_expires: convert::duration(session_timer.1),
         answer_timeout: answer_timeout.map(convert::duration),
         origin: match origin {
             "ask" => Origin::Ask,

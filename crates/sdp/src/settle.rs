@@ -36,6 +36,8 @@ pub struct Negotiated {
     pub remote_direction: Direction,
     /// The peer does not want to hear us, though we would speak.
     pub remote_held: bool,
+    /// Whether it says so at all: an answer to an offer of ours that does not send cannot (RFC 6337 §5.3).
+    pub tells_hold: bool,
 }
 
 /// Whose description is the answer, and so decides by its order.
@@ -102,6 +104,7 @@ pub(crate) fn settle(
         remote_direction,
         // As the offerer of `recvonly` or `inactive` we cannot tell: the answer may not say that it receives.
         remote_held: !remote_direction.receives() && (answer == Answer::Local || wanted.sends()),
+        tells_hold: answer == Answer::Local || wanted.sends(),
     })
 }
 
@@ -122,6 +125,7 @@ pub(crate) fn nothing(local_sdp: String, wishes: &LocalMedia) -> Negotiated {
         direction: Direction::Inactive,
         remote_direction: Direction::Inactive,
         remote_held: false,
+        tells_hold: true,
     }
 }
 

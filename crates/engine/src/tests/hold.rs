@@ -48,6 +48,7 @@ fn both_sides_hold() {
     hold(&mut net, B, &called).expect("answered").expect("held");
     assert!(body(sent(&net, B, "INVITE")[0]).contains("a=inactive"), "RFC 3264 §8.4");
     assert_eq!((caller.state(), called.state()), (State::OnHold, State::OnHold));
+    assert_eq!((caller.remote_hold(), called.remote_hold()), (true, true));
     resume(&mut net, A, &caller).expect("answered").expect("resumed");
     assert_eq!((caller.state(), caller.remote_hold()), (State::Active, true), "the other still holds");
     resume(&mut net, B, &called).expect("answered").expect("resumed");
@@ -56,6 +57,59 @@ fn both_sides_hold() {
     }
     hang_up(&mut net, A, &caller);
     net.assert_idle();
+}
+
+#[test]
+fn any_order_of_holding_and_resuming_is_known_on_both_sides() {
+    // Each number is a program of eight moves: who moves, and the state says what there is to do.
+    for program in 0..256_u32 {
+        for external in [false, true] {
+            let mut net = pair();
+            let (caller, called) = ringing(&mut net);
+            let own = external.then(|| sdp(4000, 1, "sendrecv"));
+            decide(&mut net, B, &called, Decision::Accept { sdp: own, headers: no_headers() }).expect("accepted");
+            let mut holds = [false, false];
+            for step in 0..8 {
+                let node = (program >> step & 1) as usize;
+                let session = [&caller, &called][node];
+                let result = if holds[node] { resume(&mut net, node, session) } else { hold(&mut net, node, session) };
+                assert!(matches!(result, Some(Ok(Reply::Unit))), "{result:?}");
+                holds[node] = !holds[node];
+                let expected = |node: usize| (if holds[node] { State::OnHold } else { State::Active }, holds[1 - node]);
+                for (node, session) in [(A, &caller), (B, &called)] {
+                    let seen = (session.state(), session.remote_hold());
+                    assert_eq!(seen, expected(node), "{program:08b} {external}, step {step}: node {node}");
+                    if let Some(config) = net.nodes[node].config() {
+                        let flows = (config.may_send, config.may_receive);
+                        assert_eq!(flows, (!holds[1 - node], !holds[node]), "{program:08b}, step {step}: node {node}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_re_offer_of_whoever_is_held_or_holds_changes_nothing() {
+    for holders in [&[A][..], &[B], &[A, B], &[B, A]] {
+        let mut net = pair();
+        let (caller, called) = answered(&mut net);
+        for node in holders {
+            hold(&mut net, *node, [&caller, &called][*node]).expect("answered").expect("held");
+        }
+        let seen = |net: &Net| {
+            let flows = [A, B].map(|node| net.nodes[node].config().map(|config| (config.may_send, config.may_receive)));
+            (caller.state(), caller.remote_hold(), called.state(), called.remote_hold(), flows)
+        };
+        let before = seen(&net);
+        for (node, session) in [(A, &caller), (B, &called), (A, &caller)] {
+            let id = session.id;
+            net.ask(node, |token| Command::Reoffer { token, session: id, sdp: None })
+                .expect("answered")
+                .expect("agreed");
+            assert_eq!(seen(&net), before, "{holders:?}");
+        }
+    }
 }
 
 #[test]
