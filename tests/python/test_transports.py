@@ -19,6 +19,7 @@ from ringback import (
     CallHandler,
     CallState,
     InvalidUri,
+    Limits,
     MediaControl,
     SessionControl,
     SessionCoordinator,
@@ -357,3 +358,24 @@ async def test_ports_that_are_not_given_do_not_collide(certificates):
     ]
     alone = SessionManagerBuilder().with_transport(Transport.TLS).with_transport(Transport.WSS)
     assert [at for _, _, at, _ in await alone._listen()] == [5061, 443]
+
+
+async def test_connections_of_one_source_are_limited(systems):
+    made = builder("127.0.0.1", Transport.TCP, Recorder()).with_limits(Limits(connections_per_source=2))
+    called = await systems.run(made)
+    uri = called.local_address
+    peers = [await StreamPeer.connect("127.0.0.1", port_of(called)) for _ in range(3)]
+    assert await peers[2].ended()
+    for peer in peers[:2]:
+        await peer.send(peer.compose("OPTIONS", uri))
+        await peer.receive("SIP/2.0 200")
+    await peers[0].close()
+    async with asyncio.timeout(5):
+        while True:
+            another = await StreamPeer.connect("127.0.0.1", port_of(called))
+            try:
+                await another.send(another.compose("OPTIONS", uri))
+                await another.receive("SIP/2.0 200")
+                break
+            except (ConnectionError, asyncio.IncompleteReadError):
+                continue

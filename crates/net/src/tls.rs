@@ -256,6 +256,11 @@ fn inode(metadata: &Metadata) -> u64 {
     std::os::unix::fs::MetadataExt::ino(metadata)
 }
 
+/// RFC 5922 §7.1: the domains that a verified certificate is of.
+pub(crate) fn domains(certificate: &CertificateDer<'_>) -> Vec<String> {
+    verify::identities(certificate).unwrap_or_default()
+}
+
 /// Why a handshake failed, in words that fit into a call's cause.
 pub(crate) fn handshake_failure(error: &io::Error) -> String {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
@@ -289,4 +294,4 @@ fn certificate_fault(fault: &rustls::CertificateError) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

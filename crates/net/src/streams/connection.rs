@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use super::hub::Hub;
 use super::keep_alive::KeepAlive;
 use super::wire::{Input, Wire};
-use super::{Limits, News, refusal};
+use super::{Limits, News, alias, refusal};
 
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
@@ -62,6 +62,10 @@ struct State {
     used: Instant,
     keep_alive: KeepAlive,
     heard: bool,
+    /// Of an accepted connection whose peer has shown a certificate: RFC 5923.
+    domains: Vec<String>,
+    /// The last name that it may be reached by, so that one that repeats itself costs nothing.
+    alias: Option<(String, u16)>,
     /// Close once `out` is written: what came cannot be read any further.
     last_words: bool,
 }
@@ -84,6 +88,8 @@ pub(super) async fn run(hub: &Hub, mut connection: Connection) -> &'static str {
         used: now,
         keep_alive: KeepAlive::new(now, !connection.accepted, connection.wire.is_framed()),
         heard: !connection.accepted,
+        domains: if connection.accepted { connection.wire.domains() } else { Vec::new() },
+        alias: None,
         last_words: false,
     };
     let cause = state.turns(hub, &mut connection, &limits).await;
@@ -109,7 +115,7 @@ impl Connection {
 impl State {
     async fn turns(&mut self, hub: &Hub, connection: &mut Connection, limits: &Limits) -> &'static str {
         let flow = connection.flow();
-        let Connection { wire, receive, queued, remote, .. } = connection;
+        let Connection { wire, receive, queued, .. } = connection;
         loop {
             let deadline = self.deadline(limits);
             let busy = !self.messages.is_empty();
@@ -122,7 +128,7 @@ impl State {
                     }
                     None => return "the peer does not read",
                 },
-                moved = poll_fn(|cx| self.poll_wire(cx, wire, hub, queued, *remote)) => {
+                moved = poll_fn(|cx| self.poll_wire(cx, wire, hub, queued, flow)) => {
                     if let Err(cause) = moved {
                         return reason(&cause);
                     }
@@ -190,7 +196,7 @@ impl State {
         wire: &mut Wire,
         hub: &Hub,
         queued: &AtomicUsize,
-        remote: SocketAddr,
+        flow: Flow,
     ) -> Poll<io::Result<()>> {
         let mut moved = false;
         while self.is_writing() {
@@ -214,7 +220,7 @@ impl State {
                 Poll::Ready(Input::Bytes(count)) => {
                     self.framer.push(scratch.get(..count).unwrap_or_default());
                     drop(scratch);
-                    self.cut(queued, remote)?;
+                    self.cut(hub, queued, flow)?;
                     moved = true;
                 }
                 Poll::Ready(input) => {
@@ -233,17 +239,20 @@ impl State {
     }
 
     /// RFC 3261 §18.3: messages by their length.
-    fn cut(&mut self, queued: &AtomicUsize, remote: SocketAddr) -> io::Result<()> {
+    fn cut(&mut self, hub: &Hub, queued: &AtomicUsize, flow: Flow) -> io::Result<()> {
         let now = Instant::now();
         let mut complete = false;
         while let Some(frame) = self.framer.next() {
             complete = true;
             match frame {
-                Ok(Frame::Message(bytes)) => self.message(now, bytes),
+                Ok(Frame::Message(bytes)) => {
+                    self.learn_alias(hub, flow, &bytes);
+                    self.message(now, bytes);
+                }
                 Ok(Frame::KeepAlivePing) => self.pinged(now, queued),
                 Ok(Frame::KeepAlivePong) => self.keep_alive.answered(now),
                 Err(error) => {
-                    tracing::warn!(target: "ringback.sip", %remote, %error, "a stream cannot be read any further");
+                    tracing::warn!(target: "ringback.sip", remote = %flow.remote, %error, "a stream cannot be read any further");
                     // RFC 3261 §18.3: a request without a usable Content-Length is answered 400 before the end.
                     let answer = (error.kind != FrameErrorKind::NotSip).then(|| refusal::write(&error.error)).flatten();
                     let Some(answer) = answer else { return Err(io::ErrorKind::InvalidData.into()) };
@@ -280,6 +289,20 @@ impl State {
         // The answer to a ping waits in the wire.
         self.unflushed = true;
         self.stalled.get_or_insert(now);
+    }
+
+    /// RFC 5923 §8: a peer that is whom its Via says may be sent requests by its own connection. (Only with a certificate: over TCP anyone
+    /// could have what is somebody else's.)
+    fn learn_alias(&mut self, hub: &Hub, flow: Flow, bytes: &Bytes) {
+        if self.domains.is_empty() {
+            return;
+        }
+        let Some((host, port)) = alias::of(bytes) else { return };
+        let known = self.alias.as_ref().is_some_and(|(known, at)| *known == host && *at == port);
+        if !known && self.domains.iter().any(|domain| domain.eq_ignore_ascii_case(&host)) {
+            hub.add_alias(flow, &host, port);
+            self.alias = Some((host, port));
+        }
     }
 
     fn message(&mut self, now: Instant, bytes: Bytes) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use ringback_ua::{ConnectionId, Transport};
+use ringback_ua::{ConnectionId, Flow, Transport};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time;
@@ -31,6 +31,8 @@ use crate::tls::Tls;
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 /// Look-ups block a thread each, in the C library.
 const LOOKUP_THREADS: usize = 32;
+/// Names that one connection is found by.
+const PEERS_MOST: usize = 8;
 /// After accepting failed for want of descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -261,6 +263,25 @@ impl Hub {
         let first = fitting.clone().next();
         let same_family = fitting.find(|listening| listening.address.is_ipv4() == remote.is_ipv4());
         same_family.or(first).and_then(|listening| listening.tls.clone())
+    }
+
+    /// From now on `host` and `port` are reached by this connection, unless there is one already.
+    pub(super) fn add_alias(&self, flow: Flow, host: &str, port: u16) {
+        let Some(id) = flow.connection else { return };
+        let remote = SocketAddr::new(flow.remote.ip(), port);
+        let mut table = self.table.lock();
+        for domain in [Some(Arc::from(host)), None] {
+            let peer = Peer { transport: flow.transport, remote, domain };
+            if table.by_peer.contains_key(&peer) {
+                continue;
+            }
+            // A peer may go on naming other ports: the first few are enough.
+            let Some(entry) = table.connections.get_mut(&id).filter(|entry| entry.peers.len() < PEERS_MOST) else {
+                return;
+            };
+            entry.peers.push(peer.clone());
+            table.by_peer.insert(peer, id);
+        }
     }
 
     fn forget(&self, id: ConnectionId) {

@@ -10,6 +10,7 @@
 //! * `connection`, `keep_alive`: the life of one connection.
 //! * `lookup`, `locate`: from names to addresses (RFC 3263).
 
+mod alias;
 mod connection;
 mod handshake;
 mod hub;
@@ -217,5 +218,7 @@ impl Streams {
     }
 }
 
+#[cfg(test)]
+mod secure_tests;
 #[cfg(test)]
 mod tests;

@@ -13,17 +13,20 @@ use crate::sys::Epoll;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Fixture {
+pub(super) struct Fixture {
     streams: Streams,
     epoll: Epoll,
     waker: Arc<Waker>,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
 }
 
 fn fixture(change: impl FnOnce(&mut Limits)) -> Fixture {
+    listening(Listen::new(Transport::Tcp, (Ipv4Addr::LOCALHOST, 0).into()), change)
+}
+
+pub(super) fn listening(wanted: Listen, change: impl FnOnce(&mut Limits)) -> Fixture {
     let mut limits = Limits::new(1000, 65_535);
     change(&mut limits);
-    let wanted = Listen::new(Transport::Tcp, (Ipv4Addr::LOCALHOST, 0).into());
     let listener = listen::bind_all(&[wanted]).expect("bound").remove(0);
     let address = listener.address;
     let waker = Arc::new(Waker::new().expect("a waker"));
@@ -36,14 +39,14 @@ fn fixture(change: impl FnOnce(&mut Limits)) -> Fixture {
 }
 
 impl Fixture {
-    fn connect(&self) -> TcpStream {
+    pub(super) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("connected");
         stream.set_read_timeout(Some(PATIENCE)).expect("set");
         stream.set_write_timeout(Some(PATIENCE)).expect("set");
         stream
     }
 
-    fn news(&mut self) -> News {
+    pub(super) fn news(&mut self) -> News {
         let end = Instant::now() + PATIENCE;
         loop {
             self.waker.prepare();
@@ -60,21 +63,25 @@ impl Fixture {
         }
     }
 
-    fn message(&mut self) -> (Flow, Bytes) {
+    pub(super) fn message(&mut self) -> (Flow, Bytes) {
         match self.news() {
             News::Message { flow, bytes } => (flow, bytes),
             other => panic!("{other:?}"),
         }
     }
 
-    fn closed(&mut self) -> ConnectionId {
+    pub(super) fn closed(&mut self) -> ConnectionId {
         match self.news() {
             News::Closed { connection } => connection,
             other => panic!("{other:?}"),
         }
     }
 
-    fn send(&mut self, remote: SocketAddr, connection: Option<ConnectionId>, bytes: &[u8]) {
+    pub(super) fn request(&mut self, request: Request) {
+        assert!(self.streams.request(request), "sent");
+    }
+
+    pub(super) fn send(&mut self, remote: SocketAddr, connection: Option<ConnectionId>, bytes: &[u8]) {
         let bytes = Bytes::copy_from_slice(bytes);
         let request = Request::Send { transport: Transport::Tcp, local: None, remote, connection, domain: None, bytes };
         assert!(self.streams.request(request), "sent");
@@ -82,7 +89,7 @@ impl Fixture {
 }
 
 /// A request that a parser takes, of about `padding` bytes.
-fn request(number: usize, padding: usize) -> Vec<u8> {
+pub(super) fn request(number: usize, padding: usize) -> Vec<u8> {
     format!(
         "OPTIONS sip:a@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1:9;branch=z9hG4bK{number}\r\nFrom: <sip:a@h>;tag=1\r\n\
          To: <sip:b@h>\r\nCall-ID: {number}\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nX-Padding: {}\r\nContent-Length: 4\r\n\r\nbody",
@@ -92,7 +99,7 @@ fn request(number: usize, padding: usize) -> Vec<u8> {
 }
 
 /// Everything until the peer closes.
-fn rest(stream: &mut TcpStream) -> Vec<u8> {
+pub(super) fn rest(stream: &mut TcpStream) -> Vec<u8> {
     let mut all = Vec::new();
     match stream.read_to_end(&mut all) {
         Ok(_) => all,

@@ -92,7 +92,28 @@ pub(super) enum Input {
     Pong,
 }
 
+impl Line {
+    /// The domains of the certificate that the peer has shown, and that was verified; none without TLS.
+    fn domains(&self) -> Vec<String> {
+        match &self.kind {
+            Kind::Plain(_) => Vec::new(),
+            Kind::Tls(stream) => {
+                let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                shown.map(crate::tls::domains).unwrap_or_default()
+            }
+        }
+    }
+}
+
 impl Wire {
+    /// The domains that the peer has shown to be of.
+    pub(super) fn domains(&self) -> Vec<String> {
+        match self {
+            Wire::Bytes(line) => line.domains(),
+            Wire::Frames(_) => Vec::new(),
+        }
+    }
+
     /// Hands over the front of `out`; `Ok(0)`: what was handed over before is on its way, all of it. `Pending`: the peer does not read.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, out: &mut VecDeque<Bytes>) -> Poll<io::Result<usize>> {
         match self {

@@ -8,10 +8,10 @@ use rustls::{ClientConnection, ServerConnection};
 use super::*;
 
 /// Files of one test, gone at its end.
-struct Place(PathBuf);
+pub(crate) struct Place(PathBuf);
 
 impl Place {
-    fn new() -> Place {
+    pub(crate) fn new() -> Place {
         let path = std::env::temp_dir().join(format!("ringback-tls-{:x}", crate::random_u128()));
         fs::create_dir(&path).expect("made");
         Place(path)
@@ -30,9 +30,9 @@ impl Drop for Place {
     }
 }
 
-type Issuer = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Issuer = CertifiedIssuer<'static, KeyPair>;
 
-fn issuer() -> Issuer {
+pub(crate) fn issuer() -> Issuer {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(rcgen::DnType::CommonName, format!("{:x}", crate::random_u128()));
@@ -57,7 +57,7 @@ fn issue(issuer: &Issuer, names: &[&str], change: impl FnOnce(&mut CertificatePa
     (certificate.pem(), key.serialize_pem())
 }
 
-fn settings(place: &Place, issuer: &Issuer, names: &[&str]) -> TlsSettings {
+pub(crate) fn settings(place: &Place, issuer: &Issuer, names: &[&str]) -> TlsSettings {
     let (certificate, key) = issue(issuer, names, |_| ());
     TlsSettings {
         certificate: Some(place.write("own.pem", &certificate)),

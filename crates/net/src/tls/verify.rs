@@ -21,7 +21,7 @@ impl SipVerifier {
 }
 
 /// RFC 5922 §7.1: the domains that a certificate is of.
-fn identities(certificate: &CertificateDer<'_>) -> Result<Vec<String>, Error> {
+pub(super) fn identities(certificate: &CertificateDer<'_>) -> Result<Vec<String>, Error> {
     let bad = |_| Error::InvalidCertificate(CertificateError::BadEncoding);
     let certificate = webpki::EndEntityCert::try_from(certificate).map_err(bad)?;
     let of_uris: Vec<String> = certificate.valid_uri_names().filter_map(domain_of_uri).collect();

@@ -97,7 +97,12 @@ impl Draft {
         out.raw(self.bytes.get(..split).unwrap_or_default());
         out.text("Via: SIP/2.0/").text(sender.transport.as_str()).text(" ");
         out.host_port(sender.public_address, sender.local).text(";branch=").branch(branch);
-        out.text(if sender.transport == Transport::Udp { ";rport\r\n" } else { "\r\n" });
+        out.text(match sender.transport {
+            Transport::Udp => ";rport\r\n",
+            // RFC 5923 §5: requests of the peer may come by the connection that this one goes by.
+            Transport::Tls => ";alias\r\n",
+            _ => "\r\n",
+        });
         if self.contact {
             match &self.form {
                 None => sender.write_contact(&mut out),
