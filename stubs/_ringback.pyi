@@ -182,6 +182,8 @@ def bind(
     symmetric_rtp: bool,
     inband_dtmf: bool | None,
     forwarded_headers: Sequence[str] | None,
+    credentials: Sequence[tuple[str, str, str | None]],
+    authenticator: tuple[str, dict[str, str] | None, Sequence[str], Sequence[str]] | None,
     limits: Limits,
     shut_out: float,
     session_timeout: float | None,
@@ -492,6 +494,10 @@ def send_options(
     coordinator: CoordinatorBase, to_uri: str, timeout: float | None
 ) -> tuple[Future[OptionsReply], int]: ...
 def give_up_options(coordinator: CoordinatorBase, request: int) -> None: ...
+
+# ----------------------------------------------------------------------------------------------------- authentication
+
+def answer_password(coordinator: CoordinatorBase, key: int, password: str | None, failed: bool) -> None: ...
 
 # ---------------------------------------------------------------------------------------------------------- questions
 

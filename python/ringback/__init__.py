@@ -16,6 +16,7 @@ and `MediaControl` do things with them.
 from ringback._ringback import BridgeId, CallDecision, SessionId, __version__
 from ringback._seconds import Seconds
 from ringback.audio import AudioStream
+from ringback.authentication import Authenticator, Credentials
 from ringback.bridges import BridgeEvent, BridgeEventKind, BridgeInfo, BridgeRole
 from ringback.builder import SessionManagerBuilder
 from ringback.control import SessionControl, SessionStats
@@ -52,6 +53,7 @@ from ringback.states import CallDirection, CallState, DtmfMethod, Transport
 __all__ = [
     "AnswerTimeout",
     "AudioStream",
+    "Authenticator",
     "AutoAnswerHandler",
     "BindError",
     "Binding",
@@ -71,6 +73,7 @@ __all__ = [
     "CallSession",
     "CallState",
     "CompositeHandler",
+    "Credentials",
     "DtmfMethod",
     "IncomingCall",
     "InvalidHeader",

@@ -10,6 +10,7 @@ from typing import NamedTuple, Self, TypeAlias
 
 from ringback import _ringback
 from ringback._seconds import Seconds, seconds
+from ringback.authentication import Authenticator, Credentials
 from ringback.coordinator import SessionCoordinator
 from ringback.errors import BindError
 from ringback.handlers.auto_answer import AutoAnswerHandler
@@ -75,6 +76,8 @@ class SessionManagerBuilder:
         self._symmetric_rtp = False
         self._inband_dtmf: bool | None = False
         self._forwarded_headers: list[str] | None = None
+        self._credentials: list[Credentials] = []
+        self._authenticator: Authenticator | None = None
         self._limits = Limits()
 
     def with_sip_port(self, port: int) -> Self:
@@ -253,6 +256,21 @@ class SessionManagerBuilder:
         self._forwarded_headers = [_ringback.forwardable_header(_text(name, "a header name")) for name in names]
         return self
 
+    def with_credentials(self, *credentials: Credentials) -> Self:
+        """Answers to 401 and 407 for every request, chosen by realm; repeatable."""
+        for one in credentials:
+            if not isinstance(one, Credentials):
+                raise TypeError(f"credentials must be Credentials, not {type(one).__name__}")
+        self._credentials.extend(credentials)
+        return self
+
+    def with_authenticator(self, authenticator: Authenticator) -> Self:
+        """Whom to let in; without one everybody is."""
+        if not isinstance(authenticator, Authenticator):
+            raise TypeError(f"authenticator must be an Authenticator, not {type(authenticator).__name__}")
+        self._authenticator = authenticator
+        return self
+
     def with_limits(self, limits: Limits) -> Self:
         """What peers may make the system keep and do."""
         if not isinstance(limits, Limits):
@@ -279,6 +297,11 @@ class SessionManagerBuilder:
         listen = await self._listen()
         handler = self._handler
         methods = {} if handler is None else _methods(handler)
+        authenticator = None
+        if self._authenticator is not None:
+            authenticator = self._authenticator._settings()
+            if authenticator[1] is None:
+                methods["password"] = (self._authenticator._answer, True)
         binding = _ringback.bind(
             listen=[(kind.value, host, port, tls) for kind, host, port, tls in listen],
             media_ports=self._media_ports,
@@ -292,6 +315,8 @@ class SessionManagerBuilder:
             symmetric_rtp=self._symmetric_rtp,
             inband_dtmf=self._inband_dtmf,
             forwarded_headers=self._forwarded_headers,
+            credentials=[(one.username, one.password, one.realm) for one in self._credentials],
+            authenticator=authenticator,
             limits=self._limits,
             shut_out=seconds(self._limits.shut_out, "shut_out"),
             session_timeout=self._session_timeout,
@@ -299,7 +324,7 @@ class SessionManagerBuilder:
             answer_timeout=self._answer_timeout,
             origin=_origin(handler, methods),
             nameserver=self._nameserver,
-            interest=[name for name in methods if name not in ("on_incoming_call", "on_error")],
+            interest=[name for name in methods if name not in ("on_incoming_call", "on_error", "password")],
             registrar=None if self._registrar is None else self._registrar._settings(),
             binding_store=None if self._registrar is None else self._registrar._path(),
         )

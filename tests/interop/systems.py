@@ -62,13 +62,19 @@ async def system(
     handler: CallHandler | None = None, *transports: Transport, codecs: tuple[str, ...] = ()
 ) -> SessionCoordinator:
     """A coordinator on a free port; use it with `async with`."""
-    builder = SessionManagerBuilder().with_local_address(f"sip:ringback@{HOST}").with_sip_port(free_ports())
-    builder = builder.with_media_ports(MEDIA.start, MEDIA.stop - 1)
+    made = builder(handler)
     if codecs:
-        builder = builder.with_codecs(*codecs)
+        made = made.with_codecs(*codecs)
     for transport in transports:
-        builder = builder.with_transport(transport)
-    return await (builder.with_handler(handler) if handler else builder).build()
+        made = made.with_transport(transport)
+    return await made.build()
+
+
+def builder(handler: CallHandler | None = None) -> SessionManagerBuilder:
+    """The same, to be set up further."""
+    made = SessionManagerBuilder().with_local_address(f"sip:ringback@{HOST}").with_sip_port(free_ports())
+    made = made.with_media_ports(MEDIA.start, MEDIA.stop - 1)
+    return made.with_handler(handler) if handler else made
 
 
 def host_port(coordinator: SessionCoordinator) -> str:

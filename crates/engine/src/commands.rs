@@ -216,6 +216,10 @@ impl Engine {
                 self.stored(now, id, result);
                 Ok(None)
             }
+            Command::Password { key, password } => {
+                self.ua.password(now, key, password);
+                Ok(None)
+            }
             Command::Stop { token, drain } => {
                 self.stop(now, token, drain);
                 Ok(None)

@@ -423,6 +423,13 @@ fn whole_seconds(length: Duration) -> u32 {
     u32::try_from(length.as_secs()).unwrap_or(u32::MAX)
 }
 
+/// Addresses of record are in the registrar's domains too.
+fn authenticator(config: &Config) -> Option<ringback_ua::Authenticator> {
+    let mut authenticator = config.authenticator.clone()?;
+    authenticator.domains.extend(config.registrar.iter().flat_map(|registrar| registrar.domains.iter().cloned()));
+    Some(authenticator)
+}
+
 fn ua_config(config: &Config) -> ringback_ua::Config {
     let mut requests = Vec::new();
     if config.interest.message {
@@ -442,6 +449,7 @@ fn ua_config(config: &Config) -> ringback_ua::Config {
         session_expires: config.session_expires.map(whole_seconds),
         min_session_expires: whole_seconds(config.min_session_expires),
         credentials: config.credentials.clone(),
+        authenticator: authenticator(config),
         guard: config.limits.sources,
         ..ringback_ua::Config::default()
     }

@@ -23,6 +23,11 @@ impl Engine {
             self.asked(now, key, outcome);
             return;
         }
+        if let Event::Password { key, username, realm } = event {
+            self.current = None;
+            self.emit(crate::api::Event::Password { key, username, realm });
+            return;
+        }
         if let Event::OutOfDialog { key, request, flow } = event {
             self.current = None;
             self.out_of_dialog(now, key, request, flow);

@@ -43,6 +43,8 @@ pub(crate) struct Handlers {
     pub(crate) media_quality: Option<Method>,
     pub(crate) media_timeout: Option<Method>,
     pub(crate) message: Option<Method>,
+    /// `Authenticator._answer`.
+    pub(crate) password: Option<Method>,
     pub(crate) transfer_request: Option<Method>,
     pub(crate) error: Option<Py<PyAny>>,
 }
@@ -64,6 +66,7 @@ impl Handlers {
                 "on_media_quality" => &mut handlers.media_quality,
                 "on_media_timeout" => &mut handlers.media_timeout,
                 "on_message" => &mut handlers.message,
+                "password" => &mut handlers.password,
                 "on_transfer_request" => &mut handlers.transfer_request,
                 "on_error" => {
                     handlers.error = Some(call);
@@ -87,6 +90,7 @@ impl Handlers {
             &self.media_quality,
             &self.media_timeout,
             &self.message,
+            &self.password,
             &self.transfer_request,
         ];
         for method in methods.into_iter().flatten() {

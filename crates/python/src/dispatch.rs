@@ -182,7 +182,14 @@ fn dispatch_event(
         Event::Message(message) => match &handlers.message {
             Some(method) => {
                 let message = messages::to_python(names, py, &message)?;
-                notify(slf, names, running, method, message)
+                notify(slf, names, running, method, (message,).into_pyobject(py)?)
+            }
+            None => Ok(()),
+        },
+        Event::Password { key, username, realm } => match &handlers.password {
+            Some(method) => {
+                let arguments = (slf, key.as_u64(), username, realm).into_pyobject(py)?;
+                notify(slf, names, running, method, arguments)
             }
             None => Ok(()),
         },
@@ -382,11 +389,10 @@ fn notify<'py>(
     names: &'static Names,
     running: &Running,
     method: &Method,
-    argument: Bound<'py, PyAny>,
+    arguments: Bound<'py, PyTuple>,
 ) -> PyResult<()> {
     let py = slf.py();
     let subject = py.None().into_bound(py);
-    let arguments = (argument,).into_pyobject(py)?;
     if wait_for_turn(slf, names, running, &subject, method, &arguments)? {
         return Ok(());
     }

@@ -9,6 +9,7 @@
 #![allow(clippy::disallowed_methods, reason = "the reaper of a dropped coordinator is a thread")]
 
 mod audio;
+mod authentication;
 mod bridges;
 mod calls;
 mod convert;
@@ -55,6 +56,7 @@ fn _ringback(module: &Bound<'_, PyModule>) -> PyResult<()> {
     messages::register(module)?;
     questions::register(module)?;
     registrar::register(module)?;
+    authentication::register(module)?;
     audio::register(module)?;
     logs::register(module)?;
     // What is public is said in `ringback/__init__.py`.

@@ -11,6 +11,7 @@ use ringback_media_api::{Codec, OpusSend};
 use ringback_net::{Listen, Settings, System, TlsSettings};
 use ringback_ua::{GuardConfig, Transport};
 
+use crate::authentication::{self, AuthenticatorTuple, CredentialTuple};
 use crate::convert;
 use crate::errors;
 
@@ -74,7 +75,7 @@ type TlsFiles = (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>, bool);
 /// Binds the listening sockets; `BindError`. `listen`: (transport, host, port, TLS files). `origin`: "none", "ask" or "accept".
 #[pyfunction]
 #[pyo3(signature = (*, listen, media_ports, media_threads, user, public_address, media_address, codecs, opus, max_sessions,
-                    symmetric_rtp, inband_dtmf, forwarded_headers, limits, shut_out, session_timeout, session_timer, answer_timeout, origin, interest, registrar=None, binding_store=None,
+                    symmetric_rtp, inband_dtmf, forwarded_headers, credentials, authenticator, limits, shut_out, session_timeout, session_timer, answer_timeout, origin, interest, registrar=None, binding_store=None,
                     nameserver=None))]
 #[expect(clippy::too_many_arguments, reason = "one for each setting, all by keyword")]
 fn bind(
@@ -91,6 +92,8 @@ fn bind(
     symmetric_rtp: bool,
     inband_dtmf: Option<bool>,
     forwarded_headers: Option<Vec<String>>,
+    credentials: Vec<CredentialTuple>,
+    authenticator: Option<AuthenticatorTuple>,
     limits: &Bound<'_, PyAny>,
     shut_out: f64,
     session_timeout: Option<f64>,
@@ -138,6 +141,8 @@ fn bind(
             Some(false) => InbandDtmf::Never,
         },
         forwarded_headers,
+        credentials: authentication::credentials(credentials),
+        authenticator: authenticator.map(authentication::authenticator).transpose()?,
         limits: read_limits(limits, shut_out)?,
         session_timeout: session_timeout.map(convert::duration),
         session_expires: session_timer.0.map(convert::duration),

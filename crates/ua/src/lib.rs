@@ -9,6 +9,7 @@
 //! * `timer`: deadlines, a FIFO queue a length.
 //! * `dialog`, `target`: where requests go, and in which order they come.
 //! * `wire`: reading in place and composing into one buffer.
+//! * `gate`: whom we let in.
 //! * `nonces`: what peers gave us to prove who we are.
 //! * `core`: the user agent, one file a concern; its first lines say how a message passes.
 //!
@@ -22,6 +23,7 @@ mod core;
 mod dialog;
 #[doc(hidden)]
 pub mod fuzz;
+mod gate;
 mod nonces;
 mod target;
 mod timer;

@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Accepted,
     /// §14.1: a re-INVITE refused with 491 is tried again.
     Retry,
+    /// Nobody said a password.
+    Password,
     /// The time that was given to a request outside of a dialog is over.
     GiveUp,
     /// RFC 4028 §10: a session is to be refreshed, or is over.

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringback_media_api::{AudioPort, Sound, Tape, Token, Tone};
+use ringback_ua::{Password, PasswordKey};
 
 use crate::api::{BridgeId, Record, SessionId};
 
@@ -360,6 +361,11 @@ pub enum Command {
         id: u64,
         result: Result<Vec<Record>, String>,
     },
+    /// Answers `Event::Password`; never answered itself. Nothing happens when nobody waits for it any more.
+    Password {
+        key: PasswordKey,
+        password: Password,
+    },
     /// Ends every call (after `drain`, new ones getting 503 meanwhile). Reply: `Unit` once every session is final; what the protocol
     /// still owes goes on until `net` is told to leave.
     Stop {
@@ -420,7 +426,7 @@ impl Command {
             | Command::Lookup { token, .. }
             | Command::Unbind { token, .. }
             | Command::Stop { token, .. } => *token,
-            Command::Stored { .. } => Token::default(),
+            Command::Stored { .. } | Command::Password { .. } => Token::default(),
         }
     }
 }

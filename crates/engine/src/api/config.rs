@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringback_media_api::{Codec, OpusSend};
 use ringback_sip::HeaderName;
-use ringback_ua::{Credentials, GuardConfig, Transport};
+use ringback_ua::{Authenticator, Credentials, GuardConfig, Transport};
 
 use crate::api::RegistrarConfig;
 
@@ -122,6 +122,8 @@ pub struct Config {
     pub limits: Limits,
     /// Answers to 401 and 407, chosen by realm.
     pub credentials: Vec<Arc<Credentials>>,
+    /// Who may send requests outside of dialogs; `None`: everybody.
+    pub authenticator: Option<Authenticator>,
     /// `None`: REGISTER is not served.
     pub registrar: Option<RegistrarConfig>,
     /// RFC 3261 timers.
@@ -153,6 +155,7 @@ impl Default for Config {
             media_timeout: Duration::from_secs(30),
             limits: Limits::default(),
             credentials: Vec::new(),
+            authenticator: None,
             registrar: None,
             t1: Duration::from_millis(500),
             t2: Duration::from_secs(4),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ringback_media_api::{Statistics, Token};
 use ringback_time::Wall;
+use ringback_ua::PasswordKey;
 
 use crate::api::{BridgeId, Error, Record, Session, SessionId, State, StoreRequest};
 
@@ -137,6 +138,12 @@ pub enum Event {
     },
     /// A MESSAGE (RFC 3428); the peer has had its 200.
     Message(Arc<TextMessage>),
+    /// A password is asked for (`ringback_ua::Passwords::Ask`), to be answered by `Command::Password` within 5 s.
+    Password {
+        key: PasswordKey,
+        username: String,
+        realm: String,
+    },
     /// Work for a binding store of the program's own, to be answered by `Command::Stored`.
     Store(Box<StoreRequest>),
     /// Of a bridge that is watched (`Command::WatchBridge`).

@@ -348,7 +348,11 @@ fn check(net: &Net) {
                 | Event::MediaQuality { session, .. }
                 | Event::TransferRequest { session, .. }
                 | Event::MediaTimeout { session, .. } => (session, false),
-                Event::Completed { .. } | Event::Message(_) | Event::Store(_) | Event::Bridge { .. } => continue,
+                Event::Completed { .. }
+                | Event::Message(_)
+                | Event::Password { .. }
+                | Event::Store(_)
+                | Event::Bridge { .. } => continue,
             };
             assert!(!ended.contains_key(&session.id), "an event after the end of {}", session.id);
             if ends {

@@ -1,5 +1,6 @@
 //! The engine driven directly, with peers that are engines too, or scripted where they have to do what ours never does.
 
+mod authentication;
 mod bridges;
 mod commands;
 mod conference;
@@ -144,7 +145,11 @@ pub(super) fn story(net: &Net, node: usize, id: SessionId) -> Vec<String> {
             Event::MediaQuality { session, .. } => (session, "quality".to_owned()),
             Event::MediaTimeout { session, .. } => (session, "silent".to_owned()),
             Event::TransferRequest { session, target } => (session, format!("transfer to {target}")),
-            Event::Completed { .. } | Event::Message(_) | Event::Store(_) | Event::Bridge { .. } => return None,
+            Event::Completed { .. }
+            | Event::Message(_)
+            | Event::Password { .. }
+            | Event::Store(_)
+            | Event::Bridge { .. } => return None,
         };
         (session.id == id).then_some(text)
     };

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use ringback_sip::Method;
 
-use crate::api::Credentials;
+use crate::api::{Authenticator, Credentials};
+
 /// How much a single source may ask of what does not belong to a dialog. A source is an IPv4 address or an IPv6 /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GuardConfig {
@@ -60,6 +61,8 @@ pub struct Config {
     /// Answers to 401 and 407, chosen by realm.
     pub credentials: Vec<Arc<Credentials>>,
     pub guard: GuardConfig,
+    /// Who may send requests outside of dialogs; `None`: everybody.
+    pub authenticator: Option<Authenticator>,
 }
 
 impl Default for Config {
@@ -80,6 +83,7 @@ impl Default for Config {
             requests: Vec::new(),
             credentials: Vec::new(),
             guard: GuardConfig::default(),
+            authenticator: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ringback_sip::Message;
 
 use crate::api::{
-    Body, CallKey, ConnectionId, FailCause, Flow, RequestKey, ResolveId, Service, StandaloneKey, Transport,
+    Body, CallKey, ConnectionId, FailCause, Flow, PasswordKey, RequestKey, ResolveId, Service, StandaloneKey, Transport,
 };
 
 /// One message to send.
@@ -101,6 +101,8 @@ pub enum Event {
     /// A request of a peer outside of a dialog, of one of `Config::requests`, to be answered by `Ua::answer_request`. Already checked
     /// (RFC 3261 §8.2); one that is not answered in 64*T1 is forgotten.
     OutOfDialog { key: RequestKey, request: Message, flow: Flow },
+    /// A password is asked for (`Passwords::Ask`), to be answered by `Ua::password`. The request waits for it, for 5 s at most.
+    Password { key: PasswordKey, username: String, realm: String },
     /// What became of `Ua::send`'s request. The key is invalid from here on.
     Standalone { key: StandaloneKey, outcome: Result<Answer, FailCause> },
     /// Nothing of the call is left but what answers retransmissions. The key is invalid from here on.
@@ -111,7 +113,7 @@ impl Event {
     /// The call that it is about.
     pub fn call(&self) -> Option<CallKey> {
         match self {
-            Event::Standalone { .. } | Event::OutOfDialog { .. } => None,
+            Event::Standalone { .. } | Event::OutOfDialog { .. } | Event::Password { .. } => None,
             Event::Invite { call, .. }
             | Event::Cancelled { call }
             | Event::Provisional { call, .. }

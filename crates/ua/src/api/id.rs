@@ -51,6 +51,10 @@ key! {
     StandaloneKey
 }
 key! {
+    /// A password asked for by `Event::Password`.
+    PasswordKey
+}
+key! {
     /// A name look-up asked for by `Output::Resolve`.
     ResolveId
 }

@@ -13,6 +13,8 @@ pub struct Live {
     pub client_transactions: usize,
     /// Finished transactions of which only a key and a deadline, or an answer that cannot be made again, are left.
     pub lingering: usize,
+    /// Requests that wait for a password.
+    pub passwords: usize,
     /// Requests outside of dialogs whose outcome has not been told.
     pub standalone: usize,
     pub resolutions: usize,
@@ -32,6 +34,10 @@ pub struct Stats {
     pub dropped: u64,
     /// Requests refused before anybody above saw them (400, 405, 415, 420, 481, 482, 500, 501, ...).
     pub refused: u64,
+    /// Requests answered 401.
+    pub challenged: u64,
+    /// ... of which so many had credentials with a wrong user or password.
+    pub wrong_credentials: u64,
     /// INVITEs answered 503 because too many were half open.
     pub overload: u64,
     /// Requests answered 503 because their source asks too often (`GuardConfig`).

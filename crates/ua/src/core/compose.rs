@@ -168,6 +168,10 @@ impl Ua {
         out.raw(&self.texts.user_agent);
     }
 
+    pub(super) fn put_server(&self, out: &mut Writer) {
+        out.raw(&self.texts.server);
+    }
+
     /// What INVITE and its 2xx say about us (RFC 3261 §13.2.1, §13.3.1.4).
     pub(super) fn put_abilities(&self, out: &mut Writer) {
         out.text(&self.texts.allow).text(&self.texts.supported);

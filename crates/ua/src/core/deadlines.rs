@@ -18,6 +18,7 @@ impl Ua {
                 Kind::Session => self.session_timer(now, target.owner),
                 Kind::Reliable => self.reliable_timer(now, target.owner),
                 Kind::Retry => self.retry_reinvite(now, target.owner),
+                Kind::Password => self.password_overdue(target.owner),
                 Kind::GiveUp => self.standalone_overdue(now, target.owner),
                 Kind::CancelEnd => self.cancel_timed_out(now, target.owner),
             }

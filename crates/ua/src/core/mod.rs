@@ -1,7 +1,7 @@
 //! The user agent itself: it owns every transaction, dialog and call, takes inputs and commands, and queues outputs.
 //!
 //! How a request passes: [`receive`] parses and logs it, [`requests`] finds its transaction or decides what it is and refuses what
-//! RFC 3261 §8.2 refuses, [`server`] runs server transactions; what is for the user goes on to [`uas`] (new calls), [`within`]
+//! RFC 3261 §8.2 refuses, [`server`] runs server transactions; what is for the user goes on, past [`challenging`], to [`uas`] (new calls), [`within`]
 //! (requests in a dialog) and out as an event. A response goes from [`receive`] to [`client`] (client transactions) and on to
 //! [`uac`], [`within`] or [`standalone`] (requests of ours outside of dialogs), unless [`answering`] sends the request again with
 //! credentials. Commands enter at these and at [`uas`], and end in
@@ -13,6 +13,7 @@
 mod again;
 mod answering;
 mod call;
+mod challenging;
 mod client;
 mod compose;
 mod deadlines;
@@ -43,10 +44,12 @@ use ringback_time::{Mono, Now};
 use crate::api::{Config, Event, Live, Output, Routes, Stats};
 use crate::arena::{Arena, Index};
 use crate::core::call::Call;
+use crate::core::challenging::Waiting;
 use crate::core::client::{Client, Resolution};
 use crate::core::compose::Texts;
 use crate::core::server::Server;
 use crate::core::standalone::Standalone;
+use crate::gate::Gate;
 use crate::nonces::Nonces;
 use crate::timer::Timers;
 use crate::transaction::key::{IdentityMap, Key, Keys};
@@ -82,6 +85,8 @@ pub struct Ua {
     merged: IdentityMap<u64, Index>,
     resolutions: Arena<Resolution>,
     nonces: Nonces,
+    gate: Option<Box<Gate>>,
+    waiting: Waiting,
     output: VecDeque<Output>,
     counters: Stats,
     guard: guard::Guard,
@@ -101,7 +106,8 @@ impl Ua {
         let (t1, t2, t4) = (config.t1, config.t2, config.t4);
         let doubled = (0..=6).map(|power| t1 * (1 << power));
         let guard = guard::Guard::new(config.guard);
-        let lengths = doubled.chain([t2, t4, config.trying_after]);
+        let lengths = doubled.chain([t2, t4, config.trying_after, challenging::PASSWORD_WAIT]);
+        let gate = config.authenticator.clone().map(|config| Box::new(Gate::new(config, &mut rng)));
         Ua {
             keys: Keys::new(&mut rng),
             texts: Texts::new(&config),
@@ -119,6 +125,8 @@ impl Ua {
             merged: IdentityMap::default(),
             resolutions: Arena::default(),
             nonces: Nonces::default(),
+            gate,
+            waiting: Waiting::default(),
             output: VecDeque::new(),
             counters: Stats::default(),
             guard,
@@ -158,6 +166,7 @@ impl Ua {
                 client_transactions: self.clients.len(),
                 lingering: self.linger.len() + answered,
                 standalone: self.standalone.len(),
+                passwords: self.waiting.len(),
                 resolutions: self.resolutions.len(),
                 timers: self.timers.len(),
             },

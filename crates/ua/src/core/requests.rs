@@ -144,11 +144,23 @@ impl Ua {
         if in_dialog || matches!(method, Method::Bye | Method::Info | Method::Notify | Method::Prack | Method::Update) {
             return self.refuse(request, via, flow, StatusCode::CALL_DOES_NOT_EXIST, None);
         }
+        // §22.2.
+        if self.is_let_in(now, incoming) {
+            self.admit(now, incoming);
+        }
+    }
+
+    /// A request outside of a dialog whose sender may send it.
+    pub(super) fn admit(&mut self, now: Now, incoming: &Incoming<'_>) {
+        let Incoming { request, method, via, flow, .. } = *incoming;
         match method {
             Method::Invite => self.invite_received(now, incoming),
-            _ if served => self.outside_received(now, incoming),
+            _ if self.config.requests.contains(method) => self.outside_received(now, incoming),
             // RFC 3515 lets it come without a call; here there is nothing then that could be transferred.
-            Method::Refer => self.refuse(request, via, flow, StatusCode::FORBIDDEN, None),
+            Method::Refer => {
+                self.refuse(request, via, flow, StatusCode::FORBIDDEN, None);
+                self.remember_answered(now, incoming, StatusCode::FORBIDDEN);
+            }
             _ => {
                 let status = match inspect(incoming) {
                     Ok(()) => StatusCode::OK,
@@ -157,9 +169,11 @@ impl Ua {
                 if status == StatusCode::OK {
                     // §8.2.7: OPTIONS outside of a dialog needs no transaction.
                     let tag = Tag::Add(self.keys.stateless_tag(incoming.key));
-                    return self.answer_automatically(request, via, flow, tag, status, None);
+                    self.answer_automatically(request, via, flow, tag, status, None);
+                } else {
+                    self.refuse(request, via, flow, status, None);
                 }
-                self.refuse(request, via, flow, status, None);
+                self.remember_answered(now, incoming, status);
             }
         }
     }

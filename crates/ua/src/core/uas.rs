@@ -206,6 +206,9 @@ impl Ua {
     pub(super) fn cancel_received(&mut self, now: Now, incoming: &Incoming<'_>) {
         let Incoming { request, via, flow, .. } = *incoming;
         let invite = self.server_key(request, via, Class::Invite);
+        if self.cancel_waiting(incoming, invite) {
+            return;
+        }
         let server = match self.transactions.get(&invite) {
             Some(Transaction::Server(index)) => Some(*index),
             _ => None,

@@ -183,7 +183,7 @@ impl Run<'_> {
 /// Two user agents, a program above each, and an input that says what they and the network do, forged and damaged messages included. Asserts
 /// what holds whatever happens: the order of events, and that everything ends and is given back.
 pub fn operations(input: &[u8]) {
-    let mut pair = Pair::new(u64::from(input.len() as u32), Conditions::PERFECT);
+    let mut pair = Pair::asking(u64::from(input.len() as u32), Conditions::PERFECT);
     pair.record = true;
     pair.conditions.losses_in_a_row = u8::MAX;
     if let Some(end) = pair.ends.get(1) {

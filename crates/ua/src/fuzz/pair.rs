@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +13,10 @@ use rand_core::{RngCore, SeedableRng};
 use ringback_sip::Method;
 use ringback_time::{Mono, Now, Wall};
 
-use crate::api::{Config, ConnectionId, Event, Flow, Output, ResolveId, Routes, Transmit, Transport};
+use crate::api::{
+    Authenticator, Config, ConnectionId, Credentials, Event, Flow, Output, Passwords, ResolveId, Routes, Transmit,
+    Transport,
+};
 use crate::core::Ua;
 
 /// What the network does to datagrams. Streams are delayed only.
@@ -85,10 +89,32 @@ pub struct Pair {
 /// More steps than any scenario needs.
 const MAX_STEPS: usize = 2_000_000;
 
+/// Two ends that ask each other for the same password.
+pub fn authenticated(passwords: Passwords) -> Config {
+    let authenticator = Authenticator::new("pair", passwords);
+    let credentials = Credentials { username: "alice".into(), password: "secret".into(), realm: Some("pair".into()) };
+    Config { authenticator: Some(authenticator), credentials: vec![Arc::new(credentials)], ..Config::default() }
+}
+
 impl Pair {
     pub fn new(seed: u64, conditions: Conditions) -> Pair {
         let requests = vec![Method::Register, Method::Message];
         Pair::with_config(seed, conditions, Config { requests, ..Config::default() })
+    }
+
+    /// With two seeds of three the ends have to prove to each other who they are.
+    pub fn asking(seed: u64, conditions: Conditions) -> Pair {
+        let requests = vec![Method::Register, Method::Message];
+        let passwords = match seed % 3 {
+            0 => None,
+            1 => Some(Passwords::Table(Arc::new(HashMap::from([("alice".to_owned(), "secret".to_owned())])))),
+            _ => Some(Passwords::Ask),
+        };
+        let config = match passwords {
+            None => Config { requests, ..Config::default() },
+            Some(passwords) => Config { requests, ..authenticated(passwords) },
+        };
+        Pair::with_config(seed, conditions, config)
     }
 
     pub fn with_config(seed: u64, conditions: Conditions, config: Config) -> Pair {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ringback_sip::{Message, Method, NameAddr, StatusCode, Uri};
 use ringback_time::Now;
 
-use crate::api::{Body, CallKey, Event, Invite, Reply, Request, RequestKey, StandaloneKey};
+use crate::api::{Body, CallKey, Event, Invite, Password, Reply, Request, RequestKey, StandaloneKey};
 use crate::core::Ua;
 
 /// What the program knows of one call.
@@ -142,6 +142,9 @@ impl Program {
         if let Event::OutOfDialog { key, .. } = event {
             return ua.answer_request(now, key, Reply::new(StatusCode::OK));
         }
+        if let Event::Password { key, .. } = event {
+            return ua.password(now, key, Password::Known("secret".into()));
+        }
         let Some(call) = event.call() else { return self.standalone_ended(event) };
         let known = self.calls.get_mut(&call);
         assert!(known.is_some(), "an event of a call that is not there: {event:?}");
@@ -151,7 +154,7 @@ impl Program {
             "after the end: {event:?}"
         );
         match event {
-            Event::Invite { .. } | Event::Standalone { .. } | Event::OutOfDialog { .. } => {}
+            Event::Invite { .. } | Event::Standalone { .. } | Event::OutOfDialog { .. } | Event::Password { .. } => {}
             Event::Provisional { offers, .. } => {
                 assert!(known.caller && !known.up && (known.late || !offers));
                 if offers {

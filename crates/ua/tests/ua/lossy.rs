@@ -75,7 +75,7 @@ impl World {
 }
 
 fn scenario(seed: u64, conditions: Conditions, calls: u32, tcp: bool) -> (Pair, [Program; 2]) {
-    let mut world = World { pair: Pair::new(seed, conditions), programs: [Program::default(), Program::default()] };
+    let mut world = World { pair: Pair::asking(seed, conditions), programs: [Program::default(), Program::default()] };
     let mut placed = 0;
     while placed < calls || world.pair.random(200) != 0 {
         if placed < calls && world.pair.random(3) == 0 {

@@ -3,6 +3,7 @@
 
 mod answering;
 mod calls;
+mod challenging;
 mod common;
 mod fuzzed;
 mod lossy;
