@@ -15,6 +15,9 @@ use crate::codec;
 /// What may be decoded ahead, in milliseconds: no change of codec makes anyone hear more delay than this.
 const MOST_AHEAD_MS: usize = 300;
 
+/// Peak of what may be left out, some -50 dBm0: no voice.
+const QUIET: u16 = 100;
+
 pub(crate) struct Hearing {
     jitter: JitterBuffer,
     clock_rate: u32,
@@ -82,7 +85,11 @@ impl Hearing {
         let want = (samples as u64 * u64::from(self.clock_rate)).div_ceil(u64::from(self.decoding.rate));
         match self.jitter.next(want as u32) {
             Next::Packet { format, payload, skip } => match codec::of_tag(format) {
-                Some(codec) => self.decoding.decode(codec, payload, skip, &mut self.ready),
+                Some(codec) => {
+                    let start = self.ready.len();
+                    self.decoding.decode(codec, payload, skip, &mut self.ready);
+                    self.hurry(start);
+                }
                 None => {
                     self.decoding.begin_noise(payload);
                     self.decoding.conceal(self.decoding.rate as usize / 100, None, &mut self.ready);
@@ -95,6 +102,23 @@ impl Hearing {
                 self.decoding.conceal(samples.max(1) as usize, next, &mut self.ready);
             }
         }
+    }
+
+    /// Where the playout waits longer than it need, silence is left out. `start`: of what was decoded just now.
+    fn hurry(&mut self, start: usize) {
+        let excess = self.jitter.excess();
+        if excess == 0 {
+            return;
+        }
+        let said = self.ready.get(start..).unwrap_or_default();
+        if said.iter().any(|sample| sample.unsigned_abs() > QUIET) {
+            return;
+        }
+        let samples = u64::from(excess) * u64::from(self.decoding.rate) / u64::from(self.clock_rate.max(1));
+        let samples = (samples as usize).min(said.len());
+        self.ready.truncate(self.ready.len() - samples);
+        let units = samples as u64 * u64::from(self.clock_rate) / u64::from(self.decoding.rate.max(1));
+        self.jitter.left_out(units as u32);
     }
 
     /// Packets of another clock come: decodes all that waits.
@@ -123,6 +147,7 @@ impl Hearing {
         for (kept, payload) in &replay.rest {
             self.push(kept.extended, kept.timestamp, kept.codec, payload);
         }
+        self.jitter.rebase();
     }
 
     /// Decodes and appends all that waits, in one go.
@@ -149,9 +174,9 @@ impl Hearing {
         self.decoding.reset();
     }
 
-    /// How long a packet waits that comes when it should, in milliseconds.
+    /// How long a packet waits that comes when it should, in milliseconds, at present.
     pub(crate) fn depth_ms(&self) -> u32 {
-        self.jitter.settings().depth / (self.clock_rate / 1000).max(1)
+        self.jitter.delay() / (self.clock_rate / 1000).max(1)
     }
 
     /// Packets that were not played though they came.

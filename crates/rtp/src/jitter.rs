@@ -1,7 +1,12 @@
-//! A playout buffer of fixed depth: packets in as they come, pieces out in the order of their timestamps.
+//! A playout buffer that adapts: packets in as they come, pieces out in the order of their timestamps.
 //!
-//! The cursor is the timestamp that plays next. The first packet puts it `depth` before itself, every piece that is taken moves it
-//! on, and what arrives behind it is late. So packets may be late by the depth before anything is heard of it.
+//! The cursor is the timestamp that plays next. The first packet puts it a delay before itself, every piece that is taken moves it
+//! on, and what arrives behind it is late. The delay follows the distribution of arrivals ([`arrivals`]):
+//! - it grows at once, by a gap: when a packet is late and nothing after it was played, it is played all the same; and when
+//!   the packets that were overtaken by the playout are too many;
+//! - it shrinks in silence, which only the caller knows: it leaves out up to [`JitterBuffer::excess`] units of what says nothing, and
+//!   tells so by [`JitterBuffer::left_out`];
+//! - it is between [`Settings::least`] and [`Settings::most`].
 //!
 //! It finds its way back by itself: when nothing was there to play for [`Settings::idle_units`] the next packet sets the cursor
 //! anew (a pause of the sender, a path that became slower); a packet too far ahead or behind does it at once (the sender's timeline
@@ -9,7 +14,10 @@
 //!
 //! Invariant: at most [`SLOTS`] packets are kept, each no longer than [`MAX_PAYLOAD`], whatever comes.
 
+mod arrivals;
+
 use crate::sequence::distance32;
+use arrivals::Arrivals;
 
 /// Packets kept at most; a power of two.
 pub const SLOTS: usize = 64;
@@ -21,8 +29,10 @@ const NEVER: u64 = u64::MAX;
 /// All in timestamp units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How long a packet waits that comes when it should.
+    /// How long a packet waits that comes when it should, until the path is known.
     pub depth: u32,
+    /// The shortest wait.
+    pub least: u32,
     /// More than this ahead of the cursor is skipped to.
     pub most: u32,
     /// Nothing to play for so long: the next packet begins anew.
@@ -32,12 +42,19 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// 60 ms of depth: three packets of 20 ms, which is more than the jitter of a wired path or a good wireless one, and with the
+    /// 60 ms at first: three packets of 20 ms, which is more than the jitter of a wired path or a good wireless one, and with the
     /// packet time itself well below the 150 ms one way that ITU-T G.114 finds transparent. 80 ms until idle, so that sound is back
     /// within 200 ms of any upset (what was queued, the wait, the depth).
     pub const fn for_clock_rate(clock_rate: u32) -> Self {
         let ms = clock_rate / 1000;
-        Settings { depth: 60 * ms, most: 240 * ms, idle_units: 80 * ms, jump: 2000 * ms }
+        Settings { depth: 60 * ms, least: 25 * ms, most: 240 * ms, idle_units: 80 * ms, jump: 2000 * ms }
+    }
+}
+
+impl Settings {
+    /// `idle_units` are 80 ms.
+    const fn unit_per_ms(&self) -> u32 {
+        self.idle_units / 80
     }
 }
 
@@ -93,6 +110,13 @@ pub struct JitterBuffer {
     /// Units for which nothing was there to play.
     empty_units: u32,
     highest: u64,
+    /// Units that were given out, gaps included: the clock that arrivals are compared with.
+    clock: u32,
+    arrivals: Arrivals,
+    /// The end of the last packet that was played.
+    played: Option<u32>,
+    /// Units by which the playout is to wait, so that the delay becomes longer.
+    hold: u32,
     counters: Counters,
 }
 
@@ -120,6 +144,10 @@ impl JitterBuffer {
             idle: true,
             empty_units: 0,
             highest: 0,
+            clock: 0,
+            arrivals: Arrivals::new(settings.unit_per_ms(), settings.depth, settings.least, settings.most),
+            played: None,
+            hold: 0,
             counters: Counters::default(),
         }
     }
@@ -135,19 +163,34 @@ impl JitterBuffer {
             return Pushed::Duplicate;
         }
         if self.idle {
-            self.start_at(timestamp.wrapping_sub(self.settings.depth));
+            // Who begins anew may have taken another path.
+            self.arrivals.rebase();
+        }
+        self.arrivals.count(timestamp.wrapping_sub(self.clock));
+        let delay = self.arrivals.target();
+        if self.idle {
+            self.start_at(timestamp.wrapping_sub(delay));
+        }
+        let behind = distance32(self.cursor, timestamp);
+        if behind > 0 && self.grows(timestamp, behind.unsigned_abs()) {
+            // Concealed already, and not overtaken: everything is heard so much later from now on.
+            self.cursor = timestamp;
         }
         let ahead = distance32(timestamp.wrapping_add(units), self.cursor);
         if ahead <= 0 {
             if ahead.unsigned_abs() < self.settings.jump {
                 self.counters.late += 1;
                 self.remember(index, extended);
+                // Two in a second are more than chance.
+                self.hold = delay.saturating_sub(self.delay()).min(self.settings.most);
                 return Pushed::Late;
             }
+            self.arrivals.rebase();
             self.drop_all();
-            self.start_at(timestamp.wrapping_sub(self.settings.depth));
-        } else if ahead.unsigned_abs() > self.settings.most.max(self.settings.depth + units) {
-            self.skip_to(timestamp.wrapping_sub(self.settings.depth));
+            self.start_at(timestamp.wrapping_sub(delay));
+        } else if ahead.unsigned_abs() > self.settings.most.max(delay + units) {
+            self.arrivals.rebase();
+            self.skip_to(timestamp.wrapping_sub(delay));
         }
         if extended < self.highest {
             self.counters.reordered += 1;
@@ -175,9 +218,21 @@ impl JitterBuffer {
     /// The next piece, at most `want` units of gap or one whole packet, and moves on by it. The caller keeps what it did not need.
     pub fn next(&mut self, want: u32) -> Next<'_> {
         if self.idle {
+            self.clock = self.clock.wrapping_add(want);
             return Next::Gap(want);
         }
+        if self.hold > 0 {
+            let gap = self.hold.min(want);
+            self.hold -= gap;
+            if self.filled == 0 {
+                self.empty_units = self.empty_units.saturating_add(gap);
+                self.idle = self.empty_units >= self.settings.idle_units;
+            }
+            self.clock = self.clock.wrapping_add(gap);
+            return Next::Gap(gap);
+        }
         let Some((index, ahead)) = self.earliest() else {
+            self.clock = self.clock.wrapping_add(want);
             self.cursor = self.cursor.wrapping_add(want);
             self.empty_units = self.empty_units.saturating_add(want);
             self.idle = self.empty_units >= self.settings.idle_units;
@@ -186,14 +241,54 @@ impl JitterBuffer {
         if ahead > 0 {
             let gap = ahead.unsigned_abs().min(want);
             self.cursor = self.cursor.wrapping_add(gap);
+            self.clock = self.clock.wrapping_add(gap);
             return Next::Gap(gap);
         }
         self.release(index);
         let Some(slot) = self.slots.get(index) else { return Next::Gap(want) };
         self.cursor = slot.timestamp.wrapping_add(slot.units);
+        self.played = Some(self.cursor);
+        self.clock = self.clock.wrapping_add(slot.units.saturating_sub(ahead.unsigned_abs()));
         // Free again, but untouched until the next packet comes.
         let payload = self.buffers.get(usize::from(slot.buffer)).map_or(&[][..], Vec::as_slice);
         Next::Packet { format: slot.format, payload, skip: ahead.unsigned_abs() }
+    }
+
+    /// Whether the delay may become `late` units longer for a packet that is late by so much: nothing after it was played, and it is
+    /// not too long.
+    fn grows(&self, timestamp: u32, late: u32) -> bool {
+        self.played.is_some_and(|played| distance32(timestamp, played) >= 0)
+            && self.delay().saturating_add(late) <= self.settings.most
+    }
+
+    /// How long the quickest packets wait at present.
+    pub fn delay(&self) -> u32 {
+        match self.arrivals.quickest() {
+            Some(quickest) if !self.idle => {
+                distance32(quickest, self.cursor.wrapping_sub(self.clock)).max(0).unsigned_abs()
+            }
+            _ => self.arrivals.target(),
+        }
+    }
+
+    /// Units by which the delay is longer than it need be: so many of what says nothing may be left out.
+    pub fn excess(&self) -> u32 {
+        let (delay, target) = (self.delay(), self.arrivals.target());
+        // What is more than the longest is no delay, but a playout that had stopped.
+        if self.idle || self.hold > 0 || delay > self.settings.most {
+            return 0;
+        }
+        delay.saturating_sub(target + target / 8)
+    }
+
+    /// So many units of what was given out were not played.
+    pub fn left_out(&mut self, units: u32) {
+        self.clock = self.clock.wrapping_sub(units);
+    }
+
+    /// What was pushed did not arrive just now: arrivals count from here on.
+    pub fn rebase(&mut self) {
+        self.arrivals.rebase();
     }
 
     /// After a gap: the packet that comes right after it, if it is there already.
@@ -213,6 +308,7 @@ impl JitterBuffer {
     /// The stream was replaced by another: nothing of it is played any more.
     pub fn reset(&mut self) {
         self.drop_all();
+        self.arrivals.rebase();
         self.idle = true;
         self.highest = 0;
         for slot in &mut self.slots {
@@ -225,6 +321,9 @@ impl JitterBuffer {
         self.cursor = timestamp;
         self.idle = false;
         self.empty_units = 0;
+        self.hold = 0;
+        // What was played before was on another timeline.
+        self.played = None;
     }
 
     pub fn counters(&self) -> Counters {

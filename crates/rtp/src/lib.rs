@@ -10,7 +10,7 @@
 //! | [`receiver`] | sequence numbers, loss and jitter of one received stream | RFC 3550 A.1, A.3, A.8 |
 //! | [`rtcp`] | reports, and when to send them | RFC 3550 §6 |
 //! | [`dtmf`] | telephone-events | RFC 4733 |
-//! | [`jitter`] | playout buffer of fixed depth | |
+//! | [`jitter`] | playout buffer that adapts to the arrivals | |
 //! | [`emodel`] | what a listener thinks of it | ITU-T G.107 |
 
 pub mod dtmf;

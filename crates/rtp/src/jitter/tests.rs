@@ -243,3 +243,92 @@ fn whatever_comes_it_stays_bounded() {
         }
     }
 }
+
+/// Plays packets that arrive as late as `late` says (in milliseconds, by number), one a 20 ms; leaves out what is too much where
+/// `silent`. Returns the buffer, the numbers heard, and the delay when the last was sent, in milliseconds.
+fn play(packets: u32, late: impl Fn(u32) -> u32, silent: impl Fn(u32) -> bool) -> (JitterBuffer, Vec<u32>, u32) {
+    let (mut jb, mut delay) = (buffer(), 0);
+    let mut heard = Vec::new();
+    let mut arrivals: Vec<(u32, u32)> = (0..packets).map(|n| (n * 20 + late(n), n)).collect();
+    arrivals.sort();
+    let mut next = arrivals.into_iter().peekable();
+    let mut left = 0_i64;
+    for tick in 0..packets + 30 {
+        while let Some(&(_, n)) = next.peek().filter(|(at, _)| *at <= tick * 20) {
+            next.next();
+            jb.push(0x1_0000 + u64::from(n), n * FRAME, FRAME, 0, &n.to_be_bytes());
+        }
+        if tick == packets - 1 {
+            delay = jb.delay() / 8;
+        }
+        left += i64::from(FRAME);
+        while left > 0 {
+            match jb.next(left as u32) {
+                Next::Gap(units) => left -= i64::from(units),
+                Next::Packet { payload, skip, .. } => {
+                    let n = u32::from_be_bytes(payload.try_into().expect("a number"));
+                    heard.push(n);
+                    left -= i64::from(FRAME - skip);
+                    if silent(n) {
+                        let units = jb.excess().min(FRAME);
+                        jb.left_out(units);
+                        left += i64::from(units);
+                    }
+                }
+            }
+        }
+    }
+    (jb, heard, delay)
+}
+
+fn random(n: u32, most: u32) -> u32 {
+    ChaCha12Rng::seed_from_u64(u64::from(n)).next_u32() % (most + 1)
+}
+
+#[test]
+fn jitter_beyond_the_first_depth_is_learned() {
+    let (jb, heard, delay) = play(3000, |n| random(n, 120), |_| false);
+    let lost = 3000 - heard.len();
+    assert!(lost < 30, "{lost} of 3000 at 120 ms of jitter");
+    assert_eq!(jb.counters().late as usize, lost);
+    assert!((100..=170).contains(&delay), "{delay} ms");
+    assert!(heard.is_sorted());
+}
+
+#[test]
+fn a_path_that_becomes_slower_costs_no_packet() {
+    for more in [30, 80, 150] {
+        let (jb, heard, _) = play(200, |n| if n < 50 { 0 } else { more }, |_| false);
+        assert_eq!((heard.len(), jb.counters().late), (200, 0), "{more} ms");
+    }
+}
+
+#[test]
+fn the_delay_shrinks_in_silence_and_only_there() {
+    let late = |n: u32| if n < 500 { random(n, 120) } else { 0 };
+    let (_, _, delay) = play(3000, late, |_| false);
+    assert!(delay > 90, "{delay} ms");
+    let (_, heard, delay) = play(3000, late, |n| n % 50 < 10);
+    assert!(delay <= 45, "{delay} ms");
+    assert!(heard.len() > 2950);
+}
+
+#[test]
+fn a_smooth_path_comes_to_a_short_delay_without_losing_anything() {
+    let (_, heard, delay) = play(3000, |n| random(n, 3), |_| true);
+    assert_eq!(heard.len(), 3000);
+    assert!(delay <= 40, "{delay} ms");
+}
+
+#[test]
+fn single_outliers_do_not_make_it_longer() {
+    let (jb, heard, _) = play(2000, |n| if n % 400 == 399 { 150 } else { 0 }, |_| true);
+    assert!(heard.len() >= 1995 && jb.delay() <= 60 * 8, "{} heard, {} ms", heard.len(), jb.delay() / 8);
+}
+
+#[test]
+fn the_delay_is_bounded() {
+    let (_, _, delay) = play(3000, |n| random(n, 1000), |_| false);
+    // The most, and the packet itself.
+    assert!(delay <= 260, "{delay} ms");
+}
