@@ -49,6 +49,8 @@ class Call(pj.Call):
         tell("state", call=info.id, state=STATES.get(info.state, ""), code=info.lastStatusCode, reason=info.lastReason)
         if info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
             calls.pop(info.id, None)
+        else:
+            calls[info.id] = self
 
     def onCallMediaState(self, prm: pj.OnCallMediaStateParam) -> None:
         info = self.getInfo()
@@ -76,8 +78,9 @@ class Call(pj.Call):
 
     def onCallTransferRequest(self, prm: pj.OnCallTransferRequestParam) -> None:
         tell("transfer request", uri=prm.dstUri)
-        prm.newCall = Call(account)
-        keep.append(prm.newCall)
+        new = Call(account)
+        keep.append(new)
+        prm.newCall = new
 
     def onCallTsxState(self, prm: pj.OnCallTsxStateParam) -> None:
         transaction = prm.e.body.tsxState.tsx

@@ -6,7 +6,17 @@ import pytest
 from pjsua_peer import Pjsua
 from systems import Recorder, dial, dominant_frequency, hear, host_port, soon, system, tone, until
 
-from ringback import AudioStream, CallDecision, CallRejected, CallSession, CallState, MediaControl, SessionControl
+from ringback import (
+    AudioStream,
+    CallDecision,
+    CallRejected,
+    CallSession,
+    CallState,
+    MediaControl,
+    Message,
+    SessionControl,
+    TransferFailed,
+)
 
 pytestmark = pytest.mark.peer("pjsua2")
 EXPECTED = ("sip", "sdp", "rtp", "rtcp", "rtpevent", "tcp", "udp")
@@ -139,3 +149,117 @@ async def test_offers_without_what_we_know_are_refused() -> None:
     async with await system(Recorder(), codecs=("PCMA",)) as server, Pjsua(520.0, codecs=("PCMU",)) as peer:
         await peer.do("call", uri=server.local_address)
         assert (await peer.until_state("disconnected"))["code"] == 488
+
+
+class Transferable(Recorder):
+    """Agrees to every transfer."""
+
+    def on_transfer_request(self, call: CallSession, target: str) -> bool:
+        return True
+
+
+async def test_we_transfer_pjsua_to_pjsua() -> None:
+    """Blind: REFER; our call ends when the other has answered."""
+    async with Pjsua(520.0) as first, Pjsua(710.0) as second, await system() as caller:
+        call = await dial(caller, first.uri())
+        await call.wait_for_answer(20)
+        await call.transfer(second.uri())
+        await second.until_state("confirmed")
+        await asyncio.wait_for(call.wait_ended(), 20)
+        assert call.state is CallState.TERMINATED
+        await until(lambda: _hears(first, second.frequency), what="the other's tone")
+
+
+async def test_a_transfer_that_fails_leaves_the_call() -> None:
+    async with Pjsua(520.0) as first, Pjsua(710.0, answer=486) as second, await system() as caller:
+        call = await dial(caller, first.uri())
+        await call.wait_for_answer(20)
+        with pytest.raises(TransferFailed) as caught:
+            await call.transfer(second.uri())
+        assert caught.value.status == 486
+        assert call.state is CallState.ACTIVE
+        await exchange_tones(call, first, 450.0)
+        await call.hangup()
+
+
+async def test_we_transfer_with_consultation() -> None:
+    """Attended: the first telephone takes our place in the call with the second (Replaces)."""
+    async with Pjsua(520.0) as first, Pjsua(710.0) as second, await system() as caller:
+        call, consultation = await dial(caller, first.uri()), await dial(caller, second.uri())
+        for each in (call, consultation):
+            await each.wait_for_answer(20)
+        await SessionControl.transfer_session(caller, call.id, consultation.id)
+        await asyncio.wait_for(consultation.wait_ended(), 20)
+        await asyncio.wait_for(call.wait_ended(), 20)
+        await second.until_state("confirmed", count=2)
+        await until(lambda: _hears(first, second.frequency), what="the other's tone")
+
+
+async def test_pjsua_transfers_us() -> None:
+    handler = Transferable()
+    async with await system(handler) as server, Pjsua(520.0) as first, Pjsua(710.0) as second:
+        await first.do("call", uri=server.local_address)
+        call = await soon(handler.established)
+        await first.do("transfer", uri=second.uri())
+        await second.until_state("confirmed")
+        await first.until_event("transfer status", code=200)
+        assert await asyncio.wait_for(call.wait_ended(), 20)
+        other = await soon(handler.established)
+        assert other.id != call.id and other.to_uri == second.uri()
+        await exchange_tones(other, second, 450.0)
+        await other.hangup()
+
+
+async def test_a_transfer_that_nobody_wants_is_refused() -> None:
+    handler = Recorder()
+    async with await system(handler) as server, Pjsua(520.0) as first:
+        await first.do("call", uri=server.local_address)
+        call = await soon(handler.established)
+        await first.do("transfer", uri="sip:somebody@127.0.0.1")
+        await first.until_event("transaction", method="REFER", code=603)
+        assert call.state is CallState.ACTIVE
+        await exchange_tones(call, first, 450.0)
+        await call.hangup()
+
+
+async def test_pjsua_transfers_us_with_consultation() -> None:
+    """It has a call with each of two systems of ours, and joins the two."""
+    one, two = Transferable(), Recorder()
+    async with await system(one) as first, await system(two) as second, Pjsua(520.0) as peer:
+        await peer.do("call", uri=first.local_address)
+        await soon(one.established)
+        await peer.do("call", uri=second.local_address)
+        replaced = await soon(two.established)
+        await peer.until_state("confirmed", count=2)
+        begun = peer.of("state", state="confirmed")
+        await peer.do("transfer to call", call=begun[0]["call"], other=begun[1]["call"])
+        ours, theirs = await soon(one.established), await soon(two.established)
+        assert theirs.id != replaced.id
+        await asyncio.wait_for(replaced.wait_ended(), 20)
+        stream = await MediaControl.open_audio(second, theirs.id, sample_rate=8000)
+        playing = asyncio.create_task(MediaControl.play_tone(first, ours.id, [450.0], duration=30))
+        measured = dominant_frequency(await hear(stream, 1), 8000)
+        assert measured is not None and abs(measured - 450) < 5
+        playing.cancel()
+        await asyncio.gather(playing, return_exceptions=True)
+        await ours.hangup()
+
+
+async def test_messages_both_ways() -> None:
+    handler = Messages()
+    async with await system(handler) as server, Pjsua(520.0) as peer:
+        await SessionControl.send_message(server, server.local_address, peer.uri(), "Grüße, 世界")
+        assert (await peer.until_event("message"))["text"] == "Grüße, 世界"
+        await peer.do("message", uri=server.local_address, text="and back: ü")
+        message = await soon(handler.messages)
+        assert (message.body, message.content_type.partition(";")[0]) == ("and back: ü", "text/plain")
+        await peer.until_event("message status", code=200)
+
+
+class Messages(Recorder):
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: asyncio.Queue[Message] = asyncio.Queue()
+
+    def on_message(self, message: Message) -> None:
+        self.messages.put_nowait(message)
