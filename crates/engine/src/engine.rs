@@ -13,7 +13,7 @@ use bytes::Bytes;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
 use ringback_media_api::{Command as MediaCommand, Event as MediaEvent, LegId, MediaPorts, Token};
-use ringback_sdp::{LocalMedia, MediaHost};
+use ringback_sdp::{LocalCodec, LocalMedia, MediaHost};
 use ringback_sip::Method;
 use ringback_time::{Mono, Now};
 use ringback_ua::{CallKey, ConnectionId, Flow, Place, ResolveId, Routes, Service, Transmit, Transport, Ua};
@@ -97,6 +97,10 @@ pub struct Engine {
     forget_at: Option<Mono>,
     pub(crate) counters: Counters,
     pub(crate) template: LocalMedia,
+    /// What the program prefers, in its order.
+    pub(crate) codecs: Vec<LocalCodec>,
+    /// The template has the order of one call.
+    pub(crate) reordered: bool,
     pub(crate) public_host: Option<MediaHost>,
     pub(crate) cname: Arc<str>,
     /// What is being worked on, for the one who catches a panic.
@@ -154,6 +158,8 @@ impl Engine {
             overdue: false,
             forget_at: None,
             counters: Counters::default(),
+            codecs: template.codecs.clone(),
+            reordered: false,
             template,
             cname,
             current: None,

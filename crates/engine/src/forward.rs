@@ -178,8 +178,10 @@ impl Engine {
     fn send_to_target(&mut self, now: Now, caller: Key, leg: Key) {
         let Some(forward) = self.forward_of(caller) else { return };
         forward.legs.push(leg);
+        let common = forward.plan.as_ref().map(Plan::codec_names).unwrap_or_default();
         let deadline = now.mono + forward.ring;
         self.arm(caller, Timer::Ring, deadline);
+        self.prefer_codecs(leg, &common);
         self.link_peers(caller, leg);
         if let Some(call) = self.calls.get_mut(leg) {
             call.link = Link::Target(caller);
@@ -205,7 +207,8 @@ impl Engine {
         let Some(forward) = self.forward_of(caller) else { return };
         if has_media && forward.early.is_none() && forward.plan.is_some() {
             forward.early = Some(leg);
-            if let Some(plan) = forward.plan.clone() {
+            let plan = forward.plan.clone();
+            if let Some(plan) = self.plan_like(caller, leg).or(plan) {
                 self.open_early(now, caller, plan);
             }
             self.connect(now, caller, leg);
@@ -246,7 +249,7 @@ impl Engine {
         if forward.early.is_some_and(|early| early != leg) {
             self.unbridge(caller);
         }
-        let plan = match forward.plan {
+        let plan = match self.plan_like(caller, leg).or(forward.plan) {
             Some(plan) => Ok(plan),
             None => self.plan_answer(caller, None),
         };

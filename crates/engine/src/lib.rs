@@ -32,6 +32,7 @@ pub mod api;
 
 mod bridge;
 mod call;
+mod codecs;
 mod collect;
 mod commands;
 mod conference;

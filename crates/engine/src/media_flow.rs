@@ -34,6 +34,8 @@ pub(crate) struct Media {
     pub(crate) local: IpAddr,
     /// `o=`'s session number.
     session_id: u64,
+    /// Our codecs in an order of its own (`codecs`).
+    pub(crate) codecs: Option<Box<[LocalCodec]>>,
     /// What we want; holding makes it less.
     pub(crate) direction: Direction,
     /// The descriptions in force.
@@ -89,6 +91,7 @@ impl Media {
             external: false,
             local,
             session_id,
+            codecs: None,
             direction: Direction::SendRecv,
             local_sdp: None,
             remote_sdp: None,
@@ -188,6 +191,11 @@ impl Engine {
             self.template.port = media.port.map_or(0, |port| port.rtp.port());
             self.template.session_id = media.session_id;
             self.template.direction = media.direction;
+            let codecs = media.codecs.as_deref();
+            if codecs.is_some() || self.reordered {
+                self.reordered = codecs.is_some();
+                self.template.codecs = codecs.unwrap_or(&self.codecs).to_vec();
+            }
             self.template.previous = media.local_sdp.clone();
         }
         &self.template

@@ -526,3 +526,32 @@ fn the_targets_see_what_the_caller_may_tell_them_and_no_more() {
     assert_eq!(invite.matches("\r\nDiversion: ").count(), 2);
     assert!(!invite.contains("P-Asserted-Identity") && !invite.contains("X-Secret"));
 }
+
+#[test]
+fn both_legs_use_one_codec_where_both_peers_know_it() {
+    use ringback_media_api::Codec::{G722, Pcma, Pcmu};
+    // What the caller, the switch and the target know, by preference; what the legs of the switch send with.
+    for (caller, switch, target, expected) in [
+        (vec![Pcmu, Pcma], vec![Pcmu, Pcma], vec![Pcma], [Pcma, Pcma]),
+        (vec![Pcma], vec![Pcmu, Pcma], vec![Pcma, Pcmu], [Pcma, Pcma]),
+        (vec![Pcma, Pcmu], vec![G722, Pcmu, Pcma], vec![Pcma, G722], [Pcma, Pcma]),
+        (vec![Pcmu], vec![Pcmu, Pcma], vec![Pcma], [Pcma, Pcmu]),
+    ] {
+        for early in [false, true] {
+            let mut net = Net::default();
+            for codecs in [&caller, &switch, &target] {
+                net.add(Config { codecs: codecs.clone(), ..config() });
+            }
+            let (_, first, _, called) = forwarded(&mut net);
+            if early {
+                decide(&mut net, C, &called, Decision::Progress { sdp: None }).expect("early media");
+            }
+            decide(&mut net, C, &called, accept()).expect("accepted");
+            assert_eq!(first.state(), State::Active);
+            let mut used: Vec<_> =
+                net.nodes[B].legs.open.values().map(|config| config.send.expect("it sends").codec).collect();
+            used.sort_by_key(|codec| codec.name());
+            assert_eq!(used, expected, "{caller:?} {switch:?} {target:?} {early}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Codecs from end to end: the two legs of a forwarded call use the same one where both peers know it, so that the media is relayed
+//! and not transcoded. The target is offered first what the caller has too, and the caller is answered first with what the target
+//! chose.
+
+use ringback_sdp::LocalCodec;
+
+use crate::engine::Engine;
+use crate::media_flow::Plan;
+use crate::table::Key;
+
+impl Plan {
+    /// The encodings that both sides know, by name; none where they are not settled yet.
+    pub(crate) fn codec_names(&self) -> Vec<String> {
+        match self {
+            Plan::Answer(negotiated) => negotiated.receive.iter().map(|codec| codec.name.to_string()).collect(),
+            Plan::Offer(_) | Plan::Settled | Plan::External { .. } => Vec::new(),
+        }
+    }
+}
+
+impl Engine {
+    /// Puts the codecs with those names first in what the call's descriptions say from now on; the others keep their order.
+    pub(crate) fn prefer_codecs(&mut self, key: Key, names: &[impl AsRef<str>]) {
+        let preferred = |codec: &LocalCodec| names.iter().any(|name| codec.name.eq_ignore_ascii_case(name.as_ref()));
+        let all = &self.codecs;
+        if all.iter().skip_while(|codec| preferred(codec)).all(|codec| !preferred(codec)) {
+            // As they stand.
+            return;
+        }
+        let (mut first, rest): (Vec<LocalCodec>, Vec<LocalCodec>) = all.iter().cloned().partition(preferred);
+        first.extend(rest);
+        if let Some(call) = self.calls.get_mut(key) {
+            call.media.codecs = Some(first.into());
+        }
+    }
+
+    /// The answer for a caller whose target has settled on a codec: that codec first. `None`: there is no answer to give yet.
+    pub(crate) fn plan_like(&mut self, caller: Key, target: Key) -> Option<Plan> {
+        let codec = self.calls.get(target)?.media.config.as_ref()?.send?.codec;
+        self.prefer_codecs(caller, &[codec.name()]);
+        self.plan_answer(caller, None).ok()
+    }
+}
