@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 import shutil
+import struct
 import tempfile
 import wave
 from pathlib import Path
@@ -35,6 +36,8 @@ jitter_buffer_delay 1-5
 snd_path {folder}
 module_path /usr/lib/baresip/modules
 module g711.so
+module g722.so
+module opus.so
 module aubridge.so
 module aufile.so
 module sndfile.so
@@ -43,6 +46,9 @@ module_app menu.so
 module ctrl_tcp.so
 ctrl_tcp_listen 127.0.0.1:{control}
 """
+
+# As it calls those that are not of 8 kHz.
+WIDE = {"G722": "G722/16000/1", "opus": "opus/48000/2"}
 
 
 class Baresip:
@@ -89,7 +95,7 @@ class Baresip:
             )
         )
         mode = "auto" if self.answer else "manual"
-        account = f"<sip:baresip@{HOST}:{self.port}>;regint=0;answermode={mode};audio_codecs={self.codec}\n"
+        account = f"<sip:baresip@{HOST}:{self.port}>;regint=0;answermode={mode};audio_codecs={WIDE.get(self.codec, self.codec)}\n"
         (self.folder / "accounts").write_text(account)
         (self.folder / "contacts").touch()
         with (self.folder / "log").open("wb") as log:
@@ -151,11 +157,18 @@ class Baresip:
         await until(lambda: self.event_types().count(kind) >= count, what=f"baresip's {kind} ({self.event_types()})")
 
     def heard(self) -> NDArray[np.int16]:
-        """What it decoded so far, 8,000 Hz, over all its calls."""
+        """What it decoded so far, brought to 8,000 Hz, over all its calls."""
         parts = []
         for path in sorted(glob.glob(str(self.folder / "dump-*-dec.wav"))):
-            raw = Path(path).read_bytes()[44:]  # the header's length is only right once the call has ended
-            parts.append(np.frombuffer(raw[: len(raw) & ~1], dtype="<i2"))
+            raw = Path(path).read_bytes()
+            if len(raw) < 44:
+                continue
+            channels, rate = struct.unpack_from("<HI", raw, 22)
+            frame = 2 * channels
+            # The header's length is only right once the call has ended.
+            samples = np.frombuffer(raw[44 : 44 + (len(raw) - 44) // frame * frame], dtype="<i2")
+            # Tones far below 4 kHz: nothing folds over.
+            parts.append(samples[:: channels * (rate // 8000)])
         return np.concatenate(parts).astype(np.int16) if parts else np.zeros(0, dtype=np.int16)
 
     async def __aexit__(self, *_: object) -> None:

@@ -72,6 +72,38 @@ async def test_we_call_baresip(codec: str, transport: str) -> None:
         await peer.until_event("CALL_CLOSED")
 
 
+@pytest.mark.parametrize("codec", ["G722", "opus"])
+async def test_wideband_both_ways(codec: str) -> None:
+    """What we prefer is taken where the peer has it; the frequencies tell that both mean the same by it."""
+    handler = Recorder()
+    async with Baresip(660.0, codec=codec) as peer, await system(handler) as ours:
+        call = await dial(ours, peer.uri())
+        await call.wait_for_answer(20)
+        info = await MediaControl.get_media_info(ours, call.id)
+        assert info is not None and info.codec == codec
+        assert info.sample_rate == (48_000 if codec == "opus" else 16_000)
+        await exchange_tones(call, peer, 450.0)
+        await call.hangup()
+        await peer.until_event("CALL_CLOSED")
+        handler.established = asyncio.Queue()
+        await peer.command("dial", ours.local_address)
+        call = await soon(handler.established)
+        info = await MediaControl.get_media_info(ours, call.id)
+        assert info is not None and info.codec == codec
+        await exchange_tones(call, peer, 880.0)
+        await call.hangup()
+
+
+async def test_a_wideband_and_a_narrowband_peer_are_transcoded() -> None:
+    async with Baresip(660.0, codec="opus") as wide, Baresip(450.0, codec="PCMA") as narrow, await system() as ours:
+        calls = [await dial(ours, peer.uri()) for peer in (wide, narrow)]
+        for call in calls:
+            await call.wait_for_answer(20)
+        await ours.bridge_sessions(calls[0].id, calls[1].id)
+        await until_heard(wide, narrow.frequency)
+        await until_heard(narrow, wide.frequency)
+
+
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 async def test_baresip_calls_us(transport: str) -> None:
     handler = Recorder()

@@ -168,7 +168,8 @@ class Bob(AutoAnswerHandler):
 async def main(path):
     def build(name):
         builder = SessionManagerBuilder().with_local_address(f"sip:{name}@127.0.0.1").with_sip_port(0)
-        return builder.with_handler(Bob()).build()
+        # 8 kHz: the limit below is 1.25 s of it.
+        return builder.with_handler(Bob()).with_codecs("PCMU").build()
     async with await build("bob") as bob, await build("alice") as alice:
         call = await SessionControl.create_outgoing_call(alice, alice.local_address, bob.local_address)
         await call.wait_for_answer(5)

@@ -21,6 +21,8 @@ mod spectrum;
 mod tone;
 pub mod wav;
 
+#[doc(hidden)]
+pub use codec::fuzz;
 pub use codec::{Coding, Decoder, Encoder, OpusSettings};
 pub use conceal::Concealer;
 pub use convert::RateConverter;

@@ -24,6 +24,8 @@ pub(crate) struct Control {
     /// Middle of the NTP time of the peer's last sender report, and when it came.
     last_sr: Option<(u32, Mono)>,
     pub(crate) round_trip: RoundTrip,
+    /// What of our packets the peer lost between its last two reports.
+    pub(crate) peer_loss_percent: Option<u8>,
     /// RTP packets sent when each of the last two reports was made.
     sent_before: [u64; 2],
 }
@@ -36,6 +38,7 @@ impl Control {
             average_size: 120.0,
             last_sr: None,
             round_trip: RoundTrip::new(),
+            peer_loss_percent: None,
             sent_before: [0; 2],
         };
         control.schedule(now, true, rng);
@@ -135,6 +138,7 @@ impl Control {
             };
             for block in blocks.filter(|block| block.ssrc == own_ssrc) {
                 self.round_trip.received(&block, now);
+                self.peer_loss_percent = Some((u16::from(block.fraction_lost) * 100 / 256) as u8);
             }
         }
         true

@@ -276,7 +276,7 @@ impl Leg {
         let coding = codec::coding(codec);
         match &mut self.encoder {
             Some(encoder) if encoder.coding() == coding => {}
-            other => *other = Some(codec::encoder(codec, &self.config.opus, None)),
+            other => *other = Some(codec::encoder(codec, &self.config.opus, self.control.peer_loss_percent)),
         }
         self.encoder.get_or_insert_with(|| Encoder::new(coding))
     }

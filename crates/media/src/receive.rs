@@ -380,11 +380,15 @@ fn tell<O: Out + ?Sized>(leg: LegId, budget: &mut DigitBudget, now: Mono, digit:
 }
 
 pub(crate) fn rtcp(leg: &mut Leg, now: Now, from: SocketAddr, packet: &[u8]) {
-    if leg.accepts_rtcp(from)
-        && leg.control.receive(now.mono, packet, leg.outgoing.ssrc(), leg.incoming.state.ssrc())
-        && leg.latch.is_locked()
+    if !leg.accepts_rtcp(from) || !leg.control.receive(now.mono, packet, leg.outgoing.ssrc(), leg.incoming.state.ssrc())
     {
+        return;
+    }
+    if leg.latch.is_locked() {
         // Behind a translator the answer goes to where it came from.
         leg.rtcp_from = Some(from);
+    }
+    if let (Some(encoder), Some(percent)) = (&mut leg.encoder, leg.control.peer_loss_percent) {
+        encoder.set_loss(percent);
     }
 }

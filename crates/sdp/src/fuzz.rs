@@ -1,19 +1,24 @@
 //! Bodies of fuzz targets: a parser takes garbage or returns its error, and nothing else.
 
 use crate::{
-    Description, Direction, LocalMedia, SdpError, accept, answer, check_answer, check_offer, media_address, offer,
-    redirected,
+    Description, Direction, LocalCodec, LocalMedia, OpusParameters, SdpError, accept, answer, check_answer,
+    check_offer, media_address, offer, redirected,
 };
 
 /// `data`: an offer, and after a NUL an answer to ours. Panics where something holds that must not.
 pub fn negotiate(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (first, second) = text.split_once('\0').unwrap_or((&text, &text));
-    let local = LocalMedia { address: "192.0.2.1".into(), port: 40_000, ..LocalMedia::default() };
+    let codecs = vec![LocalCodec::opus(), LocalCodec::pcmu(), LocalCodec::pcma()];
+    let (address, port) = ("192.0.2.1".into(), 40_000);
+    let local = LocalMedia { address, port, codecs, comfort_noise: true, ..LocalMedia::default() };
 
     let ours = offer(&local);
     for text in [first, second] {
         let _ = media_address(text);
+        let opus = OpusParameters::parse(text);
+        assert!((8_000..=48_000).contains(&opus.playback_rate), "{opus:?}");
+        assert!(opus.bitrate.is_none_or(|rate| (6_000..=510_000).contains(&rate)), "{opus:?}");
         let _ = check_offer(text);
         if let Ok(negotiated) = accept(&ours, text, &local) {
             assert!(negotiated.send.is_some(), "an accepted answer has a codec");

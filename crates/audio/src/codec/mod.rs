@@ -8,6 +8,8 @@
 
 mod decoder;
 mod encoder;
+#[doc(hidden)]
+pub mod fuzz;
 mod opus;
 
 pub use decoder::Decoder;
