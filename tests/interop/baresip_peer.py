@@ -54,7 +54,9 @@ WIDE = {"G722": "G722/16000/1", "opus": "opus/48000/2"}
 class Baresip:
     """`async with Baresip(660.0)` runs one that plays 660 Hz."""
 
-    def __init__(self, frequency: float, *, codec: str = "PCMU", answer: bool = True) -> None:
+    def __init__(self, frequency: float, *, codec: str = "PCMU", answer: bool = True, settings: str = "") -> None:
+        """`settings`: further lines of its configuration."""
+        self.settings = settings
         self.frequency = frequency
         self.codec = codec
         self.answer = answer
@@ -65,7 +67,7 @@ class Baresip:
 
     def uri(self, transport: str = "udp") -> str:
         suffix = "" if transport == "udp" else f";transport={transport}"
-        return f"sip:baresip@{HOST}:{self.port}{suffix}"
+        return f"sip:baresip@{HOST}:{self.port + (transport == 'tls')}{suffix}"
 
     async def __aenter__(self) -> "Baresip":
         self.folder = Path(tempfile.mkdtemp(prefix="baresip-"))
@@ -93,6 +95,7 @@ class Baresip:
                 rtp_high=rtp + 8,
                 control=self.control,
             )
+            + self.settings
         )
         mode = "auto" if self.answer else "manual"
         account = f"<sip:baresip@{HOST}:{self.port}>;regint=0;answermode={mode};audio_codecs={WIDE.get(self.codec, self.codec)}\n"

@@ -314,6 +314,16 @@ async def test_a_websocket_client_is_reached_by_its_connection(systems, certific
     assert await peer.ended()
 
 
+async def test_stopping_takes_leave_of_peers(systems, certificates):
+    called = await start(systems, "127.0.0.1", Transport.WSS, Recorder(), **files(certificates))
+    peer = await SecureWebSocketPeer.connect("127.0.0.1", port_of(called), certificates.client())
+    await peer.send(peer.compose("OPTIONS", "sip:bob@example.com"))
+    await peer.receive("SIP/2.0 200")
+    await SessionControl.stop(called)
+    assert (await peer.next_frame())[0] == 8
+    assert await peer.reader.read() == b""
+
+
 async def test_a_websocket_without_the_subprotocol_is_closed(systems):
     class Other(WebSocketPeer):
         protocols = "chat"

@@ -126,7 +126,8 @@ impl State {
                         self.used = Instant::now();
                         self.put(bytes);
                     }
-                    None => return "the peer does not read",
+                    // Too much was queued, or the system ends.
+                    None => return "the peer does not read, or nobody needs it any more",
                 },
                 moved = poll_fn(|cx| self.poll_wire(cx, wire, hub, queued, flow)) => {
                     if let Err(cause) = moved {

@@ -146,7 +146,7 @@ async fn run(
             }
             Request::Resolve { id, host, port, service } => hub.lookups.resolve(id, Question { host, port, service }),
             Request::Leave { within } => {
-                let _ = time::timeout(within, hub.written()).await;
+                let _ = time::timeout(within, hub.end()).await;
                 break;
             }
         }
@@ -369,6 +369,16 @@ impl Hub {
     fn tell(&self, news: News) {
         let outlet = self.outlet.clone();
         tokio::spawn(async move { outlet.send(news).await });
+    }
+
+    /// Writes what is queued, and takes leave of every peer.
+    async fn end(&self) {
+        self.written().await;
+        // Their tasks see the senders go.
+        self.table.lock().connections.clear();
+        while self.seats.are_taken() {
+            time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Until every connection has written what is queued for it.

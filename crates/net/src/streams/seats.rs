@@ -46,6 +46,10 @@ impl Seats {
         Seats { taken: Arc::default(), all: limits.connections, of_source: limits.connections_per_source }
     }
 
+    pub(super) fn are_taken(&self) -> bool {
+        self.taken.lock().all > 0
+    }
+
     /// For a connection that comes from `from`, or that we make. `Err`: why there is none.
     pub(super) fn take(&self, from: Option<IpAddr>) -> Result<Seat, &'static str> {
         let mut taken = self.taken.lock();
