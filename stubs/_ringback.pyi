@@ -204,6 +204,28 @@ def stored(
     coordinator: CoordinatorBase, request: int, error: str | None, found: Sequence[RegisteredBinding]
 ) -> None: ...
 
+# ----------------------------------------------------------------------------------------------------------- accounts
+
+@final
+class RegistrationView:
+    def state(self) -> str: ...
+    def expires_at(self) -> datetime | None: ...
+    def failure(self) -> tuple[int | None, str]: ...
+
+def register_account(
+    coordinator: CoordinatorBase,
+    id: int,
+    aor: str,
+    registrar: str | None,
+    proxy: str | None,
+    credentials: tuple[str, str, str | None] | None,
+    expires: float,
+    transport: str | None,
+    instance: str,
+) -> Future[RegistrationView]: ...
+def unregister_account(coordinator: CoordinatorBase, id: int) -> Future[None]: ...
+def drop_account(coordinator: CoordinatorBase, id: int) -> None: ...
+
 # -------------------------------------------------------------------------------------------------------- coordinator
 
 @disjoint_base

@@ -15,6 +15,7 @@ and `MediaControl` do things with them.
 
 from ringback._ringback import BridgeId, CallDecision, SessionId, __version__
 from ringback._seconds import Seconds
+from ringback.accounts import Account, Registration, RegistrationState
 from ringback.audio import AudioStream
 from ringback.authentication import Authenticator, Credentials
 from ringback.bridges import BridgeEvent, BridgeEventKind, BridgeInfo, BridgeRole
@@ -33,6 +34,8 @@ from ringback.errors import (
     InvalidUri,
     MediaError,
     NotRunningError,
+    RegistrationFailed,
+    RegistrationTimeout,
     ResourceExhausted,
     SdpError,
     SessionError,
@@ -51,6 +54,7 @@ from ringback.session import CallSession
 from ringback.states import CallDirection, CallState, DtmfMethod, Transport
 
 __all__ = [
+    "Account",
     "AnswerTimeout",
     "AudioStream",
     "Authenticator",
@@ -91,6 +95,10 @@ __all__ = [
     "QueueHandler",
     "Recording",
     "Registrar",
+    "Registration",
+    "RegistrationFailed",
+    "RegistrationState",
+    "RegistrationTimeout",
     "ResourceExhausted",
     "RoutingHandler",
     "SdpError",

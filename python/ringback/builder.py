@@ -10,6 +10,7 @@ from typing import NamedTuple, Self, TypeAlias
 
 from ringback import _ringback
 from ringback._seconds import Seconds, seconds
+from ringback.accounts import Account
 from ringback.authentication import Authenticator, Credentials
 from ringback.coordinator import SessionCoordinator
 from ringback.errors import BindError
@@ -73,6 +74,7 @@ class SessionManagerBuilder:
         self._opus = (DEFAULT_OPUS_BITRATE, DEFAULT_OPUS_COMPLEXITY)
         self._public_address: str | None = None
         self._registrar: Registrar | None = None
+        self._accounts: list[Account] = []
         self._symmetric_rtp = False
         self._inband_dtmf: bool | None = False
         self._forwarded_headers: list[str] | None = None
@@ -278,6 +280,13 @@ class SessionManagerBuilder:
         self._limits = limits
         return self
 
+    def with_account(self, account: Account) -> Self:
+        """An account that is registered on start and unregistered on stop; repeatable."""
+        if not isinstance(account, Account):
+            raise TypeError(f"account must be an Account, not {type(account).__name__}")
+        self._accounts.append(account)
+        return self
+
     def with_registrar(self, registrar: Registrar) -> Self:
         """Lets telephones register, and calls to their addresses of record ring them."""
         if not isinstance(registrar, Registrar):
@@ -329,6 +338,7 @@ class SessionManagerBuilder:
             binding_store=None if self._registrar is None else self._registrar._path(),
         )
         coordinator = SessionCoordinator(binding, methods, self._dial_uri(binding))
+        coordinator._accounts = tuple(self._accounts)
         if self._registrar is not None:
             coordinator._registrar = self._registrar
             coordinator._reads_file = self._registrar._path() is not None

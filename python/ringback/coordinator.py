@@ -1,4 +1,5 @@
 """`SessionCoordinator`: the hub of one system."""
+# pyright: reportPrivateUsage=false, reportUnnecessaryIsInstance=false
 
 import asyncio
 import contextlib
@@ -20,7 +21,9 @@ from ringback import _lifecycle, _ringback
 from ringback._dispatch import Turn
 from ringback._logs import Levels
 from ringback._ringback import BridgeId, CoordinatorBase, SessionId
+from ringback._seconds import seconds
 from ringback._waker import Waker
+from ringback.accounts import Account, Registration, instance
 from ringback.bridges import BridgeEvent, BridgeInfo, BridgeRole, EventReader, end_all, events_of
 from ringback.errors import MediaError
 from ringback.registrar import Registrar
@@ -51,6 +54,10 @@ class SessionCoordinator(CoordinatorBase):
         # The registrar that is served, and what its store is at.
         self._registrar: Registrar | None = None
         self._reads_file = False
+        # Accounts of the builder, and all that are registered or being so, by number.
+        self._accounts: tuple[Account, ...] = ()
+        self._registrations: dict[int, Registration] = {}
+        self._last_registration = 0
         self._store_tasks: set[asyncio.Task[None]] = set()
         # Who reads the events of which bridge; readers that were dropped are gone.
         self._bridge_events: dict[BridgeId, weakref.WeakSet[EventReader]] = {}
@@ -180,6 +187,40 @@ class SessionCoordinator(CoordinatorBase):
         """The bridge that a call is in. Raises `SessionNotFound`, `NotRunningError`."""
         return await _ringback.session_bridge(self, session)
 
+    async def register(self, account: Account) -> Registration:
+        """Registers an account with its registrar, and keeps it registered until `Registration.unregister` or the stop.
+
+        Returns at once; `Registration.wait_registered` waits for the registrar, `CallHandler.on_registration` is told of each
+        change. Calls with the account's address of record as `from_uri` use its proxy, credentials and connection.
+        Raises `InvalidUri`, `ResourceExhausted`, `NotRunningError`.
+        """
+        if not isinstance(account, Account):
+            raise TypeError(f"account must be an Account, not {type(account).__name__}")
+        self._last_registration += 1
+        number = self._last_registration
+        registration = Registration(self, number, account)
+        credentials = account.credentials
+        self._registrations[number] = registration
+        try:
+            await _ringback.register_account(
+                self,
+                number,
+                account.aor,
+                account.registrar,
+                account.proxy,
+                None if credentials is None else (credentials.username, credentials.password, credentials.realm),
+                seconds(account.expires, "expires"),
+                None if account.transport is None else account.transport.value,
+                instance(account.aor, self._address),
+            )
+        except BaseException:
+            self._registrations.pop(number, None)
+            if self.is_running():
+                # Cancelled meanwhile: whatever has begun ends.
+                _ringback.drop_account(self, number)
+            raise
+        return registration
+
     # ---- start and stop, for SessionControl
 
     async def _startup(self) -> None:
@@ -197,6 +238,12 @@ class SessionCoordinator(CoordinatorBase):
                 self._start()
         except BaseException:
             self._release()
+            raise
+        try:
+            for account in self._accounts:
+                await self.register(account)
+        except BaseException:
+            await self._halt(0.0)
             raise
 
     def _adopt(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -268,6 +315,9 @@ class SessionCoordinator(CoordinatorBase):
             self._drain_all()
             self._resolve_all()
             end_all(self)
+            for registration in self._registrations.values():
+                registration._end()
+            self._registrations.clear()
             self._stopping = None
         for task in list(self._store_tasks):
             task.cancel()

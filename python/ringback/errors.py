@@ -116,6 +116,21 @@ class CallFailed(SessionError):
         self.cause = cause
 
 
+class RegistrationFailed(SessionError):
+    """An account is not registered."""
+
+    status: int | None
+    """The registrar's final response; None where there was none."""
+
+    def __init__(self, message: str = "", *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class RegistrationTimeout(RegistrationFailed, TimeoutError):
+    """`Registration.wait_registered` waited long enough; the attempts go on."""
+
+
 class CallCancelled(SessionError):
     """The call was given up before it was answered."""
 

@@ -52,14 +52,25 @@ WIDE = {"G722": "G722/16000/1", "opus": "opus/48000/2"}
 
 
 class Baresip:
-    """`async with Baresip(660.0)` runs one that plays 660 Hz."""
+    """`async with Baresip(660.0)` runs one that plays 660 Hz. `registered`: an address of record that it registers, with the
+    user's name as password.
+    """
 
-    def __init__(self, frequency: float, *, codec: str = "PCMU", answer: bool = True, settings: str = "") -> None:
+    def __init__(
+        self,
+        frequency: float,
+        *,
+        codec: str = "PCMU",
+        answer: bool = True,
+        settings: str = "",
+        registered: str | None = None,
+    ) -> None:
         """`settings`: further lines of its configuration."""
         self.settings = settings
         self.frequency = frequency
         self.codec = codec
         self.answer = answer
+        self.registered = registered
         # baresip takes the port above its SIP port for TLS.
         self.port = free_ports(2)
         self.control = control_port()
@@ -98,7 +109,11 @@ class Baresip:
             + self.settings
         )
         mode = "auto" if self.answer else "manual"
-        account = f"<sip:baresip@{HOST}:{self.port}>;regint=0;answermode={mode};audio_codecs={WIDE.get(self.codec, self.codec)}\n"
+        account = f"<sip:baresip@{HOST}:{self.port}>;regint=0"
+        if self.registered is not None:
+            user = self.registered.removeprefix("sip:").partition("@")[0]
+            account = f"<{self.registered}>;regint=60;auth_user={user};auth_pass={user}"
+        account += f";answermode={mode};audio_codecs={WIDE.get(self.codec, self.codec)}\n"
         (self.folder / "accounts").write_text(account)
         (self.folder / "contacts").touch()
         with (self.folder / "log").open("wb") as log:

@@ -210,6 +210,10 @@ impl Engine {
                 self.give_up(now, request);
                 DONE
             }
+            Command::Register { id, account, .. } => {
+                Ok(Some(Reply::Registration(self.register_account(now, id, *account)?)))
+            }
+            Command::Unregister { token, id } => self.unregister_account(now, token, id),
             Command::Lookup { token, aor } => self.look_up(now, token, &aor),
             Command::Unbind { token, aor } => self.unbind(now, token, &aor),
             Command::Stored { id, result } => {

@@ -5,10 +5,12 @@
 //! `Engine::by_ua`. The first branch that answers becomes `Call::ua`, and the others are cancelled; when the last one has failed, the call ends
 //! as the best of their answers says.
 
+use std::sync::Arc;
+
 use ringback_registrar::Record;
 use ringback_sip::{Host, Message, NameAddr, StatusCode, Uri};
 use ringback_time::Now;
-use ringback_ua::{CallKey, CancelReason, ContactForm, Event, Flow, Invite};
+use ringback_ua::{CallKey, CancelReason, ContactForm, Credentials, Event, Flow, Invite};
 use smallvec::SmallVec;
 
 use crate::api::EndCause;
@@ -31,11 +33,20 @@ pub(crate) struct Way {
     /// RFC 5626 §7: of several flows to one instance, one at a time is tried.
     instance: Option<String>,
     pub(crate) contact: Option<Box<ContactForm>>,
+    /// Those of the account that it goes by.
+    pub(crate) credentials: Option<Arc<Credentials>>,
 }
 
 impl Way {
     pub(crate) fn to(uri: &Uri) -> Way {
-        Way { request_uri: uri.request_uri(), route: None, flow: None, instance: None, contact: None }
+        Way {
+            request_uri: uri.request_uri(),
+            route: None,
+            flow: None,
+            instance: None,
+            contact: None,
+            credentials: None,
+        }
     }
 
     /// `None`: what was bound cannot be called.
@@ -43,7 +54,7 @@ impl Way {
         let request_uri = Uri::parse(&record.contact).ok()?.request_uri();
         let route = Some(&record.path).filter(|path| !path.is_empty()).cloned();
         let instance = record.instance.clone().filter(|_| record.reg_id.is_some());
-        let way = Way { request_uri, route, flow: record.flow(), instance, contact: None };
+        let way = Way { request_uri, route, flow: record.flow(), instance, contact: None, credentials: None };
         // A flow leads there whatever the URI says (RFC 7118: `something.invalid`).
         (way.flow.is_some() || way.next_hop().is_some()).then_some(way)
     }
@@ -56,6 +67,9 @@ impl Way {
         }
         invite.flow = self.flow;
         invite.contact = self.contact;
+        if self.credentials.is_some() {
+            invite.credentials = self.credentials;
+        }
     }
 
     /// The URI that the request goes to first; none where that is no SIP URI.
@@ -128,12 +142,21 @@ impl Engine {
                 return Whither::Nobody;
             }
         }
-        Whither::One(Way::to(to))
+        let mut way = Way::to(to);
+        if let Some(account) = self.account_of(&outgoing.from.uri) {
+            way.route = account.route();
+            way.flow = account.flow;
+            way.contact = Some(account.contact());
+            way.credentials.clone_from(&account.config.credentials);
+        }
+        Whither::One(way)
     }
 
     /// The first hop of a call, by which our own address is chosen; `None`: its To names it.
     pub(crate) fn first_hop(&mut self, now: Now, outgoing: &Outgoing, forwarded: bool) -> Option<Uri> {
-        self.registry.as_ref()?;
+        if self.registry.is_none() && self.accounts.is_empty() {
+            return None;
+        }
         // Nobody is there, or whom it rings is not known yet: most likely somebody whom the way to everybody leads to.
         let anywhere = Some(Uri::from_address(None, (ANYWHERE, 5060).into()));
         if self.shares_store() && self.own_address_of_record(&outgoing.to.uri).is_some() {

@@ -18,6 +18,7 @@ use ringback_sip::Method;
 use ringback_time::{Mono, Now};
 use ringback_ua::{CallKey, ConnectionId, Flow, Place, ResolveId, Routes, Service, Transmit, Transport, Ua};
 
+use crate::accounts::Accounts;
 use crate::api::{Command, Config, Directory, Error, Event, Record, Reply, SessionId, StoreRequest};
 use crate::bridge::Bridges;
 use crate::call::Call;
@@ -90,6 +91,7 @@ pub struct Engine {
     pub(crate) asking: Asking,
     pub(crate) message_bucket: limits::Bucket<{ limits::MESSAGES_A_SECOND }>,
     pub(crate) registry: Option<Box<Registry>>,
+    pub(crate) accounts: Accounts,
     pub(crate) stop: Stop,
     /// The program is too slow for its events.
     pub(crate) overdue: bool,
@@ -153,6 +155,7 @@ impl Engine {
             locating: Locating::default(),
             asking: Asking::default(),
             message_bucket: limits::Bucket::new(Mono::ZERO),
+            accounts: Accounts::default(),
             registry: config.registrar.as_ref().map(|config| Box::new(Registry::new(config))),
             stop: Stop::default(),
             overdue: false,
@@ -219,6 +222,7 @@ impl Engine {
         self.guarded(now, |engine| {
             engine.ua.handle_closed(now, connection);
             engine.registry_closed(connection);
+            engine.accounts_closed(now, connection);
         });
     }
 
@@ -260,6 +264,9 @@ impl Engine {
             self.guarded(now, |engine| engine.expire(now, key));
         }
         self.guarded(now, |engine| engine.stop_timeout(now));
+        if self.accounts.next().is_some_and(|at| at <= now.mono) {
+            self.guarded(now, |engine| engine.accounts_due(now));
+        }
         if self.registry.as_ref().and_then(|registry| registry.poll_timeout()).is_some_and(|at| at <= now.mono) {
             self.guarded(now, |engine| engine.bindings_ended(now));
         }
@@ -273,7 +280,14 @@ impl Engine {
 
     pub fn poll_timeout(&self) -> Option<Mono> {
         let bindings = self.registry.as_ref().and_then(|registry| registry.poll_timeout());
-        let own = [self.ua.poll_timeout(), self.timers.next(), self.stop.deadline(), self.forget_at, bindings];
+        let own = [
+            self.ua.poll_timeout(),
+            self.timers.next(),
+            self.stop.deadline(),
+            self.forget_at,
+            bindings,
+            self.accounts.next(),
+        ];
         own.into_iter().flatten().min()
     }
 
@@ -471,6 +485,7 @@ impl Engine {
         assert!(self.timers.next().is_none(), "a timer is armed");
         assert_eq!(self.bridge_count(), 0, "bridges are left");
         assert!(self.locating.is_empty(), "look-ups are left");
+        assert!(self.accounts.is_empty(), "accounts are left");
         assert!(self.registry.as_ref().is_none_or(|registry| registry.is_idle()), "the store is at work");
     }
 }

@@ -30,6 +30,8 @@
 
 pub mod api;
 
+mod account;
+mod accounts;
 mod bridge;
 mod call;
 mod codecs;

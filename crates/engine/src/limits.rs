@@ -30,6 +30,9 @@ pub(crate) const MESSAGE_MOST: usize = 32_768;
 
 /// MESSAGEs that are taken for the program at once and in a second; beyond that peers get 503. What it has not yet taken is bounded so.
 pub(crate) const MESSAGES_A_SECOND: u16 = 1000;
+/// Accounts with other registrars.
+pub(crate) const ACCOUNTS_MOST: usize = 10_000;
+
 /// Requests about one address of record that wait for the binding store.
 pub(crate) const ADDRESS_JOBS_MOST: usize = 32;
 

@@ -20,7 +20,9 @@ impl Engine {
         }
         if let Event::Standalone { key, outcome } = event {
             self.current = None;
-            self.asked(now, key, outcome);
+            if self.accounts.is_empty() || !self.register_answered(now, key, &outcome) {
+                self.asked(now, key, outcome);
+            }
             return;
         }
         if let Event::Password { key, username, realm } = event {

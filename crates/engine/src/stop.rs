@@ -43,6 +43,8 @@ impl Engine {
         if earlier {
             self.stop.deadline = Some(at);
         }
+        // Whoever would call us by a registrar is told at once that we are not there any more.
+        self.unregister_all(now);
         self.stop_timeout(now);
     }
 
@@ -68,7 +70,7 @@ impl Engine {
 
     /// Tells those who wait for the stop when the last call has ended.
     pub(crate) fn stop_if_empty(&mut self, now: Now) {
-        if self.stop.tokens.is_empty() || !self.calls.is_empty() {
+        if self.stop.tokens.is_empty() || !self.calls.is_empty() || self.is_unregistering() {
             return;
         }
         self.stop.deadline = None;

@@ -45,6 +45,7 @@ pub(crate) struct Handlers {
     pub(crate) message: Option<Method>,
     /// `Authenticator._answer`.
     pub(crate) password: Option<Method>,
+    pub(crate) registration: Option<Method>,
     pub(crate) transfer_request: Option<Method>,
     pub(crate) error: Option<Py<PyAny>>,
 }
@@ -67,6 +68,7 @@ impl Handlers {
                 "on_media_timeout" => &mut handlers.media_timeout,
                 "on_message" => &mut handlers.message,
                 "password" => &mut handlers.password,
+                "on_registration" => &mut handlers.registration,
                 "on_transfer_request" => &mut handlers.transfer_request,
                 "on_error" => {
                     handlers.error = Some(call);
@@ -91,6 +93,7 @@ impl Handlers {
             &self.media_timeout,
             &self.message,
             &self.password,
+            &self.registration,
             &self.transfer_request,
         ];
         for method in methods.into_iter().flatten() {

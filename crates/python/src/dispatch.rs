@@ -16,6 +16,7 @@ use ringback_engine::api::{Command, Decision, Error, Event, Reply, Session};
 use ringback_media_api::Token;
 use ringback_net::Notice;
 
+use crate::accounts::RegistrationView;
 use crate::coordinator::{Coordinator, Method, Running};
 use crate::handling::Handling;
 use crate::incoming::IncomingCallBase;
@@ -193,6 +194,14 @@ fn dispatch_event(
             }
             None => Ok(()),
         },
+        Event::Registration { registration, state } => {
+            let view = Bound::new(py, RegistrationView(Arc::clone(&registration)))?;
+            let known = names.registration_changed.bind(py).call1((slf, registration.id, view, state.to_string()))?;
+            match &handlers.registration {
+                Some(method) if !known.is_none() => notify(slf, names, running, method, (known,).into_pyobject(py)?),
+                _ => Ok(()),
+            }
+        }
         Event::Store(request) => registrar::store(slf, names, *request),
         Event::Bridge { bridge, kind, session } => crate::bridges::deliver(slf, bridge, kind, session),
         Event::Completed { token, result } => completed(slf, running, token, result),

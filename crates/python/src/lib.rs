@@ -8,6 +8,7 @@
 //! Rust's own threads never attach to the interpreter (DESIGN 4): they fill the queue, whose descriptor wakes the loop.
 #![allow(clippy::disallowed_methods, reason = "the reaper of a dropped coordinator is a thread")]
 
+mod accounts;
 mod audio;
 mod authentication;
 mod bridges;
@@ -57,6 +58,7 @@ fn _ringback(module: &Bound<'_, PyModule>) -> PyResult<()> {
     questions::register(module)?;
     registrar::register(module)?;
     authentication::register(module)?;
+    accounts::register(module)?;
     audio::register(module)?;
     logs::register(module)?;
     // What is public is said in `ringback/__init__.py`.

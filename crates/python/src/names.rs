@@ -57,6 +57,7 @@ names! {
     options_reply = "ringback.options".OptionsReply;
     message = "ringback.messages".Message;
     binding = "ringback.registrar".Binding;
+    registration_changed = "ringback._registrations".changed;
     begin_store = "ringback._stores".begin;
     transport = "ringback.states".Transport;
     take_turns = "ringback._dispatch".take_turns;

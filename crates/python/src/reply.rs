@@ -91,6 +91,9 @@ pub(crate) fn to_python<'py>(coordinator: &Bound<'py, Coordinator>, reply: Reply
             let list = infos.iter().map(|info| bridge_info(names, py, info)).collect::<PyResult<Vec<_>>>()?;
             Ok(list.into_pyobject(py)?.into_any())
         }
+        Reply::Registration(registration) => {
+            Ok(Bound::new(py, crate::accounts::RegistrationView(registration))?.into_any())
+        }
         Reply::Bindings(records) => registrar::list(py, &records),
         Reply::Options { status, round_trip, allow, user_agent } => dataclass!(py, names.options_reply, {
             status: status,

@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from typing import Final
 
 from ringback._ringback import CallDecision
+from ringback.accounts import Registration
 from ringback.incoming import IncomingCall
 from ringback.media import MediaStatistics
 from ringback.messages import Message
@@ -78,6 +79,10 @@ class CallHandler:
         """
         return None
 
+    def on_registration(self, registration: Registration) -> Awaitable[None] | None:
+        """An account of ours changed its state: `registration.state`."""
+        return None
+
     def on_error(self, call: CallSession | None, error: Exception) -> Awaitable[None] | None:
         """A handler method raised `error`, or a decision of it could not be carried out. The default logs it."""
         call_id = None if call is None else call.call_id
@@ -100,6 +105,7 @@ METHODS: Final = (
     "on_media_timeout",
     "on_transfer_request",
     "on_message",
+    "on_registration",
     "on_error",
 )
 

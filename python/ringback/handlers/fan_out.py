@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Iterable, Iterator
 from typing import Any, cast
 
+from ringback.accounts import Registration
 from ringback.handlers.base import CallHandler, overrides
 from ringback.media import MediaStatistics
 from ringback.messages import Message
@@ -94,6 +95,9 @@ class FanOutHandler(CallHandler):
     def on_message(self, message: Message) -> Awaitable[None] | None:
         # It is no call's, so no rule is about it.
         return self._tell_all(self._members(), "on_message", message)
+
+    def on_registration(self, registration: Registration) -> Awaitable[None] | None:
+        return self._tell_all(self._members(), "on_registration", registration)
 
     def on_error(self, call: CallSession | None, error: Exception) -> Awaitable[None] | None:
         if not any(handler._listens("on_error") for handler in self._audience(call)):

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ringback_media_api::{AudioPort, Sound, Tape, Token, Tone};
 use ringback_ua::{Password, PasswordKey};
 
-use crate::api::{BridgeId, Record, SessionId};
+use crate::api::{AccountConfig, BridgeId, Record, SessionId};
 
 /// Extra headers for a request or response, in order. Names and values are checked (`Error::InvalidHeader`).
 pub type HeaderList = Vec<(String, String)>;
@@ -345,6 +345,18 @@ pub enum Command {
         token: Token,
         request: Token,
     },
+    /// Registers an account elsewhere, and keeps it registered. Reply: `Registration`, at once; what becomes of it is `Event::Registration`.
+    Register {
+        token: Token,
+        /// The program's name for it; not one that is in use.
+        id: u64,
+        account: Box<AccountConfig>,
+    },
+    /// Reply: `Unit`, when the registrar has answered or cannot be reached. No-op for one that is not there any more.
+    Unregister {
+        token: Token,
+        id: u64,
+    },
     /// What is bound to an address of record of our registrar. Reply: `Bindings`, best first. Fails with `InvalidUri`, `Store`; with
     /// `BadValue` where there is no registrar.
     Lookup {
@@ -423,6 +435,8 @@ impl Command {
             | Command::DecideTransfer { token, .. }
             | Command::SendMessage { token, .. }
             | Command::GiveUp { token, .. }
+            | Command::Register { token, .. }
+            | Command::Unregister { token, .. }
             | Command::Lookup { token, .. }
             | Command::Unbind { token, .. }
             | Command::Stop { token, .. } => *token,

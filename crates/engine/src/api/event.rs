@@ -7,7 +7,7 @@ use ringback_media_api::{Statistics, Token};
 use ringback_time::Wall;
 use ringback_ua::PasswordKey;
 
-use crate::api::{BridgeId, Error, Record, Session, SessionId, State, StoreRequest};
+use crate::api::{BridgeId, Error, Record, Registration, RegistrationState, Session, SessionId, State, StoreRequest};
 
 /// An INVITE that waits for a decision. `message` is the whole request, from which headers are read on first use.
 #[derive(Clone, Debug)]
@@ -66,6 +66,7 @@ pub enum Reply {
     BridgeInfo(Option<Box<BridgeInfo>>),
     Bridges(Vec<BridgeInfo>),
     SessionBridge(Option<BridgeId>),
+    Registration(Arc<Registration>),
     /// Best first.
     Bindings(Vec<Record>),
     /// A peer's answer to OPTIONS.
@@ -143,6 +144,11 @@ pub enum Event {
         key: PasswordKey,
         username: String,
         realm: String,
+    },
+    /// An account of ours has another state.
+    Registration {
+        registration: Arc<Registration>,
+        state: RegistrationState,
     },
     /// Work for a binding store of the program's own, to be answered by `Command::Stored`.
     Store(Box<StoreRequest>),

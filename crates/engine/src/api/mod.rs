@@ -5,6 +5,7 @@ mod config;
 mod error;
 mod event;
 mod id;
+mod registration;
 mod session;
 mod store;
 
@@ -14,5 +15,6 @@ pub use config::{Config, InbandDtmf, Interest, Limits, Origin};
 pub use error::Error;
 pub use event::{BridgeEventKind, BridgeInfo, Event, IncomingCall, MediaInfo, Reply, TextMessage};
 pub use id::{BridgeId, SessionId};
+pub use registration::{AccountConfig, Registration, RegistrationState};
 pub use session::{Direction, Directory, End, EndCause, Session, State, Stats};
 pub use store::{Record, RegistrarConfig, Source, StoreKind, StoreRequest, StoreWork, Write};

@@ -352,7 +352,8 @@ fn check(net: &Net) {
                 | Event::Message(_)
                 | Event::Password { .. }
                 | Event::Store(_)
-                | Event::Bridge { .. } => continue,
+                | Event::Bridge { .. }
+                | Event::Registration { .. } => continue,
             };
             assert!(!ended.contains_key(&session.id), "an event after the end of {}", session.id);
             if ends {

@@ -1,5 +1,6 @@
 //! The engine driven directly, with peers that are engines too, or scripted where they have to do what ours never does.
 
+mod accounts;
 mod authentication;
 mod bridges;
 mod commands;
@@ -149,7 +150,8 @@ pub(super) fn story(net: &Net, node: usize, id: SessionId) -> Vec<String> {
             | Event::Message(_)
             | Event::Password { .. }
             | Event::Store(_)
-            | Event::Bridge { .. } => return None,
+            | Event::Bridge { .. }
+            | Event::Registration { .. } => return None,
         };
         (session.id == id).then_some(text)
     };

@@ -1,0 +1,275 @@
+//! One account: what its REGISTER says, and what the answers mean (RFC 3261 §10.2, RFC 3327, RFC 3608, RFC 5626, RFC 5627). Who sends when
+//! is `accounts`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringback_media_api::Token;
+use ringback_registrar::address_of_record;
+use ringback_sip::{HeaderName, Message, Method, NameAddr, Uri};
+use ringback_time::Mono;
+use ringback_ua::{ContactForm, Flow, Request, StandaloneKey, Transport};
+
+use crate::api::{AccountConfig, Error, Registration};
+use crate::outgoing::{MAX_FORWARDS, check_target, parse_address};
+
+/// RFC 5626 §4.5, where all flows have failed: base and longest of the pauses between tries.
+const BASE: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(1800);
+
+/// Answers of one try that are followed at once (423, 439, 3xx).
+const FOLLOWED_MOST: u8 = 5;
+
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) config: AccountConfig,
+    pub(crate) registration: Arc<Registration>,
+    /// Its key, by which calls find it.
+    pub(crate) key: String,
+    aor: NameAddr,
+    registrar: Uri,
+    proxy: Option<Uri>,
+    call_id: String,
+    cseq: u32,
+    /// Seconds asked for.
+    expires: u64,
+    /// RFC 5626: until a registrar says 439.
+    outbound: bool,
+    followed: u8,
+    pub(crate) failures: u32,
+    /// False: it is being unregistered.
+    pub(crate) wanted: bool,
+    /// The request under way, or the last one, asks for no binding.
+    pub(crate) undoing: bool,
+    pub(crate) request: Option<StandaloneKey>,
+    pub(crate) due: Option<Mono>,
+    /// `Unregister` commands that wait.
+    pub(crate) leaving: Vec<Token>,
+    /// The connection that the registration came by.
+    pub(crate) flow: Option<Flow>,
+    /// RFC 3608.
+    service_route: Option<String>,
+    /// RFC 5627.
+    gruu: Option<Uri>,
+}
+
+/// What an answer to a REGISTER means.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Bound for so many seconds.
+    Granted(u64),
+    /// Send again at once: something has been changed.
+    Again,
+    Refused {
+        status: u16,
+        phrase: String,
+        /// Retry-After.
+        after: Option<Duration>,
+    },
+}
+
+impl Account {
+    pub(crate) fn new(
+        config: AccountConfig,
+        registration: Arc<Registration>,
+        call_id: String,
+        configured: &[Transport],
+    ) -> Result<Account, Error> {
+        let invalid = |uri: &str, why: &str| Error::InvalidUri { uri: uri.to_owned(), why: why.to_owned() };
+        let aor = parse_address(&config.aor)?;
+        let key = address_of_record(&aor.uri)
+            .ok_or_else(|| invalid(&config.aor, "an address of record has user and host"))?;
+        let registrar = match &config.registrar {
+            Some(text) => hop(text)?,
+            None => {
+                let host = aor.uri.host().map(|host| host.to_owned());
+                let host = host.ok_or_else(|| invalid(&config.aor, "no host"))?;
+                Uri::sip(None, host, aor.uri.port()).map_err(|error| invalid(&config.aor, &error.to_string()))?
+            }
+        };
+        let proxy = config.proxy.as_deref().map(hop).transpose()?;
+        let by = |uri: Uri| match config.transport {
+            Some(transport) if uri.transport().is_none() && transport != Transport::Udp => {
+                uri.with_param("transport", Some(transport.as_param()))
+            }
+            _ => uri,
+        };
+        // The first hop is what a transport is chosen for.
+        let (registrar, proxy) = match proxy {
+            Some(proxy) => (registrar, Some(by(proxy))),
+            None => (by(registrar), None),
+        };
+        check_target(proxy.as_ref().unwrap_or(&registrar), configured)?;
+        Ok(Account {
+            expires: config.expires.as_secs().max(1),
+            config,
+            registration,
+            key,
+            aor,
+            registrar,
+            proxy,
+            call_id,
+            cseq: 0,
+            outbound: true,
+            followed: 0,
+            failures: 0,
+            wanted: true,
+            undoing: false,
+            request: None,
+            due: None,
+            leaving: Vec::new(),
+            flow: None,
+            service_route: None,
+            gruu: None,
+        })
+    }
+
+    fn first_hop(&self) -> &Uri {
+        self.proxy.as_ref().unwrap_or(&self.registrar)
+    }
+
+    /// RFC 5626 §4.2: flows are worth having where there is a connection to keep.
+    fn is_flow(&self) -> bool {
+        let transport = self.first_hop().transport().and_then(Transport::from_param);
+        self.outbound && transport.is_some_and(Transport::is_reliable)
+    }
+
+    fn proxy_route(&self) -> Option<String> {
+        self.proxy.as_ref().map(|proxy| {
+            let proxy = if proxy.is_loose_router() { proxy.clone() } else { proxy.with_param("lr", None) };
+            format!("<{proxy}>")
+        })
+    }
+
+    /// The next REGISTER.
+    pub(crate) fn request(&mut self) -> Request {
+        self.cseq += 1;
+        self.undoing = !self.wanted;
+        let seconds = if self.wanted { self.expires } else { 0 };
+        let mut headers = vec![
+            ("Expires".to_owned(), seconds.to_string()),
+            // RFC 3327 §5.1, RFC 5626 §4.2, RFC 5627 §4.2.
+            ("Supported".to_owned(), "path, outbound, gruu".to_owned()),
+        ];
+        headers.extend(self.proxy_route().map(|route| ("Route".to_owned(), route)));
+        let mut params = format!(";+sip.instance=\"<{}>\"", self.config.instance);
+        if self.is_flow() {
+            params.push_str(";reg-id=1");
+        }
+        let user = self.aor.uri.raw_user().map(str::to_owned);
+        Request {
+            method: Method::Register,
+            request_uri: self.registrar.clone(),
+            from: self.aor.clone(),
+            to: self.aor.clone(),
+            call_id: self.call_id.clone(),
+            cseq: self.cseq,
+            headers,
+            contact: true,
+            contact_form: Some(Box::new(ContactForm { user, params, ..ContactForm::default() })),
+            body: None,
+            max_forwards: MAX_FORWARDS,
+            flow: self.flow,
+            credentials: self.config.credentials.clone(),
+            give_up_after: None,
+        }
+    }
+
+    /// Reads a final response, and remembers what it brings.
+    pub(crate) fn judge(&mut self, response: &Message, flow: Flow) -> Verdict {
+        // Answers to challenges have taken numbers of their own.
+        self.cseq = self.cseq.max(response.cseq().map_or(0, |cseq| cseq.number));
+        let (status, phrase) = crate::outgoing::status_line(response);
+        let seconds = |name: HeaderName| {
+            let text = response.headers().get(&name)?;
+            text.split([';', ' ', '(']).next()?.trim().parse::<u64>().ok()
+        };
+        if (200..300).contains(&status) {
+            self.followed = 0;
+            self.flow = flow.transport.is_reliable().then_some(flow);
+            let routes: Vec<&str> = response.headers().get_all(&HeaderName::ServiceRoute).collect();
+            self.service_route = Some(routes.join(", ")).filter(|routes| is_route(routes));
+            return Verdict::Granted(self.granted(response).unwrap_or(self.expires));
+        }
+        self.followed += 1;
+        let follow = self.followed <= FOLLOWED_MOST;
+        match status {
+            // RFC 3261 §10.2.8.
+            423 if follow => {
+                if let Some(least) = seconds(HeaderName::MinExpires).filter(|least| *least > self.expires) {
+                    self.expires = least.min(u64::from(u32::MAX));
+                    return Verdict::Again;
+                }
+            }
+            // RFC 5626 §4.2.1: without flows, then.
+            439 if follow && self.outbound => {
+                self.outbound = false;
+                return Verdict::Again;
+            }
+            300..=399 if follow => {
+                let target = response.contacts().unwrap_or_default().into_iter().next().map(|contact| contact.uri);
+                if let Some(target) = target.filter(|target| target.host().is_some() && *target != self.registrar) {
+                    self.registrar = target.request_uri();
+                    self.flow = None;
+                    return Verdict::Again;
+                }
+            }
+            _ => {}
+        }
+        self.followed = 0;
+        let after = seconds(HeaderName::RetryAfter).map(Duration::from_secs);
+        Verdict::Refused { status, phrase, after }
+    }
+
+    /// The seconds that our contact got. A registrar lists the contacts of others too; ours is known by its instance.
+    fn granted(&mut self, response: &Message) -> Option<u64> {
+        let contacts = response.contacts().unwrap_or_default();
+        let instance = format!("<{}>", self.config.instance);
+        let ours = contacts.iter().find(|contact| {
+            contact.params.get_unquoted("+sip.instance").is_some_and(|text| text.eq_ignore_ascii_case(&instance))
+        });
+        let ours = ours.or_else(|| if contacts.len() == 1 { contacts.first() } else { None });
+        let gruu = ours.and_then(|contact| contact.params.get_unquoted("pub-gruu"));
+        self.gruu = gruu.and_then(|text| Uri::parse(&text).ok());
+        let own = ours.and_then(|contact| contact.params.get("expires")??.parse::<u64>().ok());
+        own.or_else(|| response.expires().map(u64::from)).filter(|seconds| *seconds > 0)
+    }
+
+    /// RFC 5626 §4.5: how long to wait after so many failures in a row. `random`: 0 to 1.
+    pub(crate) fn pause(&self, random: f64, after: Option<Duration>) -> Duration {
+        let doubled = BASE.saturating_mul(1 << self.failures.saturating_sub(1).min(6)).min(LONGEST);
+        let pause = doubled.mul_f64(0.5 + random / 2.0);
+        after.map_or(pause, |after| after.min(LONGEST * 2).max(Duration::from_secs(1)))
+    }
+
+    /// How a call from this address of record goes: route set, connection, Contact.
+    pub(crate) fn route(&self) -> Option<String> {
+        self.service_route.clone().or_else(|| self.proxy_route())
+    }
+
+    pub(crate) fn contact(&self) -> Box<ContactForm> {
+        let user = self.aor.uri.raw_user().map(str::to_owned);
+        // RFC 5626 §4.3: the dialog keeps to the flow.
+        let uri_params = if self.flow.is_some() && self.gruu.is_none() { ";ob".to_owned() } else { String::new() };
+        Box::new(ContactForm { user, uri: self.gruu.clone(), uri_params, params: String::new() })
+    }
+
+    /// What was learned from a registrar does not hold without one.
+    pub(crate) fn forget(&mut self) {
+        self.service_route = None;
+        self.gruu = None;
+        self.flow = None;
+    }
+}
+
+/// A proxy or registrar: a SIP URI, or a host with or without port.
+fn hop(text: &str) -> Result<Uri, Error> {
+    let has_scheme =
+        text.split_once(':').is_some_and(|(scheme, _)| matches!(scheme.trim(), "sip" | "sips" | "SIP" | "SIPS"));
+    let text = if has_scheme || text.contains('<') { text.to_owned() } else { format!("sip:{text}") };
+    parse_address(&text).map(|address| address.uri)
+}
+
+fn is_route(text: &str) -> bool {
+    !text.is_empty() && ringback_sip::list_values(text).all(|value| NameAddr::parse(value).is_ok())
+}

@@ -1,0 +1,285 @@
+//! Accounts of ours with other registrars: registered, refreshed, registered anew after failures, unregistered.
+//!
+//! Invariant: an account has a request under way, or a time when the next one is due, or it has ended and is gone. Each account's state
+//! changes in `turn`, which tells the program so.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand_core::RngCore;
+use ringback_media_api::Token;
+use ringback_sip::Uri;
+use ringback_time::{Mono, Now, Wall};
+use ringback_ua::{Answer, ConnectionId, FailCause, StandaloneKey};
+
+use crate::account::{Account, Verdict};
+use crate::api::{AccountConfig, Error, Event, Registration, RegistrationState, Reply};
+use crate::commands;
+use crate::decide::ua_error;
+use crate::engine::Engine;
+use crate::limits;
+
+#[derive(Debug, Default)]
+pub(crate) struct Accounts {
+    table: HashMap<u64, Account, foldhash::fast::RandomState>,
+    by_request: HashMap<StandaloneKey, u64, foldhash::fast::RandomState>,
+    /// The latest account of each address of record.
+    by_aor: HashMap<String, u64, foldhash::quality::RandomState>,
+    due: BTreeSet<(Mono, u64)>,
+    /// Unregistering at the end may take until then.
+    leave_by: Option<Mono>,
+}
+
+/// Refreshes come at a random point of this part of a registration's life.
+const REFRESH_FROM: f64 = 0.5;
+const REFRESH_TO: f64 = 0.9;
+
+/// How long a stop waits for registrars.
+const LEAVE_MOST: Duration = Duration::from_millis(800);
+
+impl Accounts {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    pub(crate) fn next(&self) -> Option<Mono> {
+        let due = self.due.first().map(|(at, _)| *at);
+        [due, self.leave_by].into_iter().flatten().min()
+    }
+
+    fn arm(&mut self, id: u64, at: Option<Mono>) {
+        let Some(account) = self.table.get_mut(&id) else { return };
+        if let Some(before) = std::mem::replace(&mut account.due, at) {
+            self.due.remove(&(before, id));
+        }
+        if let Some(at) = at {
+            self.due.insert((at, id));
+        }
+    }
+}
+
+impl Engine {
+    /// `Command::Register`.
+    pub(crate) fn register_account(
+        &mut self,
+        now: Now,
+        id: u64,
+        config: AccountConfig,
+    ) -> Result<Arc<Registration>, Error> {
+        if self.stop.is_stopping() {
+            return Err(Error::NotRunning);
+        }
+        if self.accounts.table.contains_key(&id) {
+            return Err(Error::BadValue(format!("there is an account {id}")));
+        }
+        if self.accounts.table.len() >= limits::ACCOUNTS_MOST {
+            return Err(Error::ResourceExhausted("Too many accounts"));
+        }
+        let registration = Arc::new(Registration::new(id));
+        let call_id = self.ua.new_call_id();
+        let account = Account::new(config, Arc::clone(&registration), call_id, &self.config.transports)?;
+        self.accounts.by_aor.insert(account.key.clone(), id);
+        self.accounts.table.insert(id, account);
+        self.emit(Event::Registration {
+            registration: Arc::clone(&registration),
+            state: RegistrationState::Registering,
+        });
+        self.send_register(now, id);
+        Ok(registration)
+    }
+
+    /// `Command::Unregister`: answered when the registrar has answered, or cannot be reached.
+    pub(crate) fn unregister_account(&mut self, now: Now, token: Token, id: u64) -> commands::Answer {
+        let Some(account) = self.accounts.table.get_mut(&id) else { return Ok(Some(Reply::Unit)) };
+        if token != Token::default() {
+            account.leaving.push(token);
+        }
+        let first = std::mem::replace(&mut account.wanted, false);
+        let bound = account.registration.state() == RegistrationState::Registered;
+        let under_way = account.request.is_some();
+        match (first, under_way) {
+            // It may be bound when the answer comes: then it is undone.
+            (_, true) | (false, false) => {}
+            (true, false) if bound => self.send_register(now, id),
+            (true, false) => self.account_ended(id),
+        }
+        Ok(None)
+    }
+
+    fn send_register(&mut self, now: Now, id: u64) {
+        self.accounts.arm(id, None);
+        let Some(account) = self.accounts.table.get_mut(&id) else { return };
+        let request = account.request();
+        match self.ua.send(now, request) {
+            Ok(key) => {
+                account.request = Some(key);
+                self.accounts.by_request.insert(key, id);
+            }
+            Err(error) => {
+                let why = ua_error(error, crate::api::State::Initiating).to_string();
+                self.account_failed(now, id, None, &why, None);
+            }
+        }
+    }
+
+    /// `Event::Standalone`; false: it was not for an account.
+    pub(crate) fn register_answered(
+        &mut self,
+        now: Now,
+        key: StandaloneKey,
+        outcome: &Result<Answer, FailCause>,
+    ) -> bool {
+        let Some(id) = self.accounts.by_request.remove(&key) else { return false };
+        let Some(account) = self.accounts.table.get_mut(&id) else { return true };
+        account.request = None;
+        match outcome {
+            Ok(answer) => match account.judge(&answer.response, answer.flow) {
+                Verdict::Again => self.send_register(now, id),
+                Verdict::Granted(seconds) => self.account_granted(now, id, seconds),
+                Verdict::Refused { status, phrase, after } => {
+                    let why = format!("{status} {phrase}");
+                    self.account_failed(now, id, Some(status), why.trim_end(), after);
+                }
+            },
+            Err(cause) => {
+                // The next try makes a connection of its own.
+                account.flow = None;
+                self.account_failed(now, id, None, &cause.to_string(), None);
+            }
+        }
+        true
+    }
+
+    fn account_granted(&mut self, now: Now, id: u64, seconds: u64) {
+        let random = self.random();
+        let Some(account) = self.accounts.table.get_mut(&id) else { return };
+        account.failures = 0;
+        if !account.wanted {
+            // The answer to what was sent before: it is bound, and to be undone; or it is undone.
+            return if account.undoing { self.account_ended(id) } else { self.send_register(now, id) };
+        }
+        let life = Duration::from_secs(seconds);
+        let refresh = life.mul_f64(REFRESH_FROM + (REFRESH_TO - REFRESH_FROM) * random);
+        let expires_at = (now + life).wall;
+        self.accounts.arm(id, Some(now.mono + refresh));
+        self.turn(id, RegistrationState::Registered, Some(expires_at));
+    }
+
+    fn account_failed(&mut self, now: Now, id: u64, status: Option<u16>, why: &str, after: Option<Duration>) {
+        let random = self.random();
+        let Some(account) = self.accounts.table.get_mut(&id) else { return };
+        if !account.wanted {
+            return self.account_ended(id);
+        }
+        account.failures = account.failures.saturating_add(1);
+        account.registration.set_failure(status, why);
+        account.forget();
+        let pause = account.pause(random, after);
+        tracing::warn!(target: "ringback.registration", "{} is not registered: {why}; again in {} s", account.key, pause.as_secs());
+        self.accounts.arm(id, Some(now.mono + pause));
+        self.turn(id, RegistrationState::Failed, None);
+    }
+
+    /// Unregistered, as far as that can be told: nothing is kept.
+    fn account_ended(&mut self, id: u64) {
+        self.accounts.arm(id, None);
+        self.turn(id, RegistrationState::Unregistered, None);
+        let Some(account) = self.accounts.table.remove(&id) else { return };
+        if let Some(key) = account.request {
+            self.accounts.by_request.remove(&key);
+        }
+        if self.accounts.by_aor.get(&account.key) == Some(&id) {
+            self.accounts.by_aor.remove(&account.key);
+        }
+        for token in account.leaving {
+            self.complete(token, Ok(Reply::Unit));
+        }
+    }
+
+    fn turn(&mut self, id: u64, state: RegistrationState, expires_at: Option<Wall>) {
+        let Some(account) = self.accounts.table.get(&id) else { return };
+        let registration = Arc::clone(&account.registration);
+        let before = registration.state();
+        registration.set(state, expires_at);
+        if before != state {
+            tracing::info!(target: "ringback.registration", "{}: {before} -> {state}", account.key);
+            self.emit(Event::Registration { registration, state });
+        }
+    }
+
+    /// What is due.
+    pub(crate) fn accounts_due(&mut self, now: Now) {
+        while let Some((at, id)) = self.accounts.due.first().copied().filter(|(at, _)| *at <= now.mono) {
+            self.accounts.due.remove(&(at, id));
+            if let Some(account) = self.accounts.table.get_mut(&id) {
+                account.due = None;
+            }
+            self.send_register(now, id);
+        }
+        if self.accounts.leave_by.is_some_and(|by| by <= now.mono) {
+            let left: Vec<u64> = self.accounts.table.keys().copied().collect();
+            for id in left {
+                if let Some(key) = self.accounts.table.get(&id).and_then(|account| account.request) {
+                    self.ua.forget(now, key);
+                }
+                self.account_ended(id);
+            }
+            self.accounts.leave_by = None;
+        }
+    }
+
+    /// A connection is gone: what was registered by it is not to be reached any more (RFC 5626 §4.5), so it is registered anew, at a random
+    /// moment of the next second, since many may have lost theirs.
+    pub(crate) fn accounts_closed(&mut self, now: Now, connection: ConnectionId) {
+        if self.accounts.is_empty() {
+            return;
+        }
+        let by_it = |account: &Account| account.flow.is_some_and(|flow| flow.connection == Some(connection));
+        let lost: Vec<u64> =
+            self.accounts.table.iter().filter(|(_, account)| by_it(account)).map(|(id, _)| *id).collect();
+        for id in lost {
+            let pause = Duration::from_secs_f64(self.random());
+            let Some(account) = self.accounts.table.get_mut(&id) else { continue };
+            account.flow = None;
+            if account.request.is_none() && account.wanted {
+                self.accounts.arm(id, Some(now.mono + pause));
+                self.turn(id, RegistrationState::Registering, None);
+            }
+        }
+    }
+
+    /// The system stops: all are unregistered, within bounds.
+    pub(crate) fn unregister_all(&mut self, now: Now) {
+        if self.accounts.is_empty() || self.accounts.leave_by.is_some() {
+            return;
+        }
+        self.accounts.leave_by = Some(now.mono + LEAVE_MOST);
+        let ids: Vec<u64> = self.accounts.table.keys().copied().collect();
+        for id in ids {
+            let _ = self.unregister_account(now, Token::default(), id);
+        }
+    }
+
+    /// Whether a stop still waits for registrars.
+    pub(crate) fn is_unregistering(&mut self) -> bool {
+        if self.accounts.is_empty() {
+            self.accounts.leave_by = None;
+        }
+        self.accounts.leave_by.is_some()
+    }
+
+    /// The account that a call from this address is one of.
+    pub(crate) fn account_of(&self, from: &Uri) -> Option<&Account> {
+        if self.accounts.is_empty() {
+            return None;
+        }
+        let key = ringback_registrar::address_of_record(from)?;
+        self.accounts.table.get(self.accounts.by_aor.get(&key)?)
+    }
+
+    /// 0 to 1.
+    fn random(&mut self) -> f64 {
+        f64::from(self.rng.next_u32()) / f64::from(u32::MAX)
+    }
+}

@@ -1,0 +1,314 @@
+use super::*;
+use crate::api::{AccountConfig, RegistrarConfig, Registration, RegistrationState, StoreKind};
+
+const AOR: &str = "sip:alice@10.9.0.1";
+
+fn account() -> AccountConfig {
+    AccountConfig {
+        aor: AOR.into(),
+        registrar: None,
+        proxy: None,
+        credentials: None,
+        expires: 600 * SECOND,
+        transport: None,
+        instance: "urn:uuid:00000000-0000-0000-0000-000000000001".into(),
+    }
+}
+
+/// Node A, whose registrar is the telephone that the test plays.
+fn desk() -> (Net, Phone) {
+    let mut net = Net::default();
+    net.add(config());
+    (net, Phone::new(A))
+}
+
+fn register(net: &mut Net, id: u64, account: AccountConfig) -> Arc<Registration> {
+    match net.ask(A, |token| Command::Register { token, id, account: Box::new(account) }) {
+        Some(Ok(Reply::Registration(registration))) => registration,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The states that the program was told.
+fn told(net: &Net) -> Vec<RegistrationState> {
+    let state = |event: &Event| match event {
+        Event::Registration { state, .. } => Some(*state),
+        _ => None,
+    };
+    net.nodes[A].events.iter().filter_map(state).collect()
+}
+
+fn contact(request: &str) -> &str {
+    header(request, "Contact").expect("a Contact")
+}
+
+/// A 200 that lists the request's own contact and somebody else's.
+fn grant(net: &mut Net, phone: &mut Phone, request: &str, seconds: u64, more: &str) {
+    let headers =
+        format!("Contact: <sip:other@10.9.9.9>;expires=9\r\nContact: {};expires={seconds}\r\n{more}", contact(request));
+    // `reply` writes a Contact of its own, which is one more of somebody else.
+    phone.reply(net, request, "200 OK", &headers, "");
+}
+
+use RegistrationState::{Failed, Registered, Registering, Unregistered};
+
+#[test]
+fn an_account_is_registered_refreshed_and_unregistered() {
+    let (mut net, mut phone) = desk();
+    let registration = register(&mut net, 7, account());
+    let first = phone.receive(&mut net, "REGISTER sip:10.9.0.1 SIP/2.0");
+    assert_eq!((header(&first, "To"), header(&first, "Expires")), (Some("<sip:alice@10.9.0.1>"), Some("600")));
+    assert_eq!(header(&first, "CSeq"), Some("1 REGISTER"));
+    assert!(contact(&first).starts_with("<sip:alice@10.0.0.1:5060>;+sip.instance=\"<urn:uuid:"), "{first}");
+    assert!(header(&first, "Supported").is_some_and(|text| text.contains("path")));
+    assert_eq!(registration.state(), Registering);
+    let from = net.now;
+    grant(&mut net, &mut phone, &first, 100, "");
+    assert_eq!((registration.state(), registration.expires_at()), (Registered, Some((from + 100 * SECOND).wall)));
+    // Between half and nine tenths of its life.
+    net.advance(49 * SECOND);
+    assert!(phone.nothing(&net, "REGISTER"));
+    net.advance(42 * SECOND);
+    let second = phone.receive(&mut net, "REGISTER");
+    assert_eq!(header(&second, "Call-ID"), header(&first, "Call-ID"));
+    assert_eq!(header(&second, "CSeq"), Some("2 REGISTER"));
+    grant(&mut net, &mut phone, &second, 100, "");
+    // Retransmissions of it.
+    net.outside.clear();
+    let token = net.command(A, |token| Command::Unregister { token, id: 7 });
+    let last = phone.receive(&mut net, "REGISTER");
+    assert_eq!((header(&last, "Expires"), header(&last, "CSeq")), (Some("0"), Some("3 REGISTER")));
+    assert!(net.result(A, token).is_none());
+    phone.reply(&mut net, &last, "200 OK", "", "");
+    assert!(matches!(net.result(A, token), Some(Ok(Reply::Unit))));
+    assert_eq!((registration.state(), registration.expires_at()), (Unregistered, None));
+    assert_eq!(told(&net), [Registering, Registered, Unregistered], "a refresh is no change");
+    let again = net.ask(A, |token| Command::Unregister { token, id: 7 });
+    assert!(matches!(again, Some(Ok(Reply::Unit))));
+    net.assert_idle();
+}
+
+#[test]
+fn what_a_registrar_wants_is_done_at_once() {
+    let (mut net, mut phone) = desk();
+    let registration = register(&mut net, 1, AccountConfig { transport: None, ..account() });
+    let brief = phone.receive(&mut net, "REGISTER");
+    phone.reply(&mut net, &brief, "423 Interval Too Brief", "Min-Expires: 1800\r\n", "");
+    let moved = phone.receive(&mut net, "REGISTER");
+    assert_eq!((header(&moved, "Expires"), header(&moved, "CSeq")), (Some("1800"), Some("2 REGISTER")));
+    phone.reply(&mut net, &moved, "439 First Hop Lacks Outbound Support", "", "");
+    let last = phone.receive(&mut net, "REGISTER");
+    grant(&mut net, &mut phone, &last, 1800, "");
+    assert_eq!(registration.state(), Registered);
+}
+
+#[test]
+fn a_redirection_is_followed_but_not_for_ever() {
+    let (mut net, mut phone) = desk();
+    let registration = register(&mut net, 1, account());
+    for number in 0..20 {
+        if registration.state() == Failed {
+            assert!(number <= 6, "{number}");
+            assert_eq!(registration.failure().0, Some(302));
+            return;
+        }
+        let request = phone.receive(&mut net, "REGISTER");
+        // The telephone's own Contact is taken first, and it is always another URI than the last.
+        let via = request.lines().find(|line| line.starts_with("Via:")).expect("a Via").to_owned();
+        let text = format!(
+            "SIP/2.0 302 Moved\r\n{via}\r\nFrom: {}\r\nTo: {};tag=1\r\nCall-ID: {}\r\nCSeq: {}\r\n\
+             Contact: <sip:10.9.0.1;n={number}>\r\nContent-Length: 0\r\n\r\n",
+            header(&request, "From").expect("From"),
+            header(&request, "To").expect("To"),
+            header(&request, "Call-ID").expect("Call-ID"),
+            header(&request, "CSeq").expect("CSeq"),
+        );
+        net.inject(A, phone.address, &text);
+    }
+    panic!("followed without end");
+}
+
+#[test]
+fn failures_are_told_and_tried_again_later_and_later() {
+    let (mut net, mut phone) = desk();
+    let registration = register(&mut net, 1, account());
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        let request = phone.receive(&mut net, "REGISTER");
+        phone.reply(&mut net, &request, "500 Broken", "", "");
+        assert_eq!((registration.state(), registration.failure().0), (Failed, Some(500)));
+        let mut waited = 0;
+        while phone.nothing(&net, "REGISTER") {
+            net.advance(SECOND);
+            waited += 1;
+            assert!(waited < 1000);
+        }
+        pauses.push(waited);
+    }
+    for (number, pause) in pauses.iter().enumerate() {
+        let most = 30 << number;
+        assert!((most / 2..=most + 1).contains(pause), "RFC 5626 §4.5: {pauses:?}");
+    }
+    let request = phone.receive(&mut net, "REGISTER");
+    phone.reply(&mut net, &request, "503 Later", "Retry-After: 7 (maintenance);duration=60\r\n", "");
+    net.advance(6 * SECOND);
+    assert!(phone.nothing(&net, "REGISTER"));
+    net.advance(SECOND);
+    let request = phone.receive(&mut net, "REGISTER");
+    grant(&mut net, &mut phone, &request, 60, "");
+    assert_eq!(told(&net), [Registering, Failed, Registered]);
+}
+
+#[test]
+fn silence_is_a_failure_without_status() {
+    let (mut net, _) = desk();
+    let registration = register(&mut net, 1, account());
+    net.advance(33 * SECOND);
+    assert_eq!((registration.state(), registration.failure().0), (Failed, None));
+    let done = net.ask(A, |token| Command::Unregister { token, id: 1 });
+    assert!(matches!(done, Some(Ok(Reply::Unit))), "nothing is bound");
+    assert_eq!(registration.state(), Unregistered);
+    net.assert_idle();
+}
+
+#[test]
+fn one_that_is_unregistered_while_it_registers_is_undone() {
+    let (mut net, mut phone) = desk();
+    let registration = register(&mut net, 1, account());
+    let request = phone.receive(&mut net, "REGISTER");
+    let token = net.command(A, |token| Command::Unregister { token, id: 1 });
+    assert!(net.result(A, token).is_none());
+    grant(&mut net, &mut phone, &request, 60, "");
+    let last = phone.receive(&mut net, "REGISTER");
+    assert_eq!(header(&last, "Expires"), Some("0"));
+    phone.reply(&mut net, &last, "200 OK", "", "");
+    assert!(matches!(net.result(A, token), Some(Ok(Reply::Unit))));
+    assert_eq!(registration.state(), Unregistered);
+    net.assert_idle();
+}
+
+#[test]
+fn a_stop_unregisters_within_its_bounds() {
+    for answers in [true, false] {
+        let (mut net, mut phone) = desk();
+        let registration = register(&mut net, 1, account());
+        let request = phone.receive(&mut net, "REGISTER");
+        grant(&mut net, &mut phone, &request, 60, "");
+        let stop = net.command(A, |token| Command::Stop { token, drain: Duration::ZERO });
+        assert!(net.result(A, stop).is_none());
+        let last = phone.receive(&mut net, "REGISTER");
+        assert_eq!(header(&last, "Expires"), Some("0"));
+        if answers {
+            phone.reply(&mut net, &last, "200 OK", "", "");
+        } else {
+            net.advance(Duration::from_millis(799));
+            assert!(net.result(A, stop).is_none());
+            net.advance(Duration::from_millis(1));
+        }
+        assert!(matches!(net.result(A, stop), Some(Ok(Reply::Unit))));
+        assert_eq!(registration.state(), Unregistered);
+        net.assert_idle();
+    }
+}
+
+#[test]
+fn calls_of_an_account_go_its_way() {
+    let (mut net, mut phone) = desk();
+    let proxied =
+        AccountConfig { proxy: Some("10.9.0.1:5060".into()), aor: "sip:alice@home.example".into(), ..account() };
+    let registration = register(&mut net, 1, proxied);
+    let request = phone.receive(&mut net, "REGISTER sip:home.example SIP/2.0");
+    assert_eq!(header(&request, "Route"), Some("<sip:10.9.0.1:5060;lr>"));
+    let call = |net: &mut Net| {
+        let create = |token| Command::CreateCall {
+            token,
+            from: "\"Alice\" <sip:alice@home.example>".into(),
+            to: "sip:bob@elsewhere.example".into(),
+            sdp: None,
+            headers: Vec::new(),
+            send: true,
+            options: Default::default(),
+        };
+        match net.ask(A, create) {
+            Some(Ok(Reply::Session(session))) => session,
+            other => panic!("{other:?}"),
+        }
+    };
+    let more = "Service-Route: <sip:10.9.0.1;lr>, <sip:inner.example;lr>\r\n";
+    grant(&mut net, &mut phone, &request, 600, more);
+    assert_eq!(registration.state(), Registered);
+    let placed = call(&mut net);
+    let invite = phone.receive(&mut net, "INVITE sip:bob@elsewhere.example SIP/2.0");
+    assert_eq!(header(&invite, "Route"), Some("<sip:10.9.0.1;lr>, <sip:inner.example;lr>"), "RFC 3608");
+    assert_eq!(header(&invite, "Contact"), Some("<sip:alice@10.0.0.1:5060>"));
+    hang_up(&mut net, A, &placed);
+    net.advance(40 * SECOND);
+    assert!(net.nodes[A].resolves.is_empty(), "nobody is looked up");
+}
+
+#[test]
+fn a_gruu_is_the_contact_of_calls() {
+    let (mut net, mut phone) = desk();
+    register(&mut net, 1, account());
+    let request = phone.receive(&mut net, "REGISTER");
+    let headers = format!("Contact: {};expires=60;pub-gruu=\"sip:alice@10.9.0.1;gr=7\"\r\n", contact(&request));
+    phone.reply(&mut net, &request, "200 OK", &headers, "");
+    net.ask(A, |token| Command::CreateCall {
+        token,
+        from: AOR.into(),
+        to: "sip:bob@10.9.0.1".into(),
+        sdp: None,
+        headers: Vec::new(),
+        send: true,
+        options: Default::default(),
+    });
+    let invite = phone.receive(&mut net, "INVITE");
+    assert_eq!(header(&invite, "Contact"), Some("<sip:alice@10.9.0.1;gr=7>"));
+}
+
+#[test]
+fn our_registrar_and_our_account_understand_each_other_over_a_lossy_link() {
+    let registrar = RegistrarConfig {
+        domains: vec!["10.0.0.2".into()],
+        min_expires: 60 * SECOND,
+        max_expires: 120 * SECOND,
+        max_contacts: 1,
+        store: StoreKind::Memory,
+    };
+    let mut net = with(Config { registrar: Some(registrar), ..config() });
+    net.deaf.push(B);
+    let wanted = AccountConfig { aor: "sip:alice@10.0.0.2".into(), expires: 5 * SECOND, ..account() };
+    let registration = register(&mut net, 1, wanted);
+    net.advance(SECOND);
+    net.deaf.clear();
+    net.advance(4 * SECOND);
+    assert_eq!(registration.state(), Registered, "423, then 60 s");
+    let bound = |net: &mut Net| match net.ask(B, |token| Command::Lookup { token, aor: "sip:alice@10.0.0.2".into() }) {
+        Some(Ok(Reply::Bindings(records))) => records.into_iter().map(|record| record.contact).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(bound(&mut net), ["sip:alice@10.0.0.1:5060"]);
+    for _ in 0..20 {
+        net.advance(30 * SECOND);
+        assert_eq!(bound(&mut net).len(), 1, "refreshed in time");
+    }
+    net.command(A, |token| Command::Unregister { token, id: 1 });
+    assert_eq!(bound(&mut net), [""; 0]);
+    net.assert_idle();
+}
+
+#[test]
+fn what_is_no_account_is_refused() {
+    let (mut net, _) = desk();
+    for bad in [
+        AccountConfig { aor: "nonsense".into(), ..account() },
+        AccountConfig { aor: "sip:example.com".into(), ..account() },
+        AccountConfig { registrar: Some("sip:a b".into()), ..account() },
+        AccountConfig { proxy: Some("http://x".into()), ..account() },
+        AccountConfig { transport: Some(ringback_ua::Transport::Wss), ..account() },
+    ] {
+        let result = net.ask(A, |token| Command::Register { token, id: 1, account: Box::new(bad.clone()) });
+        assert!(matches!(result, Some(Err(Error::InvalidUri { .. }))), "{bad:?}: {result:?}");
+    }
+    net.assert_idle();
+}

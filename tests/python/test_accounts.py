@@ -1,0 +1,249 @@
+"""`Account` and `Registration`: being registered elsewhere, by our own registrar and by a scripted one."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support import Peer, Recorder, until
+from support.peer import SDP, header
+
+from ringback import (
+    Account,
+    CallState,
+    CompositeHandler,
+    InvalidUri,
+    NotRunningError,
+    Registrar,
+    Registration,
+    RegistrationFailed,
+    RegistrationState,
+    SessionControl,
+    Transport,
+)
+
+DOMAIN = "pbx.example"
+ALICE = f"sip:alice@{DOMAIN}"
+
+
+class Watcher(Recorder):
+    def on_registration(self, registration: Registration) -> None:
+        self.events.append(("registration", (registration, registration.state)))
+
+    @property
+    def states(self) -> list[RegistrationState]:
+        return [state for _, state in self.of("registration")]
+
+
+async def registrar(systems, **keywords):
+    kept = Registrar(**{"domains": [DOMAIN], **keywords})
+    return await systems.start("pbx", Recorder(), lambda builder: builder.with_registrar(kept)), kept
+
+
+def at(coordinator, *, aor=ALICE, **keywords) -> Account:
+    """An account of which everything goes to that coordinator."""
+    return Account(aor=aor, proxy=coordinator.local_address.partition("@")[2], **keywords)
+
+
+async def answer(peer: Peer, status: str = "200 OK", headers: str = "", *, expires: int = 60) -> str:
+    request = await peer.receive("REGISTER")
+    if status.startswith("200"):
+        headers = f"Contact: {header(request, 'Contact')};expires={expires}\n" + headers
+    peer.respond(request, status, headers=headers)
+    return request
+
+
+async def test_registered_on_start_and_unregistered_on_stop(systems):
+    pbx, kept = await registrar(systems)
+    watcher = Watcher()
+    desk = await systems.start("desk", watcher, lambda builder: builder.with_account(at(pbx, expires=300)))
+    await watcher.wait("registration", 2)
+    (binding,) = await kept.lookup(ALICE)
+    port = desk.local_address.rpartition(":")[2]
+    assert binding.contact == f"sip:alice@127.0.0.1:{port}"
+    registration, _ = watcher.of("registration")[-1]
+    assert (registration.state, registration.account.aor) == (RegistrationState.REGISTERED, ALICE)
+    left = registration.expires_at - datetime.now(UTC)
+    assert timedelta(seconds=295) < left < timedelta(seconds=301)
+    await SessionControl.stop(desk)
+    assert await kept.lookup(ALICE) == []
+    assert registration.state is RegistrationState.UNREGISTERED
+    assert watcher.states == [
+        RegistrationState.REGISTERING,
+        RegistrationState.REGISTERED,
+        RegistrationState.UNREGISTERED,
+    ]
+    # A second start registers anew.
+    await SessionControl.start(desk)
+    await watcher.wait("registration", 5)
+    assert len(await kept.lookup(ALICE)) == 1
+
+
+@pytest.mark.parametrize("transport", [None, Transport.TCP])
+async def test_register_and_be_called(systems, transport):
+    pbx, kept = await registrar(systems)
+    alice = Watcher()
+    desk = await systems.start("desk", alice)
+    registration = await desk.register(at(pbx, transport=transport))
+    assert isinstance(registration, Registration)
+    await registration.wait_registered()
+    await registration.wait_registered(timedelta(seconds=1))
+    (binding,) = await kept.lookup(ALICE)
+    assert binding.transport == (transport or Transport.UDP)
+    assert (binding.reg_id == 1) == (transport is Transport.TCP)
+    call = await SessionControl.create_outgoing_call(pbx, pbx.local_address, ALICE)
+    await call.wait_for_answer(5)
+    assert alice.incoming.to_uri == ALICE
+    await call.hangup()
+    # And the other way: by the account's proxy, from its address of record.
+    out = await SessionControl.create_outgoing_call(desk, f'"Alice" <{ALICE}>', "sip:anybody@nowhere.example")
+    await out.wait_for_answer(5)
+    assert out.from_uri == ALICE
+    await out.hangup()
+    await registration.unregister()
+    assert await kept.lookup(ALICE) == []
+    assert registration.state is RegistrationState.UNREGISTERED
+    assert registration.expires_at is None
+    await registration.unregister()
+    with pytest.raises(RegistrationFailed, match="unregistered"):
+        await registration.wait_registered()
+
+
+async def test_what_is_sent(systems, peer):
+    desk = await systems.start("desk")
+    account = Account(aor=f'"Alice" <{ALICE}>', registrar=f"sip:127.0.0.1:{peer.port}", expires=timedelta(minutes=2))
+    registration = await desk.register(account)
+    request = await answer(peer)
+    assert request.startswith(f"REGISTER sip:127.0.0.1:{peer.port} SIP/2.0\r\n")
+    assert header(request, "To") == f'"Alice" <{ALICE}>'
+    assert header(request, "From").startswith(f'"Alice" <{ALICE}>;tag=')
+    assert header(request, "Expires") == "120"
+    assert header(request, "CSeq") == "1 REGISTER"
+    assert "+sip.instance=" in header(request, "Contact")
+    await registration.wait_registered()
+    ended = asyncio.create_task(registration.unregister())
+    last = await peer.receive("REGISTER")
+    assert (header(last, "Expires"), header(last, "CSeq")) == ("0", "2 REGISTER")
+    assert header(last, "Call-ID") == header(request, "Call-ID")
+    assert not ended.done()
+    peer.respond(last, "200 OK")
+    await ended
+
+
+async def test_it_is_refreshed_before_it_ends(systems, peer):
+    desk = await systems.start("desk")
+    registration = await desk.register(Account(aor=ALICE, registrar=f"127.0.0.1:{peer.port}"))
+    for _ in range(3):
+        await answer(peer, expires=1)
+        await registration.wait_registered()
+    assert registration.state is RegistrationState.REGISTERED
+
+
+async def test_a_registrar_that_wants_longer(systems):
+    pbx, kept = await registrar(systems, min_expires=120)
+    desk = await systems.start("desk")
+    registration = await desk.register(at(pbx, expires=5))
+    await registration.wait_registered()
+    assert registration.expires_at - datetime.now(UTC) > timedelta(seconds=110)
+    assert len(await kept.lookup(ALICE)) == 1
+
+
+async def test_refused(systems, peer):
+    watcher = Watcher()
+    desk = await systems.start("desk", watcher)
+    registration = await desk.register(Account(aor=ALICE, registrar=f"127.0.0.1:{peer.port}"))
+    waiting = asyncio.create_task(registration.wait_registered())
+    await answer(peer, "403 Forbidden")
+    with pytest.raises(RegistrationFailed, match="403 Forbidden") as refused:
+        await waiting
+    assert refused.value.status == 403
+    assert registration.state is RegistrationState.FAILED
+    with pytest.raises(RegistrationFailed):
+        await registration.wait_registered()
+    await registration.unregister()
+    assert watcher.states[-2:] == [RegistrationState.FAILED, RegistrationState.UNREGISTERED]
+
+
+async def test_a_registrar_that_asks_to_come_again(systems, peer):
+    desk = await systems.start("desk")
+    registration = await desk.register(Account(aor=ALICE, registrar=f"127.0.0.1:{peer.port}"))
+    await answer(peer, "503 Service Unavailable", "Retry-After: 1\n")
+    await until(lambda: registration.state is RegistrationState.FAILED)
+    await answer(peer)
+    await until(lambda: registration.state is RegistrationState.REGISTERED)
+
+
+async def test_nobody_there(systems, peer):
+    desk = await systems.start("desk")
+    registration = await desk.register(Account(aor=ALICE, registrar=f"127.0.0.1:{peer.port}"))
+    with pytest.raises(TimeoutError) as late:
+        await registration.wait_registered(0.05)
+    assert isinstance(late.value, RegistrationFailed)
+    assert late.value.status is None
+    assert registration.state is RegistrationState.REGISTERING
+    waiting = asyncio.create_task(registration.wait_registered(60))
+    await asyncio.sleep(0)
+    loop = asyncio.get_running_loop()
+    since = loop.time()
+    await SessionControl.stop(desk)
+    assert loop.time() - since < 2
+    with pytest.raises(RegistrationFailed):
+        await waiting
+
+
+async def test_service_route_and_hangup(systems, peer):
+    desk = await systems.start("desk")
+    registration = await desk.register(Account(aor=ALICE, registrar=f"127.0.0.1:{peer.port}"))
+    route = f"<sip:127.0.0.1:{peer.port};lr>"
+    await answer(peer, headers=f"Service-Route: {route}")
+    await registration.wait_registered()
+    call = await SessionControl.create_outgoing_call(desk, ALICE, "sip:bob@elsewhere.example")
+    invite = await peer.receive("INVITE sip:bob@elsewhere.example SIP/2.0")
+    assert header(invite, "Route") == route
+    peer.respond(invite, "200 OK", body=SDP.format(port=40000))
+    await call.wait_for_answer(5)
+    assert call.state is CallState.ACTIVE
+
+
+async def test_every_member_of_a_composite_is_told(systems):
+    pbx, _ = await registrar(systems)
+    first, second = Watcher(), Watcher()
+    desk = await systems.start("desk", CompositeHandler(first, second))
+    await (await desk.register(at(pbx))).wait_registered()
+    await second.wait("registration", 2)
+    assert first.states == second.states
+
+
+async def test_not_running(systems):
+    desk = await systems.start("desk")
+    await SessionControl.stop(desk)
+    with pytest.raises(NotRunningError):
+        await desk.register(Account(aor=ALICE))
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error"),
+    [
+        ({"aor": ""}, InvalidUri),
+        ({"aor": "sip:pbx.example"}, InvalidUri),
+        ({"aor": "sip:a@b\r\nX: y"}, InvalidUri),
+        ({"aor": 5}, TypeError),
+        ({"aor": ALICE, "registrar": " "}, InvalidUri),
+        ({"aor": ALICE, "proxy": 5}, TypeError),
+        ({"aor": ALICE, "expires": 0}, ValueError),
+        ({"aor": ALICE, "expires": 0.5}, ValueError),
+        ({"aor": ALICE, "transport": "carrier pigeon"}, ValueError),
+        ({"aor": ALICE, "credentials": ("alice", "secret")}, TypeError),
+    ],
+)
+def test_bad_accounts(keywords, error):
+    with pytest.raises(error):
+        Account(**keywords)
+
+
+async def test_an_account_that_cannot_be(systems):
+    desk = await systems.start("desk")
+    for bad in (Account(aor=ALICE, proxy="http://x"), Account(aor=ALICE, registrar="sip:a b")):
+        with pytest.raises(InvalidUri):
+            await desk.register(bad)
+    with pytest.raises(InvalidUri):
+        await systems.start("other", None, lambda builder: builder.with_account(Account(aor=ALICE, proxy="http://x")))
