@@ -101,15 +101,18 @@ class Authenticator:
         """The engine asks for a password."""
         try:
             # A plain method is as good.
-            password: object = self.password(username, realm)
-            if inspect.isawaitable(password):
-                password = await password
-            if password is not None and not isinstance(password, str):
-                raise TypeError(f"password must give a str or None, not {type(password).__name__}")
+            result: object = self.password(username, realm)
+            password = _found(await result if inspect.isawaitable(result) else result)
         except Exception:
             answer_password(coordinator, key, None, True)
             raise
         answer_password(coordinator, key, password, False)
+
+
+def _found(password: object) -> str | None:
+    if password is not None and not isinstance(password, str):
+        raise TypeError(f"password must give a str or None, not {type(password).__name__}")
+    return password
 
 
 def _check(value: object, name: str, *, empty: bool = False) -> None:
