@@ -55,7 +55,10 @@ impl Redirects {
         while self.left > 0 {
             let uri = self.rest.pop_front()?;
             let known = self.tried.iter().any(|tried| tried == uri.as_str());
-            if let (false, Ok(destination)) = (known, Destination::of(&uri)) {
+            // RFC 3261 §8.1.3.4: who was called by `sips` is not looked for by anything less.
+            let secure = |uri: &str| uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sips:"));
+            let less = self.tried.first().is_some_and(|first| secure(first)) && !secure(uri.as_str());
+            if let (false, false, Ok(destination)) = (known, less, Destination::of(&uri)) {
                 self.left -= 1;
                 self.tried.push(uri.as_str().to_owned());
                 return Some((uri, destination));
