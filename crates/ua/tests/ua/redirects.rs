@@ -11,11 +11,15 @@ const BOB: &str = "sip:bob@192.0.2.2:5070";
 const SECOND: Duration = Duration::from_secs(1);
 
 fn calling(redirects: u8) -> (Solo, CallKey, String) {
+    calling_to(BOB, redirects)
+}
+
+fn calling_to(uri: &str, redirects: u8) -> (Solo, CallKey, String) {
     let mut solo = Solo::new();
     let invite = Invite {
         from: NameAddr::parse("<sip:alice@192.0.2.1>").unwrap(),
-        to: NameAddr::parse(&format!("<{BOB}>")).unwrap(),
-        request_uri: Uri::parse(BOB).unwrap(),
+        to: NameAddr::parse(&format!("<{uri}>")).unwrap(),
+        request_uri: Uri::parse(uri).unwrap(),
         call_id: "ours@192.0.2.1".into(),
         headers: vec![("X-Note".into(), "kept".into())],
         body: Some(Body::sdp(SDP)),
@@ -95,6 +99,15 @@ fn there_is_a_bound_and_without_it_a_redirection_is_a_refusal() {
     solo.receive(&response(&second, "603 Decline", "a", &[], ""));
     assert!(matches!(solo.event(), Event::Rejected { .. }));
     solo.assert_nothing_left();
+}
+
+#[test]
+fn who_was_called_securely_is_not_looked_for_by_anything_less() {
+    let (mut solo, _, invite) = calling_to("sips:bob@192.0.2.2:5071", 3);
+    let moved = response(&invite, "302 Moved", "a", &["Contact: <sip:x@192.0.2.8>, <sips:y@192.0.2.9>"], "");
+    solo.receive_by(ringback_ua::Transport::Tls, Some(1), &moved);
+    let (to, second) = next(&mut solo);
+    assert!(to == "192.0.2.9:5061" && second.starts_with("INVITE sips:y@192.0.2.9 "), "{to} {second}");
 }
 
 #[test]
