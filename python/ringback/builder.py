@@ -304,6 +304,7 @@ class SessionManagerBuilder:
         if low + low % 2 + 1 > high:
             raise ValueError(f"media ports {low} to {high} hold no even port with the odd one above it")
         listen = await self._listen()
+        hosts = {host for _, host, _, _ in listen}
         handler = self._handler
         methods = {} if handler is None else _methods(handler)
         authenticator = None
@@ -317,7 +318,8 @@ class SessionManagerBuilder:
             media_threads=1,
             user=self._user,
             public_address=self._public_address,
-            media_address=listen[0][1] if self._host is not None else None,
+            # Several addresses: each call's is that which its peer is reached from.
+            media_address=hosts.pop() if self._host is not None and len(hosts) == 1 else None,
             codecs=self._codecs,
             opus=self._opus,
             max_sessions=self._max_sessions,

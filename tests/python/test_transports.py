@@ -389,3 +389,54 @@ async def test_connections_of_one_source_are_limited(systems):
                 break
             except (ConnectionError, asyncio.IncompleteReadError):
                 continue
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_a_response_says_where_the_request_came_from(systems, host):
+    """RFC 3581 §4: by UDP the response goes to the source, and names it; IPv6 stands there without brackets."""
+    shown = f"[{host}]" if ":" in host else host
+    called = await systems.run(builder(shown, Transport.UDP, Recorder()))
+    arrived: asyncio.Queue[str] = asyncio.Queue()
+
+    class Peer(asyncio.DatagramProtocol):
+        def datagram_received(self, data: bytes, addr: object) -> None:
+            arrived.put_nowait(data.decode())
+
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(Peer, remote_addr=(host, port_of(called)))
+    own = transport.get_extra_info("sockname")[1]
+    claimed = "[2001:db8::1]" if ":" in host else "192.0.2.1"
+    request = (
+        f"OPTIONS {called.local_address} SIP/2.0\r\nVia: SIP/2.0/UDP {claimed}:9;branch=z9hG4bK1;rport\r\n"
+        f"From: <sip:a@{shown}>;tag=1\r\n"
+        f"To: <{called.local_address}>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    )
+    transport.sendto(request.encode())
+    async with asyncio.timeout(5):
+        response = await arrived.get()
+    assert response.startswith("SIP/2.0 200 ")
+    via = header(response, "Via")
+    assert via.startswith(f"SIP/2.0/UDP {claimed}:9;") and f";rport={own};" in via + ";" and f";received={host}" in via
+    transport.close()
+
+
+async def test_one_system_has_both_families(systems):
+    bob = Recorder()
+    made = SessionManagerBuilder().with_local_address("sip:bob@127.0.0.1").with_sip_port(0).with_handler(bob)
+    for host in ("127.0.0.1", "::1"):
+        made.with_transport(Transport.UDP, host=host).with_transport(Transport.TCP, host=host)
+    called = await systems.run(made)
+    for host, version in (("127.0.0.1", "4 127.0.0.1"), ("[::1]", "6 ::1")):
+        caller = await systems.run(builder(host, Transport.UDP, Recorder()).with_transport(Transport.TCP))
+        for parameter in ("", ";transport=tcp"):
+            target = f"sip:bob@{host}:{port_of(called)}{parameter}"
+            call = await SessionControl.create_outgoing_call(caller, "sip:a@example.com", target)
+            await call.wait_for_answer(5)
+            info = await MediaControl.get_media_info(caller, call.id)
+            assert f"c=IN IP{version}\r\n" in info.local_sdp and f"c=IN IP{version}\r\n" in info.remote_sdp
+            # And back.
+            back = f"sip:someone@{host}:{port_of(caller)}{parameter}"
+            call = await SessionControl.create_outgoing_call(called, "sip:bob@example.com", back)
+            await call.wait_for_answer(5)
+            info = await MediaControl.get_media_info(called, call.id)
+            assert f"c=IN IP{version}\r\n" in info.local_sdp and f"c=IN IP{version}\r\n" in info.remote_sdp
