@@ -203,6 +203,21 @@ impl Engine {
                 self.decide_transfer(now, session, accept);
                 DONE
             }
+            Command::Subscribe { token, from, to, event, expires } => {
+                self.subscribe(now, token, &from, &to, event, expires)
+            }
+            Command::Unsubscribe { subscription, .. } => {
+                self.unsubscribe(now, subscription);
+                DONE
+            }
+            Command::DecideSubscribe { request, accept, .. } => {
+                self.decide_subscribe(now, request, accept);
+                DONE
+            }
+            Command::PublishSummary { aor, new, old, .. } => {
+                self.publish_summary(now, &aor, new, old)?;
+                DONE
+            }
             Command::SendMessage { token, from, to, content_type, body } => {
                 self.send_message(now, token, &from, &to, content_type, body)
             }

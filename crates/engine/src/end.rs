@@ -120,6 +120,7 @@ impl Engine {
         let new = states::last(old, change);
         call.session.finish(new, End { reason, cause, at: now.wall });
         self.retire(now, call.session.id);
+        self.notifier.sees(&call.session);
         let reason = call.session.end().map_or("", |end| end.reason.as_str());
         tracing::debug!(
             target: "ringback.session", call_id = %call.session.call_id, session = %call.session.id, "{old} -> {new}: {reason}"
@@ -256,6 +257,7 @@ impl Engine {
             return;
         }
         call.session.set_state(new);
+        self.notifier.sees(&call.session);
         tracing::debug!(target: "ringback.session", call_id = %call.session.call_id, session = %call.session.id, "{old} -> {new}");
         if self.config.interest.state_changed {
             let session = Arc::clone(&call.session);

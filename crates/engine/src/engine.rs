@@ -25,9 +25,11 @@ use crate::call::Call;
 use crate::limits;
 use crate::locate::{Locating, SharedRoutes};
 use crate::media_flow::local_codec;
+use crate::notifier::Notifier;
 use crate::options::Asking;
 use crate::registry::Registry;
 use crate::stop::Stop;
+use crate::subscribe::Subscriptions;
 use crate::table::{Calls, Key};
 use crate::timers::{Timer, TimerQueue};
 
@@ -89,6 +91,8 @@ pub struct Engine {
     pub(crate) output: VecDeque<Output>,
     pub(crate) locating: Locating,
     pub(crate) asking: Asking,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) notifier: Notifier,
     pub(crate) message_bucket: limits::Bucket<{ limits::MESSAGES_A_SECOND }>,
     pub(crate) registry: Option<Box<Registry>>,
     pub(crate) accounts: Accounts,
@@ -154,6 +158,8 @@ impl Engine {
             output: VecDeque::new(),
             locating: Locating::default(),
             asking: Asking::default(),
+            subscriptions: Subscriptions::default(),
+            notifier: Notifier::default(),
             message_bucket: limits::Bucket::new(Mono::ZERO),
             accounts: Accounts::default(),
             registry: config.registrar.as_ref().map(|config| Box::new(Registry::new(config))),
@@ -263,6 +269,12 @@ impl Engine {
         while let Some(key) = self.timers.due(now.mono) {
             self.guarded(now, |engine| engine.expire(now, key));
         }
+        if self.subscriptions.deadline().is_some_and(|at| at <= now.mono) {
+            self.guarded(now, |engine| engine.subscriptions_due(now));
+        }
+        if self.notifier.deadline().is_some_and(|at| at <= now.mono) {
+            self.guarded(now, |engine| engine.watches_due(now));
+        }
         self.guarded(now, |engine| engine.stop_timeout(now));
         if self.accounts.next().is_some_and(|at| at <= now.mono) {
             self.guarded(now, |engine| engine.accounts_due(now));
@@ -287,6 +299,8 @@ impl Engine {
             self.forget_at,
             bindings,
             self.accounts.next(),
+            self.subscriptions.deadline(),
+            self.notifier.deadline(),
         ];
         own.into_iter().flatten().min()
     }
@@ -326,6 +340,14 @@ impl Engine {
 
     /// Takes everything that `ua` has to say, and what that causes, until it is silent.
     pub(crate) fn pump(&mut self, now: Now) {
+        self.drain_ua(now);
+        while self.see_sessions(now) {
+            self.drain_ua(now);
+        }
+        self.stop_if_empty(now);
+    }
+
+    pub(crate) fn drain_ua(&mut self, now: Now) {
         while let Some(output) = self.ua.poll_output() {
             match output {
                 ringback_ua::Output::Transmit(transmit) => self.output.push_back(Output::Transmit(transmit)),
@@ -335,7 +357,6 @@ impl Engine {
                 ringback_ua::Output::Event(event) => self.signal(now, event),
             }
         }
-        self.stop_if_empty(now);
     }
 
     fn expire(&mut self, now: Now, key: Key) {
@@ -418,6 +439,7 @@ impl Engine {
         let random = u128::from(self.rng.next_u64() & RANDOM_MASK);
         let id = SessionId::from_u128(u128::from(SHARD) << 120 | random << 64 | u128::from(key.to_bits()));
         let call = make(self, id);
+        self.notifier.sees(&call.session);
         self.directory.insert(Arc::clone(&call.session));
         self.calls.insert(key, call);
         key
@@ -455,6 +477,7 @@ fn ua_config(config: &Config) -> ringback_ua::Config {
     if config.interest.message {
         requests.push(Method::Message);
     }
+    requests.push(Method::Subscribe);
     requests.extend(config.registrar.iter().map(|_| Method::Register));
     ringback_ua::Config {
         requests,
@@ -482,6 +505,7 @@ impl Engine {
         assert!(self.calls.is_empty(), "calls are left");
         assert!(self.by_ua.is_empty() && self.legs.is_empty() && self.forwarded.is_empty(), "tables keep something");
         assert!(self.asking.is_empty(), "requests wait for an answer");
+        assert!(self.subscriptions.is_empty() && self.notifier.is_empty(), "subscriptions are left");
         assert!(self.timers.next().is_none(), "a timer is armed");
         assert_eq!(self.bridge_count(), 0, "bridges are left");
         assert!(self.locating.is_empty(), "look-ups are left");

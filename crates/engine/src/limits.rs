@@ -42,6 +42,12 @@ pub(crate) const STORE_WORK_MOST: usize = 32_768;
 /// Bridges that a program may create and leave without members.
 pub(crate) const BRIDGES_MOST: usize = 65_536;
 
+/// Subscriptions of ours, and of peers.
+pub(crate) const SUBSCRIPTIONS_MOST: usize = 10_000;
+
+/// Mailboxes that a summary was published for.
+pub(crate) const SUMMARIES_MOST: usize = 100_000;
+
 /// Commands of one call that wait for an answer of the media engine.
 pub(crate) const MEDIA_REPLIES_MOST: usize = 256;
 

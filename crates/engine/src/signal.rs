@@ -20,6 +20,9 @@ impl Engine {
         }
         if let Event::Standalone { key, outcome } = event {
             self.current = None;
+            if self.subscriptions.has_request(key) {
+                return self.subscribe_answered(now, key, outcome);
+            }
             if self.accounts.is_empty() || !self.register_answered(now, key, &outcome) {
                 self.asked(now, key, outcome);
             }
@@ -30,6 +33,27 @@ impl Engine {
             self.emit(crate::api::Event::Password { key, username, realm });
             return;
         }
+        let event = match event {
+            Event::Subscribe { usage, key, request, .. } => {
+                self.current = None;
+                return self.subscribed(now, usage, key, &request);
+            }
+            Event::UsageRequest { usage, key, request } => {
+                self.current = None;
+                return match self.subscriptions.has_usage(usage) {
+                    true => self.notified(now, usage, key, &request),
+                    false => self.watch_refreshed(now, usage, key, &request),
+                };
+            }
+            Event::UsageResponse { usage, key, response } => {
+                self.current = None;
+                return match self.subscriptions.has_usage(usage) {
+                    true => self.refresh_answered(now, usage, key, &response),
+                    false => self.watcher_told(now, usage, key, &response),
+                };
+            }
+            event => event,
+        };
         if let Event::OutOfDialog { key, request, flow } = event {
             self.current = None;
             self.out_of_dialog(now, key, request, flow);

@@ -76,6 +76,9 @@ impl Engine {
         self.stop.deadline = None;
         self.give_up_all(now);
         self.destroy_all_bridges();
+        self.end_subscriptions(now);
+        self.end_watches(now);
+        self.drain_ua(now);
         for token in std::mem::take(&mut self.stop.tokens) {
             self.complete(token, Ok(Reply::Unit));
         }

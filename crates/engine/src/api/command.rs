@@ -331,6 +331,32 @@ pub enum Command {
         session: SessionId,
         accept: bool,
     },
+    /// Reply: `Subscription`, after the 2xx or the first NOTIFY. Fails with `InvalidUri`, `BadValue`, `Rejected`, `Failed`, `Unreachable`.
+    Subscribe {
+        token: Token,
+        from: String,
+        to: String,
+        event: String,
+        expires: Duration,
+    },
+    /// Reply: `Unit`, at once. No-op on one that is over.
+    Unsubscribe {
+        token: Token,
+        subscription: u64,
+    },
+    /// What is decided about `Event::SubscribeRequest`; ignored when it comes too late. Reply: `Unit`.
+    DecideSubscribe {
+        token: Token,
+        request: u64,
+        accept: bool,
+    },
+    /// Reply: `Unit`.
+    PublishSummary {
+        token: Token,
+        aor: String,
+        new: u32,
+        old: u32,
+    },
     /// Sends a MESSAGE outside of any call (RFC 3428). Reply: `Unit`, after the 2xx. Fails with `InvalidUri`, `InvalidHeader`, `BadValue`;
     /// with `Rejected`; with `Failed` when nobody answers, `Unreachable` when there is no way.
     SendMessage {
@@ -433,6 +459,10 @@ impl Command {
             | Command::SendOptions { token, .. }
             | Command::Transfer { token, .. }
             | Command::DecideTransfer { token, .. }
+            | Command::Subscribe { token, .. }
+            | Command::Unsubscribe { token, .. }
+            | Command::DecideSubscribe { token, .. }
+            | Command::PublishSummary { token, .. }
             | Command::SendMessage { token, .. }
             | Command::GiveUp { token, .. }
             | Command::Register { token, .. }

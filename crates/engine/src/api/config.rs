@@ -20,6 +20,7 @@ pub struct Interest {
     pub media_timeout: bool,
     pub message: bool,
     pub transfer: bool,
+    pub subscribe: bool,
 }
 
 impl Interest {
@@ -33,6 +34,7 @@ impl Interest {
         media_timeout: true,
         message: true,
         transfer: true,
+        subscribe: true,
     };
 }
 

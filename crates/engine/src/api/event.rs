@@ -69,6 +69,7 @@ pub enum Reply {
     Registration(Arc<Registration>),
     /// Best first.
     Bindings(Vec<Record>),
+    Subscription(u64),
     /// A peer's answer to OPTIONS.
     Options {
         status: u16,
@@ -136,6 +137,26 @@ pub enum Event {
     TransferRequest {
         session: Arc<Session>,
         target: String,
+    },
+    /// A peer wants to be told of `event` at `to`; answered by `Command::DecideSubscribe`, within 20 s.
+    SubscribeRequest {
+        request: u64,
+        subscriber: String,
+        to: String,
+        event: String,
+    },
+    /// A NOTIFY of a subscription of ours.
+    Notification {
+        subscription: u64,
+        event: String,
+        content_type: Option<String>,
+        body: String,
+        /// "active", "pending", "terminated".
+        state: String,
+    },
+    /// Nothing more will come of it.
+    SubscriptionOver {
+        subscription: u64,
     },
     /// A MESSAGE (RFC 3428); the peer has had its 200.
     Message(Arc<TextMessage>),

@@ -233,7 +233,8 @@ fn operation(input: &mut Input<'_>, net: &mut Net, bridges: &mut Vec<BridgeId>, 
             let (from, content_type) = ("sip:caller@example.com".to_owned(), "text/plain".to_owned());
             net.command(node, |token| Command::SendMessage { token, from, to, content_type, body });
         }
-        31 => transfer(input, net, node, id),
+        31 if input.yes() => transfer(input, net, node, id),
+        31 => subscription(input, net, node),
         32 | 33 => conference(input, net, node, id, bridges),
         28 if input.yes() => net.advance(Duration::from_secs(u64::from(input.next()))),
         _ => net.advance(Duration::from_millis(u64::from(input.next()) * 10)),
@@ -296,6 +297,35 @@ fn conference(input: &mut Input<'_>, net: &mut Net, node: usize, session_id: Ses
     });
 }
 
+/// Subscriptions, decisions about those of peers, and what they are told.
+fn subscription(input: &mut Input<'_>, net: &mut Net, node: usize) {
+    match input.below(6) {
+        0 | 1 => {
+            let (from, to) = ("sip:caller@example.com".to_owned(), target(input));
+            let event = ["dialog", "message-summary", "presence"][input.below(3)].to_owned();
+            let expires = Duration::from_secs(1 + u64::from(input.next()));
+            net.command(node, |token| Command::Subscribe { token, from, to, event, expires });
+        }
+        2 => {
+            let subscription = u64::from(input.next() % 8);
+            net.command(node, |token| Command::Unsubscribe { token, subscription });
+        }
+        3 => {
+            let (aor, new) = (target(input), u32::from(input.next()));
+            net.command(node, |token| Command::PublishSummary { token, aor, new, old: 0 });
+        }
+        _ => {
+            let request = net.nodes[node].events.iter().rev().find_map(|event| match event {
+                Event::SubscribeRequest { request, .. } => Some(*request),
+                _ => None,
+            });
+            let accept = input.below(4) != 0;
+            let request = request.unwrap_or_default();
+            net.command(node, |token| Command::DecideSubscribe { token, request, accept });
+        }
+    }
+}
+
 fn media_question(input: &mut Input<'_>, net: &mut Net, node: usize, session: SessionId) {
     let kind = input.below(11);
     net.command(node, |token| match kind {
@@ -349,6 +379,9 @@ fn check(net: &Net) {
                 | Event::TransferRequest { session, .. }
                 | Event::MediaTimeout { session, .. } => (session, false),
                 Event::Completed { .. }
+                | Event::SubscribeRequest { .. }
+                | Event::Notification { .. }
+                | Event::SubscriptionOver { .. }
                 | Event::Message(_)
                 | Event::Password { .. }
                 | Event::Store(_)

@@ -16,6 +16,7 @@ mod options;
 mod outgoing;
 mod registrar;
 mod stop;
+mod subscriptions;
 mod system;
 mod transfer;
 
@@ -147,6 +148,9 @@ pub(super) fn story(net: &Net, node: usize, id: SessionId) -> Vec<String> {
             Event::MediaTimeout { session, .. } => (session, "silent".to_owned()),
             Event::TransferRequest { session, target } => (session, format!("transfer to {target}")),
             Event::Completed { .. }
+            | Event::SubscribeRequest { .. }
+            | Event::Notification { .. }
+            | Event::SubscriptionOver { .. }
             | Event::Message(_)
             | Event::Password { .. }
             | Event::Store(_)

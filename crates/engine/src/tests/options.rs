@@ -32,7 +32,20 @@ fn another_system_says_what_it_can() {
     assert_eq!(status, 200);
     assert_eq!(
         allow,
-        ["INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE", "REFER", "NOTIFY", "MESSAGE"]
+        [
+            "INVITE",
+            "ACK",
+            "CANCEL",
+            "BYE",
+            "OPTIONS",
+            "INFO",
+            "PRACK",
+            "UPDATE",
+            "REFER",
+            "NOTIFY",
+            "MESSAGE",
+            "SUBSCRIBE"
+        ]
     );
     assert_eq!(user_agent.as_deref(), Some(Config::default().user_agent.as_str()));
     let request = sent(&net, A, "OPTIONS ")[0];

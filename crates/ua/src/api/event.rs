@@ -6,7 +6,8 @@ use bytes::Bytes;
 use ringback_sip::Message;
 
 use crate::api::{
-    Body, CallKey, ConnectionId, FailCause, Flow, PasswordKey, RequestKey, ResolveId, Service, StandaloneKey, Transport,
+    Body, CallKey, ConnectionId, FailCause, Flow, PasswordKey, RequestKey, ResolveId, Service, StandaloneKey,
+    Transport, UsageKey,
 };
 
 /// One message to send.
@@ -103,6 +104,13 @@ pub enum Event {
     OutOfDialog { key: RequestKey, request: Message, flow: Flow },
     /// A password is asked for (`Passwords::Ask`), to be answered by `Ua::password`. The request waits for it, for 5 s at most.
     Password { key: PasswordKey, username: String, realm: String },
+    /// A SUBSCRIBE of a peer outside of a dialog (where `Config::requests` has it), to be answered by `Ua::answer_request`: a 2xx makes the
+    /// dialog, and after anything else the usage is to be closed.
+    Subscribe { usage: UsageKey, key: RequestKey, request: Message, flow: Flow },
+    /// A request of the peer in the dialog of a usage (SUBSCRIBE, NOTIFY), to be answered by `Ua::answer_request`.
+    UsageRequest { usage: UsageKey, key: RequestKey, request: Message },
+    /// The final response to a request of ours in the dialog of a usage.
+    UsageResponse { usage: UsageKey, key: RequestKey, response: Result<Message, FailCause> },
     /// What became of `Ua::send`'s request. The key is invalid from here on.
     Standalone { key: StandaloneKey, outcome: Result<Answer, FailCause> },
     /// Nothing of the call is left but what answers retransmissions. The key is invalid from here on.
@@ -113,7 +121,12 @@ impl Event {
     /// The call that it is about.
     pub fn call(&self) -> Option<CallKey> {
         match self {
-            Event::Standalone { .. } | Event::OutOfDialog { .. } | Event::Password { .. } => None,
+            Event::Standalone { .. }
+            | Event::OutOfDialog { .. }
+            | Event::Subscribe { .. }
+            | Event::UsageRequest { .. }
+            | Event::Password { .. }
+            | Event::UsageResponse { .. } => None,
             Event::Invite { call, .. }
             | Event::Cancelled { call }
             | Event::Provisional { call, .. }

@@ -55,6 +55,10 @@ key! {
     PasswordKey
 }
 key! {
+    /// A subscription's dialog, ours or a peer's, until the program closes it.
+    UsageKey
+}
+key! {
     /// A name look-up asked for by `Output::Resolve`.
     ResolveId
 }

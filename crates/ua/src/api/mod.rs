@@ -16,6 +16,6 @@ pub use credentials::Credentials;
 pub use error::{FailCause, UaError};
 pub use event::{Answer, Event, Output, Transmit};
 pub use flow::{ConnectionId, Flow, Place, Routes, Service, Transport};
-pub use id::{CallKey, DialogId, PasswordKey, RequestKey, ResolveId, StandaloneKey};
+pub use id::{CallKey, DialogId, PasswordKey, RequestKey, ResolveId, StandaloneKey, UsageKey};
 pub use request::{Body, CancelReason, ContactForm, Invite, Reply, Request};
 pub use stats::{Live, Stats};

@@ -17,6 +17,8 @@ pub struct Live {
     pub passwords: usize,
     /// Requests outside of dialogs whose outcome has not been told.
     pub standalone: usize,
+    /// Subscriptions of either side, until the program closes them.
+    pub usages: usize,
     pub resolutions: usize,
     pub timers: usize,
 }

@@ -246,6 +246,7 @@ impl Ua {
             }),
             Owner::Bye(call) | Owner::Request(call) | Owner::Aside(call) => self.calls.contains(call),
             Owner::Standalone(request) => self.standalone.get(request).is_some(),
+            Owner::Usage(usage) => self.usages.contains(usage),
             Owner::Fork => true,
             Owner::Nobody => false,
         }
@@ -355,10 +356,13 @@ impl Ua {
         let lines = self.credentials_of(&request, &mut authorizing);
         // RFC 3261 §22.2: a higher CSeq.
         let early = matches!(owner, Owner::Update(_)).then(|| response.to_tag()).flatten();
-        let dialog = call.and_then(|call| self.calls.get_mut(call)).and_then(|call| match early {
-            Some(tag) if call.dialog.is_none() => call.early.iter_mut().find(|dialog| dialog.remote_tag() == tag),
-            _ => call.dialog.as_mut(),
-        });
+        let dialog = match owner {
+            Owner::Usage(usage) => self.usages.get_mut(usage).and_then(|usage| usage.dialog.as_mut()),
+            _ => call.and_then(|call| self.calls.get_mut(call)).and_then(|call| match early {
+                Some(tag) if call.dialog.is_none() => call.early.iter_mut().find(|dialog| dialog.remote_tag() == tag),
+                _ => call.dialog.as_mut(),
+            }),
+        };
         let cseq = match dialog {
             Some(dialog) => dialog.next_cseq(),
             None => self.clients.get(index).map_or(1, |client| client.cseq).saturating_add(1),

@@ -44,6 +44,7 @@ pub(super) enum Owner {
     /// Within a call's dialog, but not of the call itself: RFC 5057.
     Aside(Index),
     Standalone(Index),
+    Usage(Index),
     /// The BYE to a fork.
     Fork,
 }

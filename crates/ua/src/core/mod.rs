@@ -33,6 +33,7 @@ mod standalone;
 mod uac;
 mod uas;
 mod update;
+mod usage;
 mod within;
 
 use std::collections::VecDeque;
@@ -49,6 +50,7 @@ use crate::core::client::{Client, Resolution};
 use crate::core::compose::Texts;
 use crate::core::server::Server;
 use crate::core::standalone::Standalone;
+use crate::core::usage::Usage;
 use crate::gate::Gate;
 use crate::nonces::Nonces;
 use crate::timer::Timers;
@@ -79,6 +81,8 @@ pub struct Ua {
     clients: Arena<Client>,
     calls: Arena<Call>,
     standalone: Arena<Standalone>,
+    usages: Arena<Usage>,
+    usage_tags: IdentityMap<u64, Index>,
     /// Calls by our tag.
     tags: IdentityMap<u64, Index>,
     /// RFC 3261 §8.2.2.2: what the first requests of calls are recognised by when they come by another path.
@@ -121,6 +125,8 @@ impl Ua {
             clients: Arena::default(),
             calls: Arena::default(),
             standalone: Arena::default(),
+            usages: Arena::default(),
+            usage_tags: IdentityMap::default(),
             tags: IdentityMap::default(),
             merged: IdentityMap::default(),
             resolutions: Arena::default(),
@@ -167,6 +173,7 @@ impl Ua {
                 lingering: self.linger.len() + answered,
                 standalone: self.standalone.len(),
                 passwords: self.waiting.len(),
+                usages: self.usages.len(),
                 resolutions: self.resolutions.len(),
                 timers: self.timers.len(),
             },

@@ -123,6 +123,7 @@ impl Ua {
             Owner::Request(index) => self.request_failed(now, index, client, cause, true),
             Owner::Aside(index) => self.request_failed(now, index, client, cause, false),
             Owner::Standalone(index) => self.standalone_failed(index, cause),
+            Owner::Usage(index) => self.usage_answered(index, client, Err(cause)),
             Owner::Nobody | Owner::Fork => {}
         }
     }

@@ -130,6 +130,9 @@ impl Ua {
         if in_dialog && let Some(index) = self.find_call(request) {
             return self.request_within(now, index, incoming);
         }
+        if in_dialog && let Some(index) = self.find_usage(request) {
+            return self.usage_request_received(now, index, incoming);
+        }
         if !self.admits(now, incoming) {
             return;
         }
@@ -155,6 +158,7 @@ impl Ua {
         let Incoming { request, method, via, flow, .. } = *incoming;
         match method {
             Method::Invite => self.invite_received(now, incoming),
+            Method::Subscribe if self.config.requests.contains(method) => self.subscribe_received(now, incoming),
             _ if self.config.requests.contains(method) => self.outside_received(now, incoming),
             // RFC 3515 lets it come without a call; here there is nothing then that could be transferred.
             Method::Refer => {

@@ -419,7 +419,7 @@ impl Ua {
     pub(super) fn new_tag(&mut self) -> u64 {
         loop {
             let tag = rand_core::RngCore::next_u64(&mut self.rng);
-            if tag != 0 && !self.tags.contains_key(&tag) {
+            if tag != 0 && !self.tags.contains_key(&tag) && !self.usage_tags.contains_key(&tag) {
                 return tag;
             }
         }

@@ -365,6 +365,7 @@ impl Ua {
             Owner::Bye(index) => self.release(now, index),
             Owner::Update(index) => self.update_answered(now, index, client, response),
             Owner::Standalone(index) => self.standalone_answered(index, response, round_trip, *flow),
+            Owner::Usage(index) => self.usage_answered(index, client, Ok(response.clone())),
             Owner::Request(index) | Owner::Aside(index) => {
                 let Some(call) = self.calls.get_mut(index) else { return };
                 let Some(place) = call.requests.iter().position(|request| *request == client) else { return };

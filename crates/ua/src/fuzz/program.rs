@@ -145,6 +145,15 @@ impl Program {
         if let Event::Password { key, .. } = event {
             return ua.password(now, key, Password::Known("secret".into()));
         }
+        match &event {
+            Event::Subscribe { usage, key, .. } => {
+                ua.answer_request(now, *key, Reply::new(StatusCode::FORBIDDEN));
+                return ua.close_usage(now, *usage);
+            }
+            Event::UsageRequest { key, .. } => return ua.answer_request(now, *key, Reply::new(StatusCode::OK)),
+            Event::UsageResponse { .. } => return,
+            _ => {}
+        }
         let Some(call) = event.call() else { return self.standalone_ended(event) };
         let known = self.calls.get_mut(&call);
         assert!(known.is_some(), "an event of a call that is not there: {event:?}");
@@ -154,7 +163,13 @@ impl Program {
             "after the end: {event:?}"
         );
         match event {
-            Event::Invite { .. } | Event::Standalone { .. } | Event::OutOfDialog { .. } | Event::Password { .. } => {}
+            Event::Invite { .. }
+            | Event::Standalone { .. }
+            | Event::OutOfDialog { .. }
+            | Event::Subscribe { .. }
+            | Event::UsageRequest { .. }
+            | Event::Password { .. }
+            | Event::UsageResponse { .. } => {}
             Event::Provisional { offers, .. } => {
                 assert!(known.caller && !known.up && (known.late || !offers));
                 if offers {
