@@ -23,6 +23,7 @@ from ringback.options import OptionsReply
 from ringback.registrar import Binding as RegisteredBinding
 from ringback.session import CallSession
 from ringback.states import CallDirection, CallState, Transport
+from ringback.subscriptions import Subscription
 
 __version__: str
 
@@ -520,6 +521,15 @@ def give_up_options(coordinator: CoordinatorBase, request: int) -> None: ...
 # ----------------------------------------------------------------------------------------------------- authentication
 
 def answer_password(coordinator: CoordinatorBase, key: int, password: str | None, failed: bool) -> None: ...
+
+# ------------------------------------------------------------------------------------------------------ subscriptions
+
+def subscribe(
+    coordinator: CoordinatorBase, from_uri: str, to_uri: str, event: str, expires: float
+) -> Future[Subscription]: ...
+def unsubscribe(coordinator: CoordinatorBase, subscription: int) -> Future[None]: ...
+def drop_subscription(coordinator: CoordinatorBase, subscription: int) -> None: ...
+def publish_summary(coordinator: CoordinatorBase, aor: str, new: int, old: int) -> Future[None]: ...
 
 # ---------------------------------------------------------------------------------------------------------- questions
 

@@ -52,6 +52,7 @@ from ringback.recording import Recording
 from ringback.registrar import Binding, BindingStore, Registrar
 from ringback.session import CallSession
 from ringback.states import CallDirection, CallState, DtmfMethod, Transport
+from ringback.subscriptions import Notification, Subscription
 
 __all__ = [
     "Account",
@@ -90,6 +91,7 @@ __all__ = [
     "MediaStatistics",
     "Message",
     "NotRunningError",
+    "Notification",
     "OptionsReply",
     "QualityMetrics",
     "QueueHandler",
@@ -110,6 +112,7 @@ __all__ = [
     "SessionManagerBuilder",
     "SessionNotFound",
     "SessionStats",
+    "Subscription",
     "TransferFailed",
     "Transport",
     "__version__",

@@ -13,6 +13,7 @@ from ringback.incoming import IncomingCall
 from ringback.options import OptionsReply
 from ringback.session import CallSession, send_dtmf, wait_for_answer
 from ringback.states import DtmfMethod
+from ringback.subscriptions import Subscription
 
 if TYPE_CHECKING:
     from ringback.coordinator import SessionCoordinator
@@ -255,6 +256,22 @@ class SessionControl:
             if future.cancelled():
                 _ringback.give_up_message(coordinator, request)
             raise
+
+    @staticmethod
+    async def subscribe(
+        coordinator: "SessionCoordinator", from_uri: str, to_uri: str, event: str, *, expires: Seconds = 3600
+    ) -> Subscription:
+        """Subscribes to what `to_uri` tells of `event` (RFC 6665): "message-summary", "dialog", "presence", or the name
+        of any other package. Returns when the notifier has taken it; see `Subscription`.
+
+        `expires`, seconds, is how long it lasts without a refresh, which is not the program's business. Cancelling the
+        wait ends it.
+
+        Raises `CallRejected` where the notifier refuses; `CallFailed`, with status 408 where nobody answers within 32 s,
+        and without one where there is no way; `InvalidUri`; `ValueError`; `ResourceExhausted` beyond 10,000;
+        `NotRunningError`.
+        """
+        return await _ringback.subscribe(coordinator, from_uri, to_uri, event, seconds(expires, "expires", zero=False))
 
     @staticmethod
     async def get_session(coordinator: "SessionCoordinator", session_id: SessionId) -> CallSession | None:

@@ -88,6 +88,18 @@ class SessionCoordinator(CoordinatorBase):
         """The URI to dial, "sip:user@host:port", with the port that was really bound."""
         return self._address
 
+    async def publish_message_summary(self, aor: str, *, new: int, old: int) -> None:
+        """Tells those who subscribed to the mailbox of `aor` how many new and old voice messages it has (RFC 3842), and
+        remembers it for those who come later; of 100,000 mailboxes at most.
+
+        Raises `ValueError` for a count that is not 0 to 4,294,967,295, `InvalidUri`, `ResourceExhausted`,
+        `NotRunningError`.
+        """
+        for name, count in (("new", new), ("old", old)):
+            if not 0 <= count < 1 << 32:
+                raise ValueError(f"{name} must be 0 to 4294967295, not {count}")
+        await _ringback.publish_summary(self, aor, new, old)
+
     async def bridge_sessions(self, first: SessionId, second: SessionId) -> BridgeId:
         """Connects two answered calls: each hears the other. A call that is in a bridge already leaves it.
 

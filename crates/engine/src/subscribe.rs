@@ -352,7 +352,8 @@ impl Engine {
         let again = again.filter(|_| over && !leaving && !self.stop.is_stopping());
         self.subscription_begun(id);
         let body = request.body();
-        if !leaving && !(body.is_empty() && again.is_some()) {
+        let is_news = !body.is_empty() || again.is_none();
+        if is_news && !leaving {
             self.emit(Event::Notification {
                 subscription: id,
                 event,

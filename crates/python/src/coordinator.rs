@@ -47,6 +47,7 @@ pub(crate) struct Handlers {
     pub(crate) password: Option<Method>,
     pub(crate) registration: Option<Method>,
     pub(crate) transfer_request: Option<Method>,
+    pub(crate) subscribe: Option<Method>,
     pub(crate) error: Option<Py<PyAny>>,
 }
 
@@ -70,6 +71,7 @@ impl Handlers {
                 "password" => &mut handlers.password,
                 "on_registration" => &mut handlers.registration,
                 "on_transfer_request" => &mut handlers.transfer_request,
+                "on_subscribe" => &mut handlers.subscribe,
                 "on_error" => {
                     handlers.error = Some(call);
                     continue;
@@ -95,6 +97,7 @@ impl Handlers {
             &self.password,
             &self.registration,
             &self.transfer_request,
+            &self.subscribe,
         ];
         for method in methods.into_iter().flatten() {
             visit.call(&method.call)?;
@@ -154,6 +157,8 @@ pub(crate) struct Coordinator {
     pub(crate) tasks: Mutex<Tasks>,
     /// Open audio streams, weakly, by the address of their port.
     pub(crate) audio: Mutex<HashMap<usize, Py<PyWeakrefReference>, foldhash::fast::RandomState>>,
+    /// Inboxes of subscriptions, by number.
+    pub(crate) subscriptions: Mutex<HashMap<u64, Py<PyAny>, foldhash::fast::RandomState>>,
     /// Taken from the queue, not yet dispatched.
     pub(crate) backlog: Mutex<VecDeque<Notice>>,
 }
@@ -305,6 +310,7 @@ impl Coordinator {
             pending: Mutex::default(),
             tasks: Mutex::default(),
             audio: Mutex::default(),
+            subscriptions: Mutex::default(),
             backlog: Mutex::default(),
         })
     }
@@ -331,6 +337,11 @@ impl Coordinator {
                 visit.call(task)?;
             }
         }
+        if let Some(subscriptions) = self.subscriptions.try_lock() {
+            for inbox in subscriptions.values() {
+                visit.call(inbox)?;
+            }
+        }
         Ok(())
     }
 
@@ -341,7 +352,8 @@ impl Coordinator {
         let pending = std::mem::take(&mut *self.pending.lock());
         let tasks = std::mem::take(&mut *self.tasks.lock());
         let audio = std::mem::take(&mut *self.audio.lock());
-        drop((handlers, attached, pending, tasks, audio));
+        let subscriptions = std::mem::take(&mut *self.subscriptions.lock());
+        drop((handlers, attached, pending, tasks, audio, subscriptions));
     }
 
     /// Descriptor that becomes readable when there is something to drain.

@@ -23,6 +23,7 @@ use crate::incoming::IncomingCallBase;
 use crate::names::{Names, names};
 use crate::pending::{Undo, Waiting};
 use crate::questions::{Asks, Question};
+use crate::subscriptions::{self, Told};
 use crate::{audio, convert, decisions, errors, logs, messages, registrar, reply, seed};
 
 /// Notices taken from the queue in one go.
@@ -180,6 +181,20 @@ fn dispatch_event(
                 }
             }
         }
+        Event::SubscribeRequest { request, subscriber, to, event } => {
+            let question = Question::new(slf, py.None().into_bound(py), Asks::Subscribe(request))?;
+            match &handlers.subscribe {
+                Some(method) => ask(slf, names, running, method, &question, (subscriber, to, event).into_pyobject(py)?),
+                None => {
+                    question.get().refuse(py);
+                    Ok(())
+                }
+            }
+        }
+        Event::Notification { subscription, event, content_type, body, state } => {
+            subscriptions::notified(slf, names, subscription, &Told { event, content_type, body, state })
+        }
+        Event::SubscriptionOver { subscription } => subscriptions::over(slf, subscription),
         Event::Message(message) => match &handlers.message {
             Some(method) => {
                 let message = messages::to_python(names, py, &message)?;
@@ -243,6 +258,9 @@ fn completed(
                 }
                 (Ok(Reply::Bridge(bridge)), Undo::Unbridge) => {
                     Some(Command::DestroyBridge { token: Token::default(), bridge: *bridge })
+                }
+                (Ok(Reply::Subscription(id)), Undo::Unsubscribe) => {
+                    Some(Command::Unsubscribe { token: Token::default(), subscription: *id })
                 }
                 _ => None,
             };
@@ -567,4 +585,5 @@ pub(crate) fn resolve_all(slf: &Bound<'_, Coordinator>) {
         }
     }
     audio::end_all(slf, here);
+    subscriptions::end_all(slf);
 }

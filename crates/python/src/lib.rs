@@ -34,6 +34,7 @@ mod reply;
 mod seed;
 mod session;
 mod settings;
+mod subscriptions;
 mod uri;
 
 use pyo3::prelude::*;
@@ -59,6 +60,7 @@ fn _ringback(module: &Bound<'_, PyModule>) -> PyResult<()> {
     registrar::register(module)?;
     authentication::register(module)?;
     accounts::register(module)?;
+    subscriptions::register(module)?;
     audio::register(module)?;
     logs::register(module)?;
     // What is public is said in `ringback/__init__.py`.

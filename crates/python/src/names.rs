@@ -60,6 +60,8 @@ names! {
     registration_changed = "ringback._registrations".changed;
     begin_store = "ringback._stores".begin;
     transport = "ringback.states".Transport;
+    notification = "ringback.subscriptions".Notification;
+    new_subscription = "ringback.subscriptions".new;
     take_turns = "ringback._dispatch".take_turns;
     failed = "ringback._dispatch".failed;
     settle = "ringback._dispatch".settle;

@@ -76,6 +76,7 @@ pub(crate) enum Undo {
     Nothing,
     Hangup,
     Unbridge,
+    Unsubscribe,
 }
 
 pub(crate) enum Waiting {

@@ -1,4 +1,4 @@
-//! What handlers are asked beside calls that come in: whether a peer may transfer its call. The answer is a bool; whatever else comes of a
+//! What handlers are asked beside calls that come in: whether a peer may transfer its call, or watch somebody. The answer is a bool; whatever else comes of a
 //! handler (an exception, a cancellation) is a no, so that no peer waits for ever.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +15,8 @@ use crate::coordinator::Coordinator;
 #[derive(Clone, Copy)]
 pub(crate) enum Asks {
     Transfer(api::SessionId),
+    /// By the number of the request.
+    Subscribe(u64),
 }
 
 /// Stands for the question where the dispatch keeps what a handler was called about.
@@ -45,6 +47,7 @@ impl Question {
         let token = Token::default();
         self.coordinator.bind(py).get().tell(match self.asks {
             Asks::Transfer(session) => Command::DecideTransfer { token, session, accept: yes },
+            Asks::Subscribe(request) => Command::DecideSubscribe { token, request, accept: yes },
         });
     }
 

@@ -95,6 +95,7 @@ pub(crate) fn to_python<'py>(coordinator: &Bound<'py, Coordinator>, reply: Reply
             Ok(Bound::new(py, crate::accounts::RegistrationView(registration))?.into_any())
         }
         Reply::Bindings(records) => registrar::list(py, &records),
+        Reply::Subscription(id) => crate::subscriptions::new(coordinator, id),
         Reply::Options { status, round_trip, allow, user_agent } => dataclass!(py, names.options_reply, {
             status: status,
             round_trip_ms: round_trip.as_secs_f64() * 1000.0,

@@ -163,6 +163,7 @@ fn bind(
             media_timeout: wants("on_media_timeout"),
             message: wants("on_message"),
             transfer: wants("on_transfer_request"),
+            subscribe: wants("on_subscribe"),
         },
         registrar: registrar.map(crate::registrar::config).transpose()?,
         ..Config::default()

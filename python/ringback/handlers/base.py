@@ -71,6 +71,16 @@ class CallHandler:
         """
         return False
 
+    def on_subscribe(self, subscriber_uri: str, to_uri: str, event: str) -> bool | Awaitable[bool]:
+        """A peer wants to be told of the calls of `to_uri` (`event` "dialog", RFC 4235: busy lamps) or of its mailbox
+        ("message-summary", RFC 3842), now and whenever they change.
+
+        True: it is told, of the system's sessions that are from or to `to_uri`, or of what
+        `SessionCoordinator.publish_message_summary` says. False, an exception, and no answer within 20 s refuse it (403).
+        Other events are refused without asking (489).
+        """
+        return False
+
     def on_message(self, message: Message) -> Awaitable[None] | None:
         """A MESSAGE came (RFC 3428), and has been answered with 200.
 
@@ -104,6 +114,7 @@ METHODS: Final = (
     "on_media_quality",
     "on_media_timeout",
     "on_transfer_request",
+    "on_subscribe",
     "on_message",
     "on_registration",
     "on_error",

@@ -92,6 +92,9 @@ class FanOutHandler(CallHandler):
     def on_transfer_request(self, call: CallSession, target: str) -> bool | Awaitable[bool]:
         return self._ask(self._audience(call), "on_transfer_request", call, target)
 
+    def on_subscribe(self, subscriber_uri: str, to_uri: str, event: str) -> bool | Awaitable[bool]:
+        return self._ask(self._members(), "on_subscribe", subscriber_uri, to_uri, event)
+
     def on_message(self, message: Message) -> Awaitable[None] | None:
         # It is no call's, so no rule is about it.
         return self._tell_all(self._members(), "on_message", message)

@@ -24,9 +24,9 @@ fn decide_transfer(net: &mut Net, node: usize, session: &Session, accept: bool) 
 /// The session that a node placed last.
 fn placed(net: &Net, node: usize) -> Arc<Session> {
     let directory = net.nodes[node].engine.directory();
-    let sessions = directory.active().into_iter().filter_map(|id| directory.get(id));
+    let mut sessions = directory.active().into_iter().filter_map(|id| directory.get(id));
     let waits = |session: &Arc<Session>| session.answered_at().is_none() && session.direction == Direction::Outgoing;
-    sessions.filter(waits).next_back().expect("a session was placed")
+    sessions.rfind(waits).expect("a session was placed")
 }
 
 fn failure(net: &Net, node: usize, token: Token) -> (Option<u16>, String) {
