@@ -28,7 +28,8 @@ fn solo(passwords: Passwords, trusted: &[&str]) -> Solo {
 /// A request of `peer@192.0.2.2`.
 fn plain(method: &str, branch: &str) -> String {
     let body = if method == "INVITE" { SDP } else { "" };
-    request_with(method, 1, "", branch, &[], body).replace("To: <sip:bob@192.0.2.1>", "To: <sip:peer@192.0.2.2>")
+    let contact: &[&str] = if method == "SUBSCRIBE" { &["Contact: <sip:peer@192.0.2.2:5070>"] } else { &[] };
+    request_with(method, 1, "", branch, contact, body).replace("To: <sip:bob@192.0.2.1>", "To: <sip:peer@192.0.2.2>")
 }
 
 fn challenges(response: &str) -> Vec<Challenge> {
@@ -99,7 +100,8 @@ fn every_request_outside_of_a_dialog_is_asked_and_let_in_with_the_right_password
                 ("INVITE", Some(Event::Invite { .. })) => {}
                 ("OPTIONS", None) => assert_eq!(status(&mut solo), "200"),
                 ("REFER", None) => assert_eq!(status(&mut solo), "403"),
-                ("REGISTER" | "MESSAGE" | "SUBSCRIBE" | "PUBLISH", Some(Event::OutOfDialog { .. })) => {}
+                ("REGISTER" | "MESSAGE" | "PUBLISH", Some(Event::OutOfDialog { .. })) => {}
+                ("SUBSCRIBE", Some(Event::Subscribe { .. })) => {}
                 (_, event) => panic!("{method}: {event:?}"),
             }
         }
