@@ -122,7 +122,7 @@ async def test_late_offer(codec: tuple[str, str]) -> None:
     handler = Recorder()
     steps = (
         invite(None),
-        *receive_final(200, text="m=audio [1-9][0-9]* RTP/AVP 0 8 101"),
+        *receive_final(200, text="m=audio [1-9][0-9]* RTP/AVP 96 9 0 8 101 102"),
         ack(body=sdp(codec)),
         *wait_for_go_on(),
         bye(),
@@ -190,7 +190,7 @@ async def test_peer_moves_by_a_late_offer() -> None:
         ack(),
         *wait_for_go_on(),
         invite(None, cseq=2),
-        *receive_final(200, text="m=audio [1-9][0-9]* RTP/AVP 0 8"),
+        *receive_final(200, text="m=audio [1-9][0-9]* RTP/AVP 96 9 0 8"),
         ack(cseq=2, body=sdp(PCMA, version=2, port="[media_port+2]")),
         *wait_for_go_on(),
         bye(cseq=3),
@@ -211,7 +211,7 @@ async def test_we_offer_again_and_peer_moves() -> None:
         receive_request("INVITE"),
         accept(),
         receive_request("ACK"),
-        receive_request("INVITE", text="m=audio [1-9][0-9]* RTP/AVP 0 8 101"),
+        receive_request("INVITE", text="m=audio [1-9][0-9]* RTP/AVP 96 9 0 8 101 102"),
         accept(sdp(PCMA, version=2, port="[media_port+2]"), tag=False),
         receive_request("ACK"),
         *receive_bye(),
