@@ -51,7 +51,7 @@ from ringback.options import OptionsReply
 from ringback.recording import Recording
 from ringback.registrar import Binding, BindingStore, Registrar
 from ringback.session import CallSession
-from ringback.states import CallDirection, CallState, DtmfMethod, Transport
+from ringback.states import CallDirection, CallState, DtmfMethod, Signal, Transport
 from ringback.subscriptions import Notification, Subscription
 
 __all__ = [
@@ -112,6 +112,7 @@ __all__ = [
     "SessionManagerBuilder",
     "SessionNotFound",
     "SessionStats",
+    "Signal",
     "Subscription",
     "TransferFailed",
     "Transport",

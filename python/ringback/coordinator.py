@@ -26,6 +26,7 @@ from ringback._waker import Waker
 from ringback.accounts import Account, Registration, instance
 from ringback.bridges import BridgeEvent, BridgeInfo, BridgeRole, EventReader, end_all, events_of
 from ringback.errors import MediaError
+from ringback.recording import Recording
 from ringback.registrar import Registrar
 
 # `stop` returns within 2 s of its drain time, whatever peers and handlers do. Of these:
@@ -172,6 +173,21 @@ class SessionCoordinator(CoordinatorBase):
         failure = playback.failure()
         if failure is not None:
             raise MediaError(failure)
+
+    async def record_bridge(self, bridge: BridgeId, path: str) -> Recording:
+        """Records what all who are in the bridge say together, announcements included, to a WAV file, from now on until
+        `Recording.stop` or the end of the bridge; whispers are left out. A file that was there is replaced.
+
+        The sample rate is that of the best codec among those who are in now. Raises `MediaError` for a path that cannot
+        be written to and where the bridge is recorded already, `BridgeNotFound`, `NotRunningError`.
+        """
+        recording = Recording(self, os.fspath(path), False)
+        try:
+            await _ringback.record_bridge(recording, bridge)
+        except BaseException:
+            recording._give_up()
+            raise
+        return recording
 
     def bridge_events(self, bridge: BridgeId) -> AsyncIterator[BridgeEvent]:
         """What happens to a bridge from this call on, as an asynchronous iterator that ends after `DESTROYED` or when

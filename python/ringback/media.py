@@ -14,6 +14,7 @@ from ringback import _ringback
 from ringback._ringback import SessionId
 from ringback._seconds import TEN_YEARS, Seconds, seconds, wait_seconds
 from ringback.errors import MediaError
+from ringback.states import Signal
 
 if TYPE_CHECKING:
     from ringback.audio import AudioStream
@@ -170,6 +171,30 @@ class MediaControl:
             if played.cancelled():
                 _ringback.give_up_playing(coordinator, session_id)
             raise
+
+    @staticmethod
+    async def play_signal(
+        coordinator: "SessionCoordinator",
+        session_id: SessionId,
+        signal: Signal,
+        *,
+        country: str | None = None,
+        duration: Seconds | None = None,
+    ) -> None:
+        """Plays ringing, busy or congestion tone with its cadence for `duration`, without one until stopped or replaced;
+        returns then.
+
+        `country`: two letters of ISO 3166-1, as in that country's network; None: as ITU-T E.180 recommends (425 Hz). The
+        level is -10 dBm0. Cancelling the wait stops it. Raises `ValueError` for a country that is not known.
+        """
+        length = None if duration is None else seconds(duration, "duration", zero=False)
+        played, playback = _ringback.play_signal(coordinator, session_id, Signal(signal).value, country)
+        try:
+            await asyncio.wait_for(played, length)
+        except TimeoutError:
+            pass
+        finally:
+            playback.stop()
 
     @staticmethod
     async def echo(coordinator: "SessionCoordinator", session_id: SessionId, enabled: bool = True) -> None:

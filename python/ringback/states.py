@@ -63,3 +63,14 @@ class DtmfMethod(StrEnum):
     """A SIP INFO with application/dtmf-relay for each digit; `CallRejected` where the peer refuses one."""
     INBAND = auto()
     """Tones in the audio (ITU-T Q.23), in place of whatever the call sends meanwhile."""
+
+
+class Signal(StrEnum):
+    """What a caller hears of a call's progress where nobody speaks (ITU-T E.180)."""
+
+    RINGBACK = auto()
+    """The called party is being alerted."""
+    BUSY = auto()
+    """The called party is engaged."""
+    CONGESTION = auto()
+    """No way there is free."""

@@ -1,5 +1,6 @@
 import asyncio
 import gc
+import wave
 
 import numpy as np
 import pytest
@@ -323,3 +324,35 @@ async def test_an_announcement_to_all(systems, tmp_path):
         await server.play_to_bridge(bridge, str(tmp_path / "none.wav"))
     with pytest.raises(ValueError):
         await server.play_to_bridge(bridge, sine(500, 0.1, RATE))
+
+
+async def test_a_recording_of_all(systems, tmp_path):
+    room = await room_of(systems, 2)
+    server = room.server
+    bridge = await joined(room)
+    path = tmp_path / "weekly.wav"
+    recording = await server.record_bridge(bridge, str(path))
+    with pytest.raises(MediaError):
+        await server.record_bridge(bridge, str(tmp_path / "another.wav"))
+    await room.sing()
+    await room.until_hears(0, {1})
+    await room.until_hears(1, {0})
+    await until(lambda: recording.duration > 1.5)
+    written = await recording.stop()
+    assert written > 1.4
+    with wave.open(str(path)) as file:
+        assert file.getnchannels() == 1
+        rate = file.getframerate()
+        samples = np.frombuffer(file.readframes(file.getnframes()), np.int16)
+    assert abs(len(samples) / rate - written) < 0.01
+    for pitch in PITCHES[:2]:
+        time = np.arange(len(samples)) / rate
+        assert 2 * abs(np.mean(samples * np.exp(-2j * np.pi * pitch * time))) > 500
+    # The end of the bridge ends it too; nobody need be in it.
+    empty = await server.create_bridge()
+    recording = await server.record_bridge(empty, str(path))
+    await until(lambda: recording.duration > 0.2)
+    await server.destroy_bridge(empty)
+    assert await recording.stop() > 0.1
+    with pytest.raises(BridgeNotFound):
+        await server.record_bridge(empty, str(path))

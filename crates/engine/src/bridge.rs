@@ -5,9 +5,10 @@
 //! made of two calls is gone when one of them is left; one that was created stays until it is destroyed.
 
 use std::collections::HashMap;
+use std::sync::Weak;
 
 use rand_core::RngCore;
-use ringback_media_api::{Command as MediaCommand, LegId, Role, RoomId, Token};
+use ringback_media_api::{Command as MediaCommand, LegId, Role, RoomId, Tape, Token};
 use ringback_time::{Now, Wall};
 
 use crate::api::{BridgeEventKind, BridgeId, BridgeInfo, BridgeRole, Error, Event, Reply, SessionId};
@@ -29,6 +30,8 @@ pub(crate) struct Bridge {
     pub(crate) watchers: usize,
     /// Sounds that were begun and have not ended.
     pub(crate) playing: Vec<Token>,
+    /// On which it is recorded, if it is.
+    pub(crate) tape: Weak<Tape>,
     pub(crate) created_at: Wall,
 }
 
@@ -257,6 +260,7 @@ impl Bridge {
             room: None,
             watchers: 0,
             playing: Vec::new(),
+            tape: Weak::new(),
             created_at,
         }
     }

@@ -187,6 +187,7 @@ impl Engine {
             Command::SetBridgeGain { bridge, session, gain_db, .. } => self.set_bridge_gain(bridge, session, gain_db),
             Command::LockBridge { bridge, locked, .. } => self.lock_bridge(bridge, locked),
             Command::PlayToBridge { token, bridge, sound } => self.play_to_bridge(bridge, sound, token),
+            Command::RecordBridge { bridge, tape, .. } => self.record_bridge(bridge, &tape),
             Command::WatchBridge { bridge, .. } => self.watch_bridge(bridge),
             Command::UnwatchBridge { bridge, .. } => self.unwatch_bridge(bridge),
             Command::GetBridge { bridge, .. } => Ok(Some(Reply::BridgeInfo(self.bridge_info(bridge).map(Box::new)))),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use ringback_media_api::{Command as MediaCommand, LegId, Role, RoomId, Sound, Token};
+use ringback_media_api::{Command as MediaCommand, LegId, Role, RoomId, Sound, Tape, Token};
 use ringback_time::Now;
 
 use crate::api::{BridgeEventKind, BridgeId, BridgeRole, Error, Reply, SessionId};
@@ -161,17 +161,43 @@ impl Engine {
         if bridge.playing.len() >= limits::MEDIA_REPLIES_MOST {
             return Err(Error::ResourceExhausted("Too much is waiting to be played"));
         }
-        self.mix(id);
-        let room = match self.bridges.table.get(&id).and_then(|bridge| bridge.room) {
-            Some(room) => room,
-            // Nobody is there yet; its time passes all the same.
-            None => self.bridges_room(id, 0),
-        };
+        let room = self.room_of(id);
         if let Some(bridge) = self.bridges.table.get_mut(&id) {
             bridge.playing.push(token);
         }
         self.output.push_back(Output::Media(MediaCommand::PlayToRoom { room, sound, token }));
         Ok(None)
+    }
+
+    /// `Command::RecordBridge`.
+    pub(crate) fn record_bridge(&mut self, id: BridgeId, tape: &Arc<Tape>) -> Answer {
+        let recorded = self.bridges.table.get(&id).map(|bridge| bridge.tape.upgrade());
+        let refusal = match recorded {
+            None => Some(Error::BridgeNotFound),
+            Some(Some(tape)) if !tape.is_stopped() && !tape.is_ended() => {
+                Some(Error::Media("record: the bridge is being recorded already".into()))
+            }
+            Some(_) => None,
+        };
+        if let Some(refusal) = refusal {
+            tape.stop();
+            return Err(refusal);
+        }
+        let room = self.room_of(id);
+        if let Some(bridge) = self.bridges.table.get_mut(&id) {
+            bridge.tape = Arc::downgrade(tape);
+        }
+        self.output.push_back(Output::Media(MediaCommand::RecordRoom { room, tape: Arc::clone(tape) }));
+        DONE
+    }
+
+    /// Where the bridge is mixed, from now on if it was not. Where nobody is in it yet, its time passes all the same.
+    fn room_of(&mut self, id: BridgeId) -> RoomId {
+        self.mix(id);
+        match self.bridges.table.get(&id).and_then(|bridge| bridge.room) {
+            Some(room) => room,
+            None => self.bridges_room(id, 0),
+        }
     }
 
     /// A sound in a bridge has ended, or the bridge has.

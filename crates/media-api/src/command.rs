@@ -215,6 +215,12 @@ pub enum Command {
     CloseRoom {
         room: RoomId,
     },
+    /// What all hear of a room goes on a tape of one channel, until that is stopped or the room is closed; in place of one on which it
+    /// goes already. Without members it is silence.
+    RecordRoom {
+        room: RoomId,
+        tape: Arc<Tape>,
+    },
     /// All members of a room hear a sound, in place of one that plays there already; without members it passes unheard. Answered by
     /// `Event::RoomPlayed`.
     PlayToRoom {
@@ -331,7 +337,9 @@ impl Command {
             | Command::OpenAudio { leg, .. }
             | Command::CloseAudio { leg }
             | Command::Record { leg, .. } => *leg,
-            Command::CloseRoom { room } | Command::PlayToRoom { room, .. } => room.place(),
+            Command::CloseRoom { room } | Command::PlayToRoom { room, .. } | Command::RecordRoom { room, .. } => {
+                room.place()
+            }
         }
     }
 }

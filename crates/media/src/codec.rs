@@ -97,3 +97,8 @@ pub(crate) fn of_tag(tag: u8) -> Option<Codec> {
 
 /// The playout buffer's tag of comfort noise (RFC 3389).
 pub(crate) const COMFORT_NOISE: u8 = u8::MAX;
+
+/// Whether each packet stands for itself, so that packets of several encoders may follow each other.
+pub(crate) const fn is_stateless(codec: Codec) -> bool {
+    matches!(coding(codec), Coding::Pcmu | Coding::Pcma | Coding::L16)
+}

@@ -194,10 +194,17 @@ impl MediaEngine {
             Command::SetRole { leg, role } => self.set_role(leg, role, out),
             Command::OpenAudio { leg, port } => self.open_audio(now, leg, port, out),
             Command::Record { leg, tape } => self.record(now, leg, tape),
-            command => match self.leg_mut(command.leg()) {
-                Some(leg) => on_leg(leg, now, command, out),
-                None => refuse(command, out),
-            },
+            Command::RecordRoom { room, tape } => self.record_room(now, room, tape),
+            command => {
+                let (id, configures) = (command.leg(), matches!(command, Command::Configure { .. }));
+                match self.leg_mut(id) {
+                    Some(leg) => on_leg(leg, now, command, out),
+                    None => refuse(command, out),
+                }
+                if configures {
+                    self.recount(id);
+                }
+            }
         }
     }
 

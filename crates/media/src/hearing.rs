@@ -159,6 +159,14 @@ impl Hearing {
         to.append(&mut self.ready);
     }
 
+    /// Samples of another rate are pulled from now on. What was decoded ahead, less than a packet, is lost.
+    pub(crate) fn change_rate(&mut self, rate: u32) {
+        if rate != self.decoding.rate {
+            self.decoding.change_rate(rate);
+            self.ready.clear();
+        }
+    }
+
     pub(crate) fn decoding(&mut self) -> &mut Decoding {
         &mut self.decoding
     }
@@ -193,6 +201,15 @@ fn discarded(jitter: &JitterBuffer) -> u64 {
 impl Decoding {
     pub(crate) fn new(rate: u32) -> Self {
         Decoding { rate, stage: None, noise: None, decoded: Vec::new() }
+    }
+
+    /// Other samples come out from now on. A decoder that can stay does: it knows the stream.
+    fn change_rate(&mut self, rate: u32) {
+        self.rate = rate;
+        self.stage = self.stage.take().filter(|stage| stage.codec != Codec::Opus).and_then(|stage| {
+            let resampler = Resampler::new(stage.decoder.sample_rate(), rate).ok()?;
+            Some(Stage { resampler, ..stage })
+        });
     }
 
     /// Of the samples that come out.

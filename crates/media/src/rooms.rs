@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use ringback_media_api::{Event, LegId, Role, RoomId, Sound, Token};
+use ringback_media_api::{Event, LegId, Role, RoomId, Sound, Tape, Token};
 use ringback_time::Now;
 use slab::Slab;
 
@@ -65,7 +65,7 @@ impl MediaEngine {
         let (due_ms, codec) = (leg.due_ms, leg.codec());
         let place = match self.rooms.index.get(&id) {
             Some(place) => *place,
-            None => self.open_room(now_ms, id, due_ms),
+            None => self.open_room(now_ms, id, due_ms, codec.sample_rate()),
         };
         let Some(room) = self.rooms.slab.get_mut(place as usize) else { return };
         let Some(leg) = self.legs.get_mut(key as usize) else { return };
@@ -87,12 +87,12 @@ impl MediaEngine {
         }
     }
 
-    /// With its first member due at `due_ms`.
-    fn open_room(&mut self, now_ms: u64, id: RoomId, due_ms: u64) -> u32 {
+    /// With its first member due at `due_ms`; mixed at `rate`.
+    fn open_room(&mut self, now_ms: u64, id: RoomId, due_ms: u64, rate: u32) -> u32 {
         let epoch = self.next_epoch();
         let due_ms = due_ms.max(now_ms + 1);
         let due_ms = due_ms - (due_ms - now_ms - 1) / FRAME * FRAME;
-        let place = self.rooms.slab.insert(Box::new(Room::new(id, due_ms, epoch))) as u32;
+        let place = self.rooms.slab.insert(Box::new(Room::new(id, due_ms, epoch, rate))) as u32;
         self.rooms.index.insert(id, place);
         self.wheel.insert(now_ms, due_ms, Entry { key: place | ROOM, epoch });
         place
@@ -131,10 +131,29 @@ impl MediaEngine {
         let now_ms = millis(now.mono);
         let place = match self.rooms.index.get(&id) {
             Some(place) => *place,
-            None => self.open_room(now_ms, id, now_ms + 1),
+            None => self.open_room(now_ms, id, now_ms + 1, 8_000),
         };
         if let Some(room) = self.rooms.slab.get_mut(place as usize) {
             room.play(sound, token, out);
+        }
+    }
+
+    pub(crate) fn record_room(&mut self, now: Now, id: RoomId, tape: Arc<Tape>) {
+        let now_ms = millis(now.mono);
+        let place = match self.rooms.index.get(&id) {
+            Some(place) => *place,
+            None => self.open_room(now_ms, id, now_ms + 1, 8_000),
+        };
+        if let Some(room) = self.rooms.slab.get_mut(place as usize) {
+            room.start_recording(tape);
+        }
+    }
+
+    /// A member's codec may have changed.
+    pub(crate) fn recount(&mut self, leg: LegId) {
+        let leg = self.index.get(&leg).and_then(|key| self.legs.get(*key as usize));
+        if let Some(room) = leg.and_then(|leg| self.rooms.of(leg)) {
+            room.recount = true;
         }
     }
 
@@ -142,6 +161,7 @@ impl MediaEngine {
         let Some(place) = self.rooms.index.remove(&id) else { return };
         let Some(room) = self.rooms.slab.get_mut(place as usize) else { return };
         room.stop_playing(out);
+        room.stop_recording();
         for key in room.members().to_vec() {
             self.leave(key);
         }

@@ -92,6 +92,10 @@ fn send<O: Out + ?Sized>(
             sounds = true;
         }
     }
+    if sounds && let Some(member) = &mut leg.member {
+        // What comes in place of the room is of the leg's own encoder.
+        member.shares = 0;
+    }
     let mut shared = None;
     if !sounds && let (Some(room), Some(member)) = (room, &mut leg.member) {
         match room.feed(member, codec, ptime_ms, &mut scratch.samples) {

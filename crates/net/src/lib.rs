@@ -40,5 +40,6 @@ pub use listen::Listen;
 pub use log::{LOG_TARGETS, Level, LogLevels, LogRecord};
 pub use queue::{EventQueue, Notice, WAKE_INTERVAL};
 pub use random::random_u128;
+pub use ringback_audio::Signal;
 pub use system::{Settings, System};
 pub use tls::TlsSettings;

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 use ringback_engine::api::Command;
 use ringback_media_api::{Sound, Token, Tone};
-use ringback_net::Source;
+use ringback_net::{Signal, Source};
 
 use crate::convert;
 use crate::coordinator::Coordinator;
@@ -136,6 +136,38 @@ fn play<'py>(
     Ok((future, playback))
 }
 
+/// `signal`: "ringback", "busy" or "congestion", as `country` has it. The future is done when it was stopped.
+#[pyfunction]
+fn play_signal<'py>(
+    coordinator: &Bound<'py, Coordinator>,
+    session_id: SessionId,
+    signal: &str,
+    country: Option<&str>,
+) -> PyResult<(Bound<'py, PyAny>, Playback)> {
+    let kind = match signal {
+        "ringback" => Signal::RingBack,
+        "busy" => Signal::Busy,
+        "congestion" => Signal::Congestion,
+        _ => return Err(PyValueError::new_err(format!("no signal {signal:?}"))),
+    };
+    let Some(period) = kind.period(country, 8000) else {
+        let known: Vec<&str> = Signal::countries().collect();
+        let country = country.unwrap_or_default();
+        return Err(PyValueError::new_err(format!(
+            "no signals of {country:?} are known; there are {}",
+            known.join(", ")
+        )));
+    };
+    let session = session_id.0;
+    let source = Source::Samples { samples: period.into(), rate: 8000 };
+    let sound = coordinator.get().files().sound();
+    let playback = Playback(Arc::clone(&sound));
+    let future = coordinator.get().ask_files(coordinator.py(), |files, token| {
+        files.play(source, true, Arc::clone(&sound), Command::Play { token, session, sound });
+    })?;
+    Ok((future, playback))
+}
+
 /// Something to be played, as a program gives it: `ValueError` and `TypeError` for what is no such thing.
 pub(crate) fn sound_source(source: &Bound<'_, PyAny>, sample_rate: Option<i64>) -> PyResult<Source> {
     if let Ok(path) = source.cast::<PyString>() {
@@ -202,6 +234,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(play_tone, module)?)?;
     module.add_class::<Playback>()?;
     module.add_function(wrap_pyfunction!(play, module)?)?;
+    module.add_function(wrap_pyfunction!(play_signal, module)?)?;
     module.add_function(wrap_pyfunction!(stop_playing, module)?)?;
     module.add_function(wrap_pyfunction!(give_up_playing, module)?)
 }

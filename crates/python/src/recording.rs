@@ -10,7 +10,7 @@ use ringback_media_api::Tape;
 
 use crate::coordinator::Coordinator;
 use crate::errors;
-use crate::ids::SessionId;
+use crate::ids::{BridgeId, SessionId};
 
 #[pyclass(frozen, subclass, weakref, module = "ringback._ringback")]
 pub(crate) struct RecordingBase {
@@ -90,7 +90,19 @@ fn record<'py>(recording: &Bound<'py, RecordingBase>, session_id: SessionId) -> 
     })
 }
 
+/// The same for all of a bridge.
+#[pyfunction]
+fn record_bridge<'py>(recording: &Bound<'py, RecordingBase>, bridge: BridgeId) -> PyResult<Bound<'py, PyAny>> {
+    let RecordingBase { tape, path, coordinator } = recording.get();
+    let bridge = bridge.0;
+    let (tape, path) = (Arc::clone(tape), path.into());
+    coordinator.get().ask_files(recording.py(), |files, token| {
+        files.record(path, Arc::clone(&tape), Command::RecordBridge { token, bridge, tape });
+    })
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<RecordingBase>()?;
-    module.add_function(wrap_pyfunction!(record, module)?)
+    module.add_function(wrap_pyfunction!(record, module)?)?;
+    module.add_function(wrap_pyfunction!(record_bridge, module)?)
 }

@@ -82,7 +82,20 @@ impl Resampler {
             Some(state) => {
                 out.reserve((samples.len() as u64 * u64::from(self.to) / u64::from(self.from)) as usize + 1);
                 for block in samples.chunks(BLOCK) {
-                    state.process(block, out);
+                    state.process(block, f32::from, to_sample, out);
+                }
+            }
+        }
+    }
+
+    /// The same for the sum of many signals, which need not fit 16 bits. Equal rates pass it through.
+    pub fn process_sum(&mut self, sum: &[i32], out: &mut Vec<i32>) {
+        match &mut self.state {
+            None => out.extend_from_slice(sum),
+            Some(state) => {
+                for block in sum.chunks(BLOCK) {
+                    // A float's 24 bits hold the sum of some hundred loud signals exactly, and of more within a hundredth of a decibel.
+                    state.process(block, |sum| sum as f32, |value| value as i32, out);
                 }
             }
         }
@@ -102,10 +115,11 @@ impl State {
     }
 
     /// `block` has at most [`BLOCK`] samples.
-    fn process(&mut self, block: &[i16], out: &mut Vec<i16>) {
+    #[inline(always)]
+    fn process<T: Copy>(&mut self, block: &[T], load: impl Fn(T) -> f32, store: impl Fn(f32) -> T, out: &mut Vec<T>) {
         let history = self.bank.taps - 1;
         for (slot, &sample) in self.window.iter_mut().skip(history).zip(block) {
-            *slot = f32::from(sample);
+            *slot = load(sample);
         }
         // The taps of an output sample end with the input sample that it belongs to, hence begin `history` before it.
         while self.position < block.len() {
@@ -114,7 +128,7 @@ impl State {
             else {
                 break;
             };
-            out.push(to_sample(dot(&phase.coefficients, samples)));
+            out.push(store(dot(&phase.coefficients, samples)));
             self.position += phase.advance;
             self.phase = phase.next;
         }

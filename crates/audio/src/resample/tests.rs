@@ -181,3 +181,20 @@ fn other_rates_are_refused() {
     assert_eq!(Resampler::new(44_100, 8_000).err(), Some(UnsupportedRate(44_100)));
     assert_eq!(Resampler::new(8_000, 0).err(), Some(UnsupportedRate(0)));
 }
+
+#[test]
+fn a_sum_is_converted_as_its_parts_are() {
+    let (mut of_sum, mut of_part) =
+        (Resampler::new(48_000, 8_000).expect("known"), Resampler::new(48_000, 8_000).expect("known"));
+    let part: Vec<i16> = (0..9_600).map(|n| (8_000.0 * (f64::from(n) * 0.05).sin()) as i16).collect();
+    // Ten of it do not fit 16 bits.
+    let sum: Vec<i32> = part.iter().map(|&sample| 10 * i32::from(sample)).collect();
+    let (mut sums, mut parts) = (Vec::new(), Vec::new());
+    for (sum, part) in sum.chunks(960).zip(part.chunks(960)) {
+        of_sum.process_sum(sum, &mut sums);
+        of_part.process(part, &mut parts);
+    }
+    assert_eq!(sums.len(), parts.len());
+    assert!(sums.iter().zip(&parts).all(|(&sum, &part)| (sum - 10 * i32::from(part)).abs() <= 10));
+    assert!(sums.iter().any(|sum| sum.abs() > 70_000));
+}

@@ -290,6 +290,12 @@ pub enum Command {
         bridge: BridgeId,
         sound: Arc<Sound>,
     },
+    /// What all hear of a bridge, until the tape is stopped or the bridge destroyed. Reply: `Unit`, when it has begun.
+    RecordBridge {
+        token: Token,
+        bridge: BridgeId,
+        tape: Arc<Tape>,
+    },
     /// `Event::Bridge` is made from now on, until as many `UnwatchBridge` have come.
     WatchBridge {
         token: Token,
@@ -451,6 +457,7 @@ impl Command {
             | Command::SetBridgeGain { token, .. }
             | Command::LockBridge { token, .. }
             | Command::PlayToBridge { token, .. }
+            | Command::RecordBridge { token, .. }
             | Command::WatchBridge { token, .. }
             | Command::UnwatchBridge { token, .. }
             | Command::GetBridge { token, .. }

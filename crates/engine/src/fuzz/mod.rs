@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringback_media_api::{AudioPort, Event as MediaEvent, Sound, Tone};
+use ringback_media_api::{AudioPort, Event as MediaEvent, Sound, Tape, Tone};
 
 use crate::api::{
     BridgeId, BridgeRole, CallOptions, Command, Config, Decision, DtmfMethod, Event, Interest, Origin, SessionId,
@@ -293,6 +293,7 @@ fn conference(input: &mut Input<'_>, net: &mut Net, node: usize, session_id: Ses
             let role = [BridgeRole::Member, BridgeRole::Listener, BridgeRole::Whisper, BridgeRole::Whisper][small];
             Command::SetBridgeRole { token, bridge, session: session_id, role, beside: yes.then_some(other) }
         }
+        10 if yes => Command::RecordBridge { token, bridge, tape: Arc::new(Tape::new(false, || {})) },
         _ => Command::AddToBridge { token, bridge, session: session_id },
     });
 }

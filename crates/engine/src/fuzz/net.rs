@@ -99,6 +99,7 @@ impl Legs {
                 let ended = |token| MediaEvent::RoomPlayed { room, token, completed: false };
                 return self.announced.insert(room, token).map(ended).into_iter().collect();
             }
+            MediaCommand::RecordRoom { .. } => return Vec::new(),
             _ => {}
         }
         assert!(self.open.contains_key(&leg), "{command:?} for a leg that is not open");

@@ -1,6 +1,6 @@
 use super::*;
 use crate::api::{BridgeEventKind, BridgeId, BridgeInfo, BridgeRole};
-use ringback_media_api::{LegId, Role, Sound};
+use ringback_media_api::{LegId, Role, Sound, Tape};
 
 fn done(reply: Option<Result<Reply, Error>>) -> Result<(), Error> {
     match reply {
@@ -289,6 +289,24 @@ fn sounds_are_answered_when_they_end_or_their_bridge_does() {
     assert!(matches!(net.result(B, second), Some(Ok(Reply::Unit))));
     let third = play(&mut net);
     assert!(matches!(net.result(B, third), Some(Err(Error::BridgeNotFound))));
+}
+
+#[test]
+fn a_bridge_is_recorded_on_one_tape_at_a_time() {
+    let mut net = pair();
+    let bridge = create(&mut net, None).expect("created");
+    let record = |net: &mut Net, tape: &Arc<Tape>| {
+        let tape = Arc::clone(tape);
+        done(net.ask(B, |token| Command::RecordBridge { token, bridge, tape }))
+    };
+    let tapes = [(); 3].map(|()| Arc::new(Tape::new(false, || {})));
+    record(&mut net, &tapes[0]).expect("it begins, with nobody there");
+    assert!(matches!(record(&mut net, &tapes[1]), Err(Error::Media(_))));
+    assert!(tapes[1].is_stopped() && !tapes[0].is_stopped());
+    tapes[0].stop();
+    record(&mut net, &tapes[2]).expect("the next");
+    destroy(&mut net, bridge).expect("destroyed");
+    assert!(matches!(record(&mut net, &tapes[2]), Err(Error::BridgeNotFound)));
 }
 
 #[test]

@@ -10,6 +10,8 @@ use super::queue::Queue;
 use super::voice::Voice;
 use crate::hearing::Hearing;
 
+/// What a silent line may hold of a codec's making, some -65 dBm0: nobody hears it, and it is no part of the sum.
+const IDLE: u32 = 8;
 /// Begins and ends within a frame take half of it.
 const FADE_MS: usize = FRAME_MS as usize / 2;
 /// Of what came while nobody mixed, so many frames at most are passed over; what is more the playout buffer skips by itself.
@@ -38,10 +40,12 @@ pub(crate) struct Member {
     pub(crate) loudness: u32,
     /// What whispers add to what it hears.
     pub(crate) whispered: Vec<i32>,
+    /// What it has added and is told by whispers, at the rate that it is sent, where that is not the room's.
+    pub(crate) low: Option<Box<Low>>,
+    /// Frames since it last had a stream of its own to hear, of a codec that has a memory; 0: now.
+    pub(crate) shares: u8,
     /// For packets of another length than the room's frame.
     pub(crate) queue: Option<Box<Queue>>,
-    /// To the rate of its codec, where that is not the room's.
-    resampler: Option<Box<Resampler>>,
     /// The room looks at it each frame.
     pub(crate) listed: bool,
     /// It has heard nothing of the room yet.
@@ -76,8 +80,9 @@ impl Member {
             magnitude: 0,
             loudness: 0,
             whispered: Vec::new(),
+            low: None,
+            shares: 0,
             queue: None,
-            resampler: None,
             listed: false,
             fresh: true,
             leaving: Leaving::No,
@@ -123,23 +128,50 @@ impl Member {
             amplify(&mut self.own, gain);
         }
         self.magnitude = mean_magnitude(&self.own);
-        if self.magnitude == 0 {
+        if self.magnitude <= IDLE {
             self.own.clear();
         }
         self.loudness = self.magnitude.max(self.loudness - self.loudness / 8);
     }
 
-    /// Appends what it hears at the rate of its codec.
-    pub(crate) fn convert(&mut self, samples: &[i16], from: u32, rate: u32, to: &mut Vec<i16>) {
-        if from == rate {
-            to.extend(samples);
+    /// The room mixes at another rate. What was taken for the frame to come is lost.
+    pub(crate) fn change_rate(&mut self, rate: u32) {
+        self.hearing.change_rate(rate);
+        self.own.clear();
+        self.whispered.clear();
+        self.low = None;
+        self.heard = false;
+    }
+
+    /// Brings what it is not to hear, and what it alone is to hear, to the rate of its codec.
+    pub(crate) fn lower(&mut self, room_rate: u32, rate: u32) {
+        if rate == room_rate {
+            self.low = None;
             return;
         }
-        if self.resampler.as_ref().is_none_or(|resampler| resampler.to_rate() != rate) {
-            self.resampler = Resampler::new(from, rate).ok().map(Box::new);
+        if self.low.as_ref().is_some_and(|low| low.own_down.to_rate() != rate || low.own_down.from_rate() != room_rate)
+        {
+            self.low = None;
         }
-        if let Some(resampler) = &mut self.resampler {
-            resampler.process(samples, to);
+        if self.low.is_none() {
+            if !self.counted && self.whispered.is_empty() {
+                return;
+            }
+            self.low = Low::new(room_rate, rate).ok().map(Box::new);
+        }
+        let Some(low) = &mut self.low else { return };
+        let frame = (room_rate as usize / 1000) * FRAME_MS as usize;
+        low.own.clear();
+        if self.counted {
+            low.own_down.process(&self.own, &mut low.own);
+        } else if low.own_rings {
+            // The end of what it said is still in the filter, and in that of the sum.
+            low.own_down.process(&vec![0; frame], &mut low.own);
+        }
+        low.own_rings = self.counted;
+        low.whispered.clear();
+        if !self.whispered.is_empty() {
+            low.whispered_down.process_sum(&self.whispered, &mut low.whispered);
         }
     }
 
@@ -151,6 +183,22 @@ impl Member {
     /// Packets that the playout buffer did not play though they came.
     pub(crate) fn discarded(&self) -> u64 {
         self.hearing.discarded()
+    }
+}
+
+pub(crate) struct Low {
+    own_down: Resampler,
+    pub(crate) own: Vec<i16>,
+    /// What was added last frame is not all out yet.
+    own_rings: bool,
+    whispered_down: Resampler,
+    pub(crate) whispered: Vec<i32>,
+}
+
+impl Low {
+    fn new(room_rate: u32, rate: u32) -> Result<Self, UnsupportedRate> {
+        let down = || Resampler::new(room_rate, rate);
+        Ok(Low { own_down: down()?, own: Vec::new(), own_rings: false, whispered_down: down()?, whispered: Vec::new() })
     }
 }
 

@@ -11,28 +11,34 @@
 //! Invariants: a frame is sent by a leg as it was mixed, or not at all (`Member::pulled` tells that `own` is the next frame's already);
 //! whoever is heard for the first or the last time fades over half a frame, and so does what a leg hears first and last.
 
+mod listen;
 mod member;
 mod queue;
+mod tape;
 mod voice;
 
 use std::sync::Arc;
 
-use ringback_audio::{Encoder, OpusSettings, Resampler, accumulate, saturate, saturate_without};
-use ringback_media_api::{Codec, Event, Role, RoomId, Sound, Token};
+use ringback_audio::accumulate;
+use ringback_media_api::{Event, Role, RoomId, Sound, Token};
 use slab::Slab;
 
+pub(crate) use listen::Feed;
+use listen::{Lane, Shared};
 pub(crate) use member::{Leaving, Member};
+use tape::Taping;
 
+use crate::Out;
 use crate::leg::Leg;
 use crate::player::Player;
-use crate::{Out, codec};
-use queue::Queue;
 
 pub(crate) const FRAME_MS: u64 = 20;
 /// Legs whose whole work, some 5 us each, fits well into one millisecond.
 pub(crate) const TOGETHER: usize = 50;
 /// Of more that speak at a time nobody understands a word, and each adds its noise.
 const VOICES: usize = 12;
+/// So long a pause is waited for before a change of the rate makes one.
+const PAUSE_FRAMES: u8 = 50;
 /// Who is heard already counts for so much more, in halves: 3.5 dB.
 const HEARD: u64 = 3;
 const UNHEARD: u64 = 2;
@@ -54,26 +60,26 @@ pub(crate) struct Room {
     chosen: usize,
     /// Those with something in `whispered`.
     told: Vec<u32>,
+    /// Of the samples that are mixed, Hz: the highest that a member's codec has. Another is wanted for so many frames.
+    rate: u32,
+    wanted_rate: u32,
+    waited: u8,
+    /// Members or their codecs have changed.
+    pub(crate) recount: bool,
+    /// All fades out, because the next frame has another rate.
+    fading: bool,
+    /// The sum at lower rates, for those whose codecs have them.
+    lanes: Vec<Lane>,
     /// What those hear who have added nothing, as encoded so far.
     shared: Vec<Shared>,
     scores: Vec<u64>,
     samples: Vec<i16>,
+    /// What is recorded of it.
+    tape: Option<Taping>,
     /// What all hear.
     pub(crate) announcement: Option<Announcement>,
     /// The leg being worked on, for the one who catches a panic.
     pub(crate) current: Option<u32>,
-}
-
-/// One encoding for all who hear the same.
-struct Shared {
-    codec: Codec,
-    /// From the room's rate to the encoder's.
-    resampler: Resampler,
-    encoder: Encoder,
-    samples: Vec<i16>,
-    payload: Vec<u8>,
-    /// Of the present frame.
-    ready: bool,
 }
 
 /// A sound that a whole room hears.
@@ -90,17 +96,8 @@ impl Announcement {
     }
 }
 
-/// What a leg hears for a packet time.
-pub(crate) enum Feed<'a> {
-    Silence,
-    /// Encoded already.
-    Payload(&'a [u8]),
-    /// In the vector that was handed in.
-    Samples,
-}
-
 impl Room {
-    pub(crate) fn new(id: RoomId, due_ms: u64, epoch: u32) -> Self {
+    pub(crate) fn new(id: RoomId, due_ms: u64, epoch: u32, rate: u32) -> Self {
         Room {
             id,
             due_ms,
@@ -112,7 +109,14 @@ impl Room {
             voices: 0,
             chosen: 0,
             told: Vec::new(),
+            rate,
+            wanted_rate: rate,
+            waited: 0,
+            recount: false,
+            fading: false,
+            lanes: Vec::new(),
             shared: Vec::new(),
+            tape: None,
             scores: Vec::new(),
             samples: Vec::new(),
             announcement: None,
@@ -121,12 +125,12 @@ impl Room {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.members.is_empty() && self.announcement.is_none()
+        self.members.is_empty() && self.announcement.is_none() && self.tape.is_none()
     }
 
     /// Of the samples that are mixed, Hz.
     pub(crate) fn rate(&self) -> u32 {
-        8_000
+        self.rate
     }
 
     /// All work is done on one phase.
@@ -140,6 +144,7 @@ impl Room {
 
     pub(crate) fn insert(&mut self, member: &mut Member) {
         self.members.push(member.key);
+        self.recount = true;
         self.list(member);
     }
 
@@ -153,6 +158,7 @@ impl Room {
 
     /// Takes a member out. What it says is faded in the next frame, unless it was already.
     pub(crate) fn remove(&mut self, mut member: Box<Member>) {
+        self.recount = true;
         let keys = [&mut self.members, &mut self.busy];
         for keys in keys {
             if let Some(place) = keys.iter().position(|key| *key == member.key) {
@@ -169,6 +175,7 @@ impl Room {
     pub(crate) fn mix<O: Out + ?Sized>(&mut self, legs: &mut Slab<Box<Leg>>, now_ms: u64, out: &mut O) {
         let missed = now_ms.saturating_sub(self.due_ms) / FRAME_MS;
         self.due_ms += (missed + 1) * FRAME_MS;
+        self.retune(legs);
         for key in self.told.drain(..) {
             if let Some(member) = legs.get_mut(key as usize).and_then(|leg| leg.member.as_mut()) {
                 member.whispered.clear();
@@ -176,7 +183,7 @@ impl Room {
         }
         self.take(legs, missed, out);
         self.sum.clear();
-        self.sum.resize(FRAME_MS as usize * 8, 0);
+        self.sum.resize(self.frame(), 0);
         (self.voices, self.chosen) = (0, 0);
         self.shared.iter_mut().for_each(|shared| shared.ready = false);
         let least = self.least_score();
@@ -194,10 +201,44 @@ impl Room {
             self.count(&mut ghost);
         }
         self.announce(out);
+        self.lower(legs);
+        self.record();
         for place in 0..self.busy.len() {
             self.queue(legs, place);
         }
         self.current = None;
+    }
+
+    /// Samples of a frame.
+    fn frame(&self) -> usize {
+        (self.rate / 1000) as usize * FRAME_MS as usize
+    }
+
+    /// Goes over to the rate that the members' codecs want, in a pause, or when one would be long in coming.
+    fn retune(&mut self, legs: &mut Slab<Box<Leg>>) {
+        if std::mem::take(&mut self.recount) {
+            let rates =
+                self.members.iter().filter_map(|key| legs.get(*key as usize)).map(|leg| leg.codec().sample_rate());
+            self.wanted_rate = rates.max().unwrap_or(self.rate);
+        }
+        if self.wanted_rate == self.rate {
+            self.fading = false;
+            self.waited = 0;
+            return;
+        }
+        if self.voices > 0 && !self.fading {
+            self.waited += 1;
+            self.fading = self.waited >= PAUSE_FRAMES;
+            return;
+        }
+        (self.rate, self.fading, self.waited) = (self.wanted_rate, false, 0);
+        self.lanes.clear();
+        for &key in &self.members {
+            if let Some(member) = legs.get_mut(key as usize).and_then(|leg| leg.member.as_mut()) {
+                member.change_rate(self.rate);
+            }
+        }
+        self.ghosts.clear();
     }
 
     /// A frame from everyone who may be heard, and a look at who speaks.
@@ -252,8 +293,11 @@ impl Room {
         }
         let Some(member) = legs.get_mut(key as usize).and_then(|leg| leg.member.as_mut()) else { return false };
         if heard || heard_before {
-            if heard != heard_before {
-                member.fade(heard);
+            if self.fading {
+                member.heard = false;
+            }
+            if heard != heard_before || self.fading {
+                member.fade(heard && !self.fading);
             }
             self.count(member);
         }
@@ -281,6 +325,9 @@ impl Room {
         self.samples.clear();
         self.samples.resize(self.sum.len(), 0);
         if announcement.player.fill(rate, &mut self.samples) > 0 {
+            if self.fading {
+                member::fade(&mut self.samples, false);
+            }
             accumulate(&mut self.sum, &self.samples);
             self.voices += 1;
         }
@@ -332,94 +379,6 @@ impl Room {
             member.whispered.resize(self.samples.len(), 0);
         }
         accumulate(&mut member.whispered, &self.samples);
-    }
-
-    /// Puts the frame by for a member of another packet time.
-    fn queue(&mut self, legs: &mut Slab<Box<Leg>>, place: usize) {
-        let Some(leg) = self.busy.get(place).and_then(|key| legs.get_mut(*key as usize)) else { return };
-        let packet_ms = leg.ptime_ms() as usize;
-        let Some(member) = &mut leg.member else { return };
-        let Some(mut queue) = member.queue.take() else { return };
-        self.hear(member);
-        queue.push(self.samples.iter().copied(), packet_ms, self.rate() as usize / 1000);
-        member.queue = Some(queue);
-    }
-
-    /// What a member hears of the frame, into `samples`.
-    fn hear(&mut self, member: &mut Member) {
-        self.samples.clear();
-        self.samples.resize(self.sum.len(), 0);
-        let own = if member.counted { &member.own[..] } else { &[] };
-        if own.is_empty() {
-            saturate(&self.sum, &mut self.samples);
-        } else if member.whispered.is_empty() {
-            saturate_without(&self.sum, own, &mut self.samples);
-        }
-        if !member.whispered.is_empty() {
-            let own = own.iter().copied().chain(std::iter::repeat(0));
-            let sums = self.sum.iter().zip(&member.whispered).zip(own);
-            for (sample, ((&sum, &whispered), own)) in self.samples.iter_mut().zip(sums) {
-                let sum = sum + whispered - i32::from(own);
-                *sample = sum.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16;
-            }
-        }
-        if member.leaving == Leaving::Mixed {
-            member::fade(&mut self.samples, false);
-        } else if std::mem::take(&mut member.fresh) {
-            member::fade(&mut self.samples, true);
-        }
-    }
-
-    /// What a leg sends for a packet time, once a frame.
-    pub(crate) fn feed(&mut self, member: &mut Member, codec: Codec, ptime_ms: usize, to: &mut Vec<i16>) -> Feed<'_> {
-        if ptime_ms != FRAME_MS as usize {
-            let queue = member.queue.get_or_insert_with(|| Box::new(Queue::default()));
-            self.samples.clear();
-            let fed = queue.pop(ptime_ms, self.rate() as usize / 1000, &mut self.samples);
-            if fed {
-                member.convert(&self.samples, self.rate(), codec.sample_rate(), to);
-            }
-            self.list(member);
-            return if fed { Feed::Samples } else { Feed::Silence };
-        }
-        member.queue = None;
-        let plain = member.whispered.is_empty() && !member.fresh && member.leaving == Leaving::No;
-        let alone = self.voices == usize::from(member.counted);
-        // The next frame's, or nobody speaks.
-        if member.pulled || (alone && member.whispered.is_empty()) {
-            member.fresh &= !alone;
-            return Feed::Silence;
-        }
-        if plain && !member.counted {
-            return Feed::Payload(self.share(codec));
-        }
-        self.hear(member);
-        member.convert(&self.samples, self.rate(), codec.sample_rate(), to);
-        Feed::Samples
-    }
-
-    /// The whole frame, encoded once for all who hear it.
-    fn share(&mut self, codec: Codec) -> &[u8] {
-        let place = self.shared.iter().position(|shared| shared.codec == codec).unwrap_or_else(|| {
-            // Opus takes the room's rate as it is.
-            let encoder = Encoder::with(codec::coding(codec), self.rate(), &OpusSettings::default());
-            if let Ok(resampler) = Resampler::new(self.rate(), encoder.sample_rate()) {
-                let (samples, payload) = (Vec::new(), Vec::new());
-                self.shared.push(Shared { codec, resampler, encoder, samples, payload, ready: false });
-            }
-            self.shared.len().saturating_sub(1)
-        });
-        let Some(shared) = self.shared.get_mut(place) else { return &[] };
-        if !std::mem::replace(&mut shared.ready, true) {
-            self.samples.clear();
-            self.samples.resize(self.sum.len(), 0);
-            saturate(&self.sum, &mut self.samples);
-            shared.payload.clear();
-            shared.samples.clear();
-            shared.resampler.process(&self.samples, &mut shared.samples);
-            shared.encoder.encode(&shared.samples, &mut shared.payload);
-        }
-        &shared.payload
     }
 }
 

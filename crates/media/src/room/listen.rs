@@ -1,0 +1,191 @@
+//! What the members of a room hear: the sum, at the rate of their codec, without what they have added themselves; encoded once for
+//! all who hear the same.
+//!
+//! Packets of a codec with a memory must come from one encoder. Who speaks has an own one and keeps it for a while after; who has been
+//! silent for that long has the memory of the shared one, as good as, because it has heard the same.
+//!
+//! Invariant: what a listener has added is taken out at the same rate, and past the same filter, as it is in the sum.
+
+use ringback_audio::{Encoder, OpusSettings, Resampler, saturate, saturate_without};
+use ringback_media_api::Codec;
+use slab::Slab;
+
+use super::queue::Queue;
+use super::{FRAME_MS, Leaving, Member, Room, member};
+use crate::codec;
+use crate::leg::Leg;
+
+/// So long after it was heard a member keeps its own encoder.
+const OWN_FRAMES: u8 = 50;
+/// A rate that nobody has asked for so long is not made any more.
+const IDLE_FRAMES: u8 = 100;
+/// After so many frames of silence nothing is left in a filter.
+const QUIET_FRAMES: u8 = 2;
+
+/// The sum at another rate.
+pub(super) struct Lane {
+    rate: u32,
+    down: Resampler,
+    sum: Vec<i32>,
+    /// Frames in which nobody wanted it, and in which there was nothing in it.
+    idle: u8,
+    quiet: u8,
+}
+
+/// One encoding for all who hear the same.
+pub(super) struct Shared {
+    codec: Codec,
+    encoder: Encoder,
+    payload: Vec<u8>,
+    /// Of the present frame.
+    pub(super) ready: bool,
+}
+
+/// What a leg hears for a packet time.
+pub(crate) enum Feed<'a> {
+    Silence,
+    /// Encoded already.
+    Payload(&'a [u8]),
+    /// In the vector that was handed in.
+    Samples,
+}
+
+impl Room {
+    /// Brings the frame to the other rates that are sent.
+    pub(super) fn lower(&mut self, legs: &mut Slab<Box<Leg>>) {
+        self.lanes.retain(|lane| lane.idle < IDLE_FRAMES);
+        for lane in &mut self.lanes {
+            lane.idle += 1;
+            lane.quiet = if self.voices > 0 { 0 } else { lane.quiet.saturating_add(1) };
+            let frame = (lane.rate / 1000) as usize * FRAME_MS as usize;
+            lane.sum.clear();
+            if lane.quiet <= QUIET_FRAMES {
+                lane.down.process_sum(&self.sum, &mut lane.sum);
+            }
+            lane.sum.resize(frame, 0);
+        }
+        for &key in self.busy.iter().chain(&self.told) {
+            let Some(leg) = legs.get_mut(key as usize) else { continue };
+            let rate = leg.codec().sample_rate();
+            if let Some(member) = &mut leg.member {
+                member.lower(self.rate, rate);
+            }
+        }
+    }
+
+    /// Puts the frame by for a member of another packet time.
+    pub(super) fn queue(&mut self, legs: &mut Slab<Box<Leg>>, place: usize) {
+        let Some(leg) = self.busy.get(place).and_then(|key| legs.get_mut(*key as usize)) else { return };
+        let (codec, packet_ms) = (leg.codec(), leg.ptime_ms() as usize);
+        let Some(member) = &mut leg.member else { return };
+        let Some(mut queue) = member.queue.take() else { return };
+        self.hear(member, codec.sample_rate());
+        queue.push(self.samples.iter().copied(), packet_ms, codec::samples_per_ms(codec));
+        member.queue = Some(queue);
+    }
+
+    /// The lane of a rate; `None`: it is the room's own.
+    fn lane(&mut self, rate: u32) -> Option<usize> {
+        if rate == self.rate {
+            return None;
+        }
+        let place = self.lanes.iter().position(|lane| lane.rate == rate).or_else(|| {
+            let mut down = Resampler::new(self.rate, rate).ok()?;
+            let mut sum = Vec::new();
+            down.process_sum(&self.sum, &mut sum);
+            self.lanes.push(Lane { rate, down, sum, idle: 0, quiet: 0 });
+            Some(self.lanes.len() - 1)
+        })?;
+        if let Some(lane) = self.lanes.get_mut(place) {
+            lane.idle = 0;
+        }
+        Some(place)
+    }
+
+    /// What a member hears of the frame, into `samples`.
+    fn hear(&mut self, member: &mut Member, rate: u32) {
+        let lane = self.lane(rate);
+        let (sum, own, whispered) = match (lane.and_then(|lane| self.lanes.get(lane)), &member.low) {
+            (Some(lane), Some(low)) => (&lane.sum[..], &low.own[..], &low.whispered[..]),
+            (Some(lane), None) => (&lane.sum[..], &[][..], &[][..]),
+            (None, _) => (&self.sum[..], if member.counted { &member.own[..] } else { &[] }, &member.whispered[..]),
+        };
+        self.samples.clear();
+        self.samples.resize(sum.len(), 0);
+        if !whispered.is_empty() {
+            let own = own.iter().copied().chain(std::iter::repeat(0));
+            let sums = sum.iter().zip(whispered).zip(own);
+            for (sample, ((&sum, &whispered), own)) in self.samples.iter_mut().zip(sums) {
+                let sum = sum + whispered - i32::from(own);
+                *sample = sum.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16;
+            }
+        } else if own.is_empty() {
+            saturate(sum, &mut self.samples);
+        } else {
+            saturate_without(sum, own, &mut self.samples);
+        }
+        if member.leaving == Leaving::Mixed {
+            member::fade(&mut self.samples, false);
+        } else if std::mem::take(&mut member.fresh) {
+            member::fade(&mut self.samples, true);
+        }
+    }
+
+    /// What a leg sends for a packet time, once a frame.
+    pub(crate) fn feed(&mut self, member: &mut Member, codec: Codec, ptime_ms: usize, to: &mut Vec<i16>) -> Feed<'_> {
+        if ptime_ms != FRAME_MS as usize {
+            let queue = member.queue.get_or_insert_with(|| Box::new(Queue::default()));
+            let fed = queue.pop(ptime_ms, codec::samples_per_ms(codec), to);
+            self.list(member);
+            return if fed { Feed::Samples } else { Feed::Silence };
+        }
+        member.queue = None;
+        // The next frame's already.
+        if member.pulled {
+            return Feed::Silence;
+        }
+        let differs = member.counted || !member.whispered.is_empty() || member.fresh || member.leaving != Leaving::No;
+        let alone = self.voices == usize::from(member.counted) && member.whispered.is_empty();
+        if codec::is_stateless(codec) {
+            if alone {
+                member.fresh = false;
+                return Feed::Silence;
+            }
+            if !differs {
+                return Feed::Payload(self.share(codec));
+            }
+        } else {
+            member.fresh &= !alone;
+            member.shares = if differs { 0 } else { member.shares.saturating_add(1) };
+            if member.shares > OWN_FRAMES {
+                return Feed::Payload(self.share(codec));
+            }
+            if alone {
+                return Feed::Silence;
+            }
+        }
+        self.hear(member, codec.sample_rate());
+        to.extend(&self.samples);
+        Feed::Samples
+    }
+
+    /// The whole frame, encoded once for all who hear it.
+    fn share(&mut self, codec: Codec) -> &[u8] {
+        let place = self.shared.iter().position(|shared| shared.codec == codec).unwrap_or_else(|| {
+            let encoder = Encoder::with(codec::coding(codec), codec.sample_rate(), &OpusSettings::default());
+            self.shared.push(Shared { codec, encoder, payload: Vec::new(), ready: false });
+            self.shared.len() - 1
+        });
+        let lane = self.lane(codec.sample_rate());
+        let Some(shared) = self.shared.get_mut(place) else { return &[] };
+        if !std::mem::replace(&mut shared.ready, true) {
+            let sum = lane.and_then(|lane| self.lanes.get(lane)).map_or(&self.sum, |lane| &lane.sum);
+            self.samples.clear();
+            self.samples.resize(sum.len(), 0);
+            saturate(sum, &mut self.samples);
+            shared.payload.clear();
+            shared.encoder.encode(&self.samples, &mut shared.payload);
+        }
+        &shared.payload
+    }
+}
