@@ -588,6 +588,33 @@ class AudioStreamBase:
 
 def open_audio(stream: AudioStreamBase) -> Future[None]: ...
 
+# ------------------------------------------------------------------------------------------------------------ batches
+
+@disjoint_base
+class AudioBatchesBase:
+    def __new__(
+        cls,
+        coordinator: CoordinatorBase,
+        sessions: Sequence[SessionId] | None,
+        sample_rate: int,
+        frame_ms: int,
+        /,
+    ) -> Self: ...
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second, Hz, both ways."""
+
+    @property
+    def frame_ms(self) -> int:
+        """Length of a frame, milliseconds."""
+
+    @property
+    def _is_closed(self) -> bool: ...
+    def _collect(self) -> tuple[tuple[SessionId, ...], NDArray[np.int16]] | None: ...
+    def _skip(self, ticks: int) -> None: ...
+    def _write(self, sessions: Sequence[SessionId], samples: object, offsets: Sequence[int]) -> list[int]: ...
+    def _close(self) -> None: ...
+
 # --------------------------------------------------------------------------------------------------------------- logs
 
 def log_targets() -> list[str]: ...

@@ -18,6 +18,7 @@ from ringback._seconds import Seconds
 from ringback.accounts import Account, Registration, RegistrationState
 from ringback.audio import AudioStream
 from ringback.authentication import Authenticator, Credentials
+from ringback.batches import AudioBatch, AudioBatches
 from ringback.bridges import BridgeEvent, BridgeEventKind, BridgeInfo, BridgeRole
 from ringback.builder import SessionManagerBuilder
 from ringback.control import SessionControl, SessionStats
@@ -57,6 +58,8 @@ from ringback.subscriptions import Notification, Subscription
 __all__ = [
     "Account",
     "AnswerTimeout",
+    "AudioBatch",
+    "AudioBatches",
     "AudioStream",
     "Authenticator",
     "AutoAnswerHandler",

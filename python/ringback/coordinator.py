@@ -10,7 +10,7 @@ import threading
 import warnings
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,6 +24,7 @@ from ringback._ringback import BridgeId, CoordinatorBase, SessionId
 from ringback._seconds import seconds
 from ringback._waker import Waker
 from ringback.accounts import Account, Registration, instance
+from ringback.batches import AudioBatches
 from ringback.bridges import BridgeEvent, BridgeInfo, BridgeRole, EventReader, end_all, events_of
 from ringback.errors import MediaError
 from ringback.recording import Recording
@@ -248,6 +249,16 @@ class SessionCoordinator(CoordinatorBase):
                 _ringback.drop_account(self, number)
             raise
         return registration
+
+    def audio_batches(
+        self, sessions: Sequence[SessionId] | None = None, *, sample_rate: int = 16000, frame_ms: int = 20
+    ) -> AudioBatches:
+        """The audio of the named calls, or, with None, of every active one, as one array a tick.
+
+        `sample_rate` is 8000, 16000, 24000 or 48000 Hz, `frame_ms` 10 to 60; else `ValueError`. Raises
+        `SessionNotFound`, `NotRunningError`.
+        """
+        return AudioBatches(self, sessions, sample_rate, frame_ms)
 
     # ---- start and stop, for SessionControl
 

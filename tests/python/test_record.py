@@ -230,8 +230,8 @@ async def test_a_full_disk_ends_the_recording_and_not_the_call(tmp_path):
     out, err = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == 0, err.decode()
     assert out.decode().count("error: recording to") == 2
-    rate, channels = read_wav(path)
-    assert 0.5 < channels.shape[1] / rate < 1.3
+    _, channels = read_wav(path)
+    assert channels.shape[1] * 2 == 20_000 - 44
 
 
 async def test_a_killed_program_leaves_a_file_that_can_be_played(tmp_path):

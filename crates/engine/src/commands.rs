@@ -140,7 +140,8 @@ impl Engine {
                 self.media(MediaCommand::StopPlaying { leg })
             }
             Command::OpenAudio { session, port, .. } => {
-                let leg = self.leg(session, "open_audio")?;
+                // Whoever holds the port need not wait for the answer to know.
+                let leg = self.leg(session, "open_audio").inspect_err(|_| port.close())?;
                 if !SAMPLE_RATES.contains(&port.sample_rate()) {
                     return Err(Error::BadValue(format!(
                         "sample_rate {}: one of {SAMPLE_RATES:?}",

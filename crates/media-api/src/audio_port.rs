@@ -86,6 +86,11 @@ impl AudioPort {
         !self.received.is_empty()
     }
 
+    /// Received frames that wait to be read.
+    pub fn waiting_frames(&self) -> usize {
+        self.received.len()
+    }
+
     /// Received frames that the program was too slow for.
     pub fn dropped_frames(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)

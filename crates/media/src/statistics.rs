@@ -1,6 +1,6 @@
 //! What was counted and measured of a leg, and how it sounds by ITU-T G.107.
 //!
-//! The rating assumes that losses are random (BurstR = 1) and no echo. What is lost is concealed for whoever listens here; a leg that only
+//! The rating knows whether losses came alone or in runs (BurstR), and assumes no echo. What is lost is concealed for whoever listens here; a leg that only
 //! relays passes the loss on, and is rated as for a far end without concealment.
 //! Delay counts only once a round trip was measured: half of it, and the playout buffer where there is one.
 
@@ -39,7 +39,7 @@ fn quality(leg: &Leg, discarded: u64) -> Option<Quality> {
         let buffered_ms = leg.audio.as_ref().map_or(0, |audio| audio.hearing.depth_ms());
         let one_way_ms = round_trip_ms.map(|trip| trip / 2.0 + f64::from(buffered_ms));
         // What came too late was as good as lost.
-        emodel::rating(impairment(leg.relays()), percent(state.lost() + discarded), one_way_ms)
+        emodel::rating(impairment(leg.relays()), percent(state.lost() + discarded), state.burst_ratio(), one_way_ms)
     });
     Some(Quality {
         mos: rating.map(|r| emodel::mos(r) as f32),

@@ -68,15 +68,7 @@ impl AudioStreamBase {
         sample_rate: i64,
         frame_ms: i64,
     ) -> PyResult<Self> {
-        let Some(sample_rate) = SAMPLE_RATES.into_iter().find(|rate| i64::from(*rate) == sample_rate) else {
-            return Err(PyValueError::new_err(format!(
-                "sample_rate must be 8000, 16000, 24000 or 48000, not {sample_rate}"
-            )));
-        };
-        let frame_ms = match u32::try_from(frame_ms) {
-            Ok(ms) if (10..=60).contains(&ms) => ms,
-            _ => return Err(PyValueError::new_err(format!("frame_ms must be 10 to 60, not {frame_ms}"))),
-        };
+        let (sample_rate, frame_ms) = (check_rate(sample_rate)?, check_frame(frame_ms)?);
         Ok(AudioStreamBase {
             port: Arc::new(AudioPort::new(sample_rate, frame_ms, QUEUE_MS)),
             coordinator: coordinator.clone().unbind(),
@@ -222,6 +214,20 @@ impl Drop for AudioStreamBase {
     /// A stream that nobody holds is closed.
     fn drop(&mut self) {
         self.shut();
+    }
+}
+
+/// One of the rates that audio is exchanged at.
+pub(crate) fn check_rate(sample_rate: i64) -> PyResult<u32> {
+    SAMPLE_RATES.into_iter().find(|rate| i64::from(*rate) == sample_rate).ok_or_else(|| {
+        PyValueError::new_err(format!("sample_rate must be 8000, 16000, 24000 or 48000, not {sample_rate}"))
+    })
+}
+
+pub(crate) fn check_frame(frame_ms: i64) -> PyResult<u32> {
+    match u32::try_from(frame_ms) {
+        Ok(ms) if (10..=60).contains(&ms) => Ok(ms),
+        _ => Err(PyValueError::new_err(format!("frame_ms must be 10 to 60, not {frame_ms}"))),
     }
 }
 

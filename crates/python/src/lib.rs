@@ -11,6 +11,7 @@
 mod accounts;
 mod audio;
 mod authentication;
+mod batches;
 mod bridges;
 mod calls;
 mod convert;
@@ -62,6 +63,7 @@ fn _ringback(module: &Bound<'_, PyModule>) -> PyResult<()> {
     accounts::register(module)?;
     subscriptions::register(module)?;
     audio::register(module)?;
+    batches::register(module)?;
     logs::register(module)?;
     // What is public is said in `ringback/__init__.py`.
     module.delattr("__all__")

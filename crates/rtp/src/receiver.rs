@@ -47,6 +47,8 @@ pub struct ReceiverState {
     /// Packets of this stream, repeated ones included (RFC 3550 A.3).
     received: u64,
     unique: u64,
+    /// Runs of lost packets, over all streams.
+    bursts: u64,
     /// Expected and unique packets of the streams before.
     past_expected: u64,
     past_unique: u64,
@@ -89,6 +91,7 @@ impl ReceiverState {
             return Arrival::Duplicate;
         } else if delta < MAX_DROPOUT {
             self.highest += u64::from(delta);
+            self.bursts += 1;
             self.seen = self.seen.checked_shl(u32::from(delta)).unwrap_or(0) | 1;
         } else if delta <= u16::MAX - MAX_MISORDER {
             // RFC 3550 A.1: two packets in a row make the other side's restart believable.
@@ -116,6 +119,19 @@ impl ReceiverState {
         self.seen |= bit;
         self.unique += 1;
         let extended = self.highest - u64::from(behind);
+        if extended >= self.base {
+            // A run of losses becomes shorter, none, or two.
+            let lost =
+                |number: u64| number >= self.base && self.seen & (1_u128 << (self.highest - number).min(127)) == 0;
+            match (lost(extended - 1), lost(extended + 1)) {
+                (false, false) => self.bursts = self.bursts.saturating_sub(1),
+                (true, true) => self.bursts += 1,
+                _ => {}
+            }
+        } else if extended + 1 < self.base {
+            // Those between it and what was the first are lost, unless they come yet.
+            self.bursts += 1;
+        }
         // One from before the first one that was seen moves the beginning back.
         self.base = self.base.min(extended);
         Arrival::New(extended)
@@ -147,6 +163,7 @@ impl ReceiverState {
             unique: 1,
             past_expected: self.expected(),
             past_unique: self.unique(),
+            bursts: self.bursts,
             jitter_16: 0,
             ..ReceiverState::default()
         };
@@ -185,6 +202,16 @@ impl ReceiverState {
     /// Packets that never came, over all streams.
     pub fn lost(&self) -> u64 {
         self.expected().saturating_sub(self.unique())
+    }
+
+    /// ITU-T G.107 §7.5, BurstR: how long the runs of lost packets are, compared with those of random loss. `None` before the first.
+    pub fn burst_ratio(&self) -> Option<f64> {
+        let lost = self.lost();
+        if lost == 0 || self.bursts == 0 {
+            return None;
+        }
+        let received = self.unique() as f64 / self.expected().max(1) as f64;
+        Some(lost as f64 / self.bursts as f64 * received)
     }
 
     pub fn jitter_nanos(&self) -> u64 {

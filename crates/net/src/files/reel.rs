@@ -96,7 +96,13 @@ impl Reel {
         if let Err(error) = ended {
             tracing::warn!(target: "ringback.media", path = %self.path.display(), %error, "a recording ends early");
             self.tape.fail(format!("recording to {} failed: {error}", self.path.display()));
-            // As far as it came it can be played.
+            // As far as it came it can be played; the write that failed may have come half-way.
+            if self.begun
+                && let Ok(metadata) = self.file.metadata()
+            {
+                let data = metadata.len().saturating_sub(wav::HEADER_LEN as u64);
+                self.data = data / self.frame_bytes() * self.frame_bytes();
+            }
             let _ = self.write_header();
         }
         self.tape.complete();

@@ -132,3 +132,38 @@ fn a_new_timeline_is_not_jitter() {
     }
     assert_eq!(state.jitter_nanos(), 0);
 }
+
+#[test]
+fn runs_of_losses_are_told_from_single_ones() {
+    let ratio = |lost: &dyn Fn(u16) -> bool| {
+        let mut state = ReceiverState::new();
+        for n in 0..10_000 {
+            if !lost(n) {
+                state.packet(1, n);
+            }
+        }
+        state.burst_ratio()
+    };
+    assert_eq!(ratio(&|_| false), None);
+    // Every tenth, and of every hundred ten in a row: the same loss.
+    let single = ratio(&|n| n % 10 == 5).expect("a loss");
+    assert!((single - 0.9).abs() < 0.01, "{single}");
+    let runs = ratio(&|n| n % 100 >= 80 && n % 100 < 90).expect("a loss");
+    assert!((runs - 9.0).abs() < 0.1, "{runs}");
+}
+
+#[test]
+fn what_was_only_overtaken_is_no_run() {
+    let mut state = ReceiverState::new();
+    for n in [0, 1, 5, 2, 4, 3, 6, 9, 8, 10] {
+        state.packet(1, n);
+    }
+    // 7 alone is lost.
+    assert_eq!(state.lost(), 1);
+    assert!((state.burst_ratio().expect("a loss") - 10.0 / 11.0).abs() < 1e-9);
+    for n in [20, 22, 21, 7] {
+        state.packet(1, n);
+    }
+    assert_eq!(state.lost(), 9);
+    assert!((state.burst_ratio().expect("a run") - 9.0 * 14.0 / 23.0).abs() < 1e-9);
+}
