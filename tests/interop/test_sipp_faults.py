@@ -232,7 +232,7 @@ def _ack_direct() -> Step:
 @pytest.mark.parametrize(
     ("headers", "status", "text"),
     [
-        (["Require: 100rel, precondition"], 420, "Unsupported: 100rel.*Unsupported: precondition"),
+        (["Require: 100rel, sec-agree, precondition"], 420, "Unsupported: sec-agree.*Unsupported: precondition"),
         (["Proxy-Require: sec-agree"], 200, None),  # for proxies alone: RFC 3261 §20.29
         (["Supported: 100rel, timer, replaces", "Session-Expires: 1800", "Min-SE: 90"], 200, None),
     ],
