@@ -6,7 +6,7 @@
 //!   what the program is told goes to the [`EventQueue`].
 //! * *media*, one or more: epoll loops that own the sockets of open legs. Commands come by a ring; events go back by a queue.
 //! * *files*, once a sound is played: reads and writes sound files for the media threads.
-//! * *streams*: tokio, for TCP and name look-ups; messages come framed and by a bounded channel.
+//! * *streams*: tokio, for TCP, TLS, WebSocket and name look-ups; messages come framed and by a bounded channel.
 //!
 //! No thread ever waits for another, for the program, or for a peer; whoever has pushed something wakes the one it is for.
 //!
