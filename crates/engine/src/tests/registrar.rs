@@ -391,6 +391,28 @@ fn a_path_and_the_place_behind_a_nat_are_the_way() {
     let text = register_text(1, 1, "Contact: <sip:bob@10.9.0.1:5060>\r\n", "");
     let mapped = SocketAddr::from(([10, 9, 7, 7], 40_000));
     net.inject(A, mapped, &text.replace("branch", "rport;branch"));
-    dial(&mut net, A, AOR);
-    assert!(net.outside.iter().any(|(to, text)| *to == mapped && text.starts_with("INVITE sip:bob@10.9.0.1:5060 ")));
+    let call = dial(&mut net, A, AOR);
+    let there = |net: &Net, start: &str| {
+        let found = net.outside.iter().find(|(to, text)| *to == mapped && text.starts_with(start));
+        found.map(|(_, text)| text.clone())
+    };
+    let invite = there(&net, "INVITE sip:bob@10.9.0.1:5060 ").expect("where it came from");
+    // Within the dialog too, whatever its Contact says.
+    let lines: String =
+        invite.lines().filter(|line| line.starts_with("Via:")).map(|line| format!("{line}\r\n")).collect();
+    let body = sdp(4000, 1, "sendrecv");
+    let answer = format!(
+        "SIP/2.0 200 OK\r\n{lines}From: {}\r\nTo: {};tag=phone\r\nCall-ID: {}\r\nCSeq: {}\r\nContact: <sip:bob@10.9.0.1:5060>\r\n\
+         Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+        header(&invite, "From").expect("From"),
+        header(&invite, "To").expect("To"),
+        header(&invite, "Call-ID").expect("Call-ID"),
+        header(&invite, "CSeq").expect("CSeq"),
+        body.len()
+    );
+    net.inject(A, mapped, &answer);
+    assert_eq!(call.state(), State::Active);
+    assert!(there(&net, "ACK sip:bob@10.9.0.1:5060 ").is_some());
+    hang_up(&mut net, A, &call);
+    assert!(there(&net, "BYE sip:bob@10.9.0.1:5060 ").is_some());
 }

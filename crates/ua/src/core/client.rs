@@ -51,6 +51,8 @@ pub(super) enum Owner {
 
 /// One client transaction, from the command until its final response, and of a refused INVITE until D.
 pub(super) struct Client {
+    /// It has one way and no other (RFC 5626 §5.3).
+    pub(super) pinned: bool,
     class: Class,
     pub(super) machine: Machine,
     pub(super) owner: Owner,
@@ -174,6 +176,7 @@ impl Ua {
             _ => Machine::Request(client_request::State::Trying),
         };
         let index = self.clients.insert(Client {
+            pinned: hop.is_some() && destination.is_none(),
             class,
             machine,
             owner,
@@ -206,6 +209,7 @@ impl Ua {
         let (Some(bytes), Some(branch)) = (client.draft.cancel(extra), client.branch) else { return };
         let (Some(target), Some(path), cseq) = (client.current, client.path(), client.cseq) else { return };
         let index = self.clients.insert(Client {
+            pinned: false,
             class: Class::Cancel,
             machine: Machine::Request(client_request::State::Trying),
             owner: Owner::Nobody,
@@ -653,6 +657,7 @@ impl Ua {
             Machine::Request(_) => self.retire(now, old, Length::Short, Past::ClientCompleted),
             Machine::Invite(_) => {
                 let rest = self.clients.insert(Client {
+                    pinned: false,
                     class,
                     machine: rest,
                     owner: Owner::Nobody,

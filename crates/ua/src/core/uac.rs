@@ -262,7 +262,8 @@ impl Ua {
             dialog.described = early.described;
         }
         // RFC 7118 §5.2: what a WebSocket client says about its address leads nowhere; the connection does, unless a proxy is in between.
-        if flow.transport.is_websocket() && dialog.is_direct() {
+        // Nor does what a contact behind a NAT says, which is why the INVITE had one way only (RFC 5626 §5.3).
+        if (flow.transport.is_websocket() || client.pinned) && dialog.is_direct() {
             dialog.hop = Some(Target::of_flow(flow));
         }
         call.dialog = Some(dialog);
