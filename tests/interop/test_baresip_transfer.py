@@ -1,0 +1,62 @@
+"""Transfers with baresip, both ways: it is sent elsewhere, blind and attended, and sends us elsewhere."""
+
+import asyncio
+
+import pytest
+from baresip_peer import Baresip
+from systems import Recorder, dial, host_port, soon, system, until, until_empty
+
+from ringback import CallSession, CallState, SessionControl, TransferFailed
+
+pytestmark = pytest.mark.peer("baresip")
+EXPECTED = ("sip", "sdp", "rtp", "udp")
+
+
+class Willing(Recorder):
+    """Lets peers transfer their calls."""
+
+    def on_transfer_request(self, call: CallSession, target: str) -> bool:
+        return True
+
+
+# baresip 1.0 puts the headers of a Refer-To into its Request-URI (RFC 3261 §19.1.1 has them in the request), which is a 400.
+BARESIP_1_0 = pytest.mark.xfail(raises=TransferFailed, strict=True, reason="baresip 1.0 does not know Replaces")
+
+
+@pytest.mark.parametrize("attended", [False, pytest.param(True, marks=BARESIP_1_0)])
+async def test_baresip_is_transferred(attended: bool) -> None:
+    ours, theirs = Recorder(), Recorder()
+    async with Baresip(660.0) as peer, await system(ours) as coordinator, await system(theirs) as target:
+        call = await dial(coordinator, peer.uri())
+        await soon(ours.established)
+        if attended:
+            consult = await dial(coordinator, target.local_address)
+            await soon(theirs.established)
+            await SessionControl.transfer_session(coordinator, call.id, consult.id)
+        else:
+            await call.transfer(target.local_address)
+        assert call.end_reason == "transferred"
+        await until_empty(coordinator)
+        moved = await soon(theirs.established)
+        assert moved.state is CallState.ACTIVE and "baresip" in moved.from_uri
+        await moved.hangup()
+        await peer.until_event("CALL_CLOSED", 2)
+
+
+async def test_baresip_transfers_us() -> None:
+    ours, theirs = Willing(), Recorder()
+    async with Baresip(660.0) as peer, await system(ours) as coordinator, await system(theirs) as target:
+        call = await dial(coordinator, peer.uri())
+        await soon(ours.established)
+        await peer.until_event("CALL_ESTABLISHED")
+        await peer.command("transfer", f"sip:target@{host_port(target)}")
+        moved = await soon(theirs.established)
+        await until(lambda: call.state.is_final, what="the end of the call that was transferred")
+        assert moved.state is CallState.ACTIVE
+        await moved.hangup()
+        await until_empty(coordinator)
+
+
+async def test_baresip_takes_a_message() -> None:
+    async with Baresip(660.0) as peer, await system() as coordinator:
+        await asyncio.wait_for(SessionControl.send_message(coordinator, "sip:us@127.0.0.1", peer.uri(), "hello"), 10)
