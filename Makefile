@@ -7,6 +7,9 @@ NATIVE := $(shell find crates -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo
 PACKAGE := $(shell find python stubs -name '*.py' -o -name '*.pyi' -o -name py.typed)
 SECONDS ?= 60
 
+# Where cmake is missing, .venv has one (libopus is built with it).
+export PATH := $(PATH):$(abspath $(BIN))
+
 .PHONY: help demo test check bench wheel fuzz build test-rust test-python test-examples test-interop fmt clean
 .DELETE_ON_ERROR:
 
@@ -22,6 +25,7 @@ $(VENV)/.tools: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --upgrade 'pip>=25.1'
 	@$(BIN)/python -m pip install -q --group build --group test --group check 'numpy>=1.26' 'rich>=13.7'
+	@command -v cmake >/dev/null || $(BIN)/python -m pip install -q cmake
 	@touch $@
 
 # The wheel, built optimised and installed into .venv: what is run, tested and measured is what users get.
@@ -39,7 +43,7 @@ demo: build
 
 test: test-rust test-python test-examples test-interop
 
-test-rust:
+test-rust: $(VENV)/.tools
 	cargo test --quiet --locked
 
 test-python: wheel
