@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 
+import jssip_peer
 import pjsua_peer
 import pytest
 from capture import Capture, CaptureError, read
@@ -20,6 +21,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing = {peer for peer in PROGRAMS if shutil.which(peer) is None}
     if not pjsua_peer.HERE:
         missing.add("pjsua2")
+    if not jssip_peer.HERE:
+        missing.add("jssip")
     if missing and CI:
         raise pytest.UsageError(f"under CI nothing may be left out, but these peers are missing: {sorted(missing)}")
     for item in items:
