@@ -103,9 +103,10 @@ class SessionCoordinator(CoordinatorBase):
         await _ringback.publish_summary(self, aor, new, old)
 
     async def bridge_sessions(self, first: SessionId, second: SessionId) -> BridgeId:
-        """Connects two answered calls: each hears the other. A call that is in a bridge already leaves it.
+        """Connects two answered calls: each hears the other.
 
-        Raises `InvalidState`, `SessionNotFound`, `MediaError` (external media), `NotRunningError`.
+        Raises `InvalidState` (not answered, or in a bridge already), `SessionNotFound`, `MediaError` (external media),
+        `NotRunningError`.
         """
         return await _ringback.bridge(self, first, second)
 
