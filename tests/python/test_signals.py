@@ -54,8 +54,7 @@ async def test_a_signal_may_have_its_time(systems):
         MediaControl.play_signal(called, at_called.id, Signal.RINGBACK, country="gb", duration=0.3), 5
     )
     playing = asyncio.create_task(MediaControl.play_signal(called, at_called.id, Signal.RINGBACK, country="us"))
-    stream = await MediaControl.open_audio(caller, call.id, sample_rate=RATE)
-    await asyncio.wait_for(listen(stream, 0.2), 5)
+    await asyncio.sleep(0)  # It has asked, and nothing sounds yet.
     await MediaControl.stop_playing(called, at_called.id)
     await asyncio.wait_for(playing, 5)
 

@@ -213,7 +213,9 @@ pub(crate) fn sound_source(source: &Bound<'_, PyAny>, sample_rate: Option<i64>) 
 #[pyfunction]
 fn stop_playing<'py>(coordinator: &Bound<'py, Coordinator>, session_id: SessionId) -> Future<'py> {
     let session = session_id.0;
-    coordinator.get().ask(coordinator.py(), Undo::Nothing, |token| Command::StopPlaying { token, session })
+    // What plays ends at once; what is still being opened, when its own command has come.
+    coordinator.get().tell(Command::StopPlaying { token: Token::default(), session });
+    coordinator.get().ask_files(coordinator.py(), |files, token| files.after(Command::StopPlaying { token, session }))
 }
 
 /// As `stop_playing`, for a player that was cancelled: nobody waits for an answer.

@@ -71,6 +71,10 @@ enum Job {
         tape: Arc<Tape>,
         token: Token,
     },
+    /// To be given to the engine after the commands of the jobs before it.
+    Pass {
+        command: Command,
+    },
 }
 
 impl Shared {
@@ -134,6 +138,16 @@ impl Files {
         self.submit(Job::Finish { tape, token });
     }
 
+    /// Gives `command` to the engine when those of all sounds and recordings asked for so far have reached it.
+    pub fn after(&self, command: Command) {
+        if self.thread.lock().is_some() {
+            self.submit(Job::Pass { command });
+        } else {
+            // Closed: the system stops, and answers whoever waits.
+            self.shared.inbox.push(command);
+        }
+    }
+
     fn submit(&self, job: Job) {
         let mut thread = self.thread.lock();
         self.shared.jobs.lock().push(job);
@@ -189,6 +203,7 @@ impl Job {
                 command.token()
             }
             Job::Finish { token, .. } => token,
+            Job::Pass { command } => command.token(),
         };
         Event::Completed { token, result: Err(Error::Media(why)) }
     }
@@ -243,6 +258,9 @@ impl Worker {
                 Some(reel) => reel.waiting.push(token),
                 None => self.answer(token, outcome(&tape)),
             },
+            Job::Pass { command } => {
+                self.shared.inbox.push(command);
+            }
         }
     }
 
