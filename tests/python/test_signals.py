@@ -49,7 +49,7 @@ async def test_signals_are_heard_with_their_cadence(systems, signal, country, pi
 
 
 async def test_a_signal_may_have_its_time(systems):
-    caller, call, called, at_called = await call_of(systems)
+    _, _, called, at_called = await call_of(systems)
     await asyncio.wait_for(
         MediaControl.play_signal(called, at_called.id, Signal.RINGBACK, country="gb", duration=0.3), 5
     )
