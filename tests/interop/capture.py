@@ -135,6 +135,13 @@ def read(path: Path, display_filter: str = "frame") -> list[Packet]:
     return packets
 
 
+def stream_bytes(path: Path, source: tuple[str, int], destination: tuple[str, int]) -> bytes:
+    """All that one side of a connection has sent, in its order."""
+    one_way = f"ip.src == {source[0]} && tcp.srcport == {source[1]} && ip.dst == {destination[0]}"
+    wanted = f"{one_way} && tcp.dstport == {destination[1]} && tcp.len > 0 && !tcp.analysis.retransmission"
+    return b"".join(map(bytes.fromhex, tshark(path, "-Y", wanted, "-T", "fields", "-e", "tcp.payload").split()))
+
+
 def experts(path: Path, least: str = "note") -> list[Expert]:
     """What tshark has to say about a capture, from severity `least` (error, warn, note, chat) upwards."""
     found = []

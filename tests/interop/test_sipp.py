@@ -243,13 +243,16 @@ async def test_we_refuse_and_redirect(decision: CallDecision, status: int, text:
 
 
 async def test_options_and_unknown_methods(wire: Capture) -> None:
-    """Out of a dialog OPTIONS is answered, a method that nobody knows gets 501 (RFC 3261 §8.2.1), one that has no place here 405."""
+    """Out of a dialog OPTIONS is answered, a method that nobody knows gets 501 (RFC 3261 §8.2.1), an event that nobody serves 489
+    (RFC 6665 §4.2.1.1), a method that has no place here 405."""
     steps = (
         request("OPTIONS", cseq=1, headers=["Accept: application/sdp"]),
         receive(200, text="Allow: [A-Z, ]*INVITE"),
         request("JUGGLE", cseq=2, early=True),
         receive(501),
         request("SUBSCRIBE", cseq=3, early=True, headers=["Event: presence"]),
+        receive(489, text="Allow-Events: dialog"),
+        request("PUBLISH", cseq=4, early=True, headers=["Event: presence"]),
         receive(405, text="Allow: [A-Z, ]*INVITE"),
         # Of a dialog that there is none of.
         _send_stray_bye(),
@@ -262,4 +265,4 @@ async def test_options_and_unknown_methods(wire: Capture) -> None:
 
 
 def _send_stray_bye() -> object:
-    return request("BYE", cseq=4, early=True)
+    return request("BYE", cseq=5, early=True)
