@@ -5,13 +5,20 @@ A module says in `EXPECTED` which protocols its capture has to hold: one that ho
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import jssip_peer
+import kamailio_peer
 import pjsua_peer
 import pytest
+from authority import Authority
 from capture import Capture, CaptureError, read
 from judge import counts, faults
+
+# What these tests share with those of the package alone is beside both.
+sys.path.append(str(Path(__file__).parents[1] / "shared"))
 
 PROGRAMS = ("sipp", "baresip", "kamailio", "tshark")
 CI = os.environ.get("CI") == "true"
@@ -23,6 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         missing.add("pjsua2")
     if not jssip_peer.HERE:
         missing.add("jssip")
+    if not kamailio_peer.TLS_HERE:
+        missing.add("kamailio-tls")
     if missing and CI:
         raise pytest.UsageError(f"under CI nothing may be left out, but these peers are missing: {sorted(missing)}")
     for item in items:
@@ -68,3 +77,9 @@ def wire(capture: Capture | None) -> Capture:
     if capture is None:
         pytest.skip("left out: this user may not capture packets (dumpcap)")
     return capture
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """Issues certificates."""
+    return Authority(tmp_path)

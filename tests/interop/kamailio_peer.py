@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import glob
 import shutil
 import tempfile
 from pathlib import Path
 
 from network import HOST, free_ports
 from systems import until
+
+# Debian has its TLS in a package of its own.
+TLS_HERE = bool(glob.glob("/usr/lib/*/kamailio/modules/tls.so"))
 
 CONFIG = """\
 #!KAMAILIO
@@ -23,6 +27,7 @@ server_header="Server: kamailio"
 listen=udp:{host}:{port}
 listen=tcp:{host}:{port}
 alias="{host}:{port}"
+{secure}
 {modules}
 modparam("rr", "enable_full_lr", 1)
 modparam("auth", "nonce_count", 1)
@@ -38,6 +43,7 @@ request_route {{
     }}
     if (has_totag()) {{
         if (loose_route()) {{
+            xlog("L_NOTICE", "$rm along the route, by $proto, to $du$rP\\n");
             t_relay();
         }} else if (is_method("ACK")) {{
             if (t_check_trans()) t_relay();
@@ -79,20 +85,49 @@ request_route {{
     t_relay();
 }}
 """
-MODULES = "kex tm tmx sl rr pv maxfwd usrloc registrar textops siputils auth".split()
+MODULES = "kex tm tmx sl rr pv maxfwd usrloc registrar textops siputils auth xlog".split()
+
+SECURE = """\
+enable_tls=yes
+listen=tls:{host}:{port}
+alias="{host}:{port}"
+loadmodule "tls.so"
+modparam("tls", "config", "{folder}/tls.cfg")
+"""
+# Both ways, whoever connects: the peer has to show a certificate of the same authority.
+TLS_CONFIG = """\
+[server:default]
+method = TLSv1.2+
+verify_certificate = yes
+require_certificate = yes
+certificate = {certificate}
+private_key = {certificate}
+ca_list = {root}
+[client:default]
+method = TLSv1.2+
+verify_certificate = yes
+require_certificate = yes
+certificate = {certificate}
+private_key = {certificate}
+ca_list = {root}
+"""
 
 
 class Kamailio:
-    """`async with Kamailio() as proxy`. A caller whose From says `member` has to authenticate itself (407)."""
+    """`async with Kamailio() as proxy`. A caller whose From says `member` has to authenticate itself (407).
+
+    `certificate`, with its key, and `root`, the authority's: PEM files; with them it speaks TLS too, on the port above the other.
+    """
 
     REALM = "kamailio.example"
 
-    def __init__(self) -> None:
+    def __init__(self, *, certificate: str | None = None, root: str | None = None) -> None:
         self.port = free_ports(2)
+        self._certificate, self._root = certificate, root
 
     def uri(self, user: str, transport: str = "udp") -> str:
         suffix = "" if transport == "udp" else f";transport={transport}"
-        return f"sip:{user}@{HOST}:{self.port}{suffix}"
+        return f"sip:{user}@{HOST}:{self.port + (transport == 'tls')}{suffix}"
 
     @property
     def registrar(self) -> str:
@@ -101,7 +136,12 @@ class Kamailio:
     async def __aenter__(self) -> "Kamailio":
         self.folder = Path(tempfile.mkdtemp(prefix="kamailio-"))
         modules = "\n".join(f'loadmodule "{name}.so"' for name in MODULES)
-        config = CONFIG.format(host=HOST, port=self.port, realm=self.REALM, modules=modules)
+        secure = ""
+        if self._certificate is not None:
+            secure = SECURE.format(host=HOST, port=self.port + 1, folder=self.folder)
+            settings = TLS_CONFIG.format(certificate=self._certificate, root=self._root)
+            (self.folder / "tls.cfg").write_text(settings)
+        config = CONFIG.format(host=HOST, port=self.port, realm=self.REALM, modules=modules, secure=secure)
         (self.folder / "kamailio.cfg").write_text(config)
         with (self.folder / "log").open("wb") as log:
             self.process = await asyncio.create_subprocess_exec(

@@ -1,43 +1,20 @@
 """Calls with baresip over TLS, each side checking the other's certificate."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-import trustme
+from authority import Authority
 from baresip_peer import Baresip
-from network import HOST, MEDIA, free_ports
 from systems import Recorder, dial, host_port, soon
 from test_baresip import exchange_tones
 
-from ringback import SessionCoordinator, SessionManagerBuilder, Transport
+from ringback import SessionCoordinator, Transport
 
 pytestmark = pytest.mark.peer("baresip")
 # A capture shows nothing: the descriptions that say what the media is are within TLS.
 EXPECTED: tuple[str, ...] = ()
 
 
-class Authority:
-    """Issues the certificates of both sides, and leaves them as files."""
-
-    def __init__(self, place: Path) -> None:
-        ca = trustme.CA()
-        self.root, self.certificate, self.both = (str(place / name) for name in ("ca.pem", "ours.pem", "theirs.pem"))
-        ca.cert_pem.write_to_path(self.root)
-        ca.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(self.certificate)
-        ca.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(self.both)
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Iterator[Authority]:
-    yield Authority(tmp_path)
-
-
 async def secured(authority: Authority, handler: Recorder) -> SessionCoordinator:
-    builder = SessionManagerBuilder().with_local_address(f"sip:ringback@{HOST}").with_sip_port(free_ports())
-    builder.with_media_ports(MEDIA.start, MEDIA.stop - 1).with_handler(handler)
-    builder.with_transport(Transport.TLS, certificate=authority.certificate, ca=authority.root)
-    return await builder.build()
+    return await authority.builder(handler).build()
 
 
 def baresip(authority: Authority, frequency: float) -> Baresip:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+# What these tests share with those of real peers is beside both.
+sys.path.insert(0, str(Path(__file__).parents[1] / "shared"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from support import Peer, Systems

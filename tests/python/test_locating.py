@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from support import Peer, Recorder
-from support.names import NameServer
 from support.peer import SDP, header
 
+from name_server import NameServer
 from ringback import CallFailed, CallRejected, SessionControl, Transport
 
 ALICE = "sip:alice@example.com"
