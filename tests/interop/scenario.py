@@ -89,19 +89,26 @@ def request(
     label: str | None = None,
     again: str | None = None,
     early: bool | None = None,
+    called: bool = False,
 ) -> Step:
-    """A request. Within the dialog it goes to the peer's Contact, else (`early`) to where the call began."""
-    early = cseq == 1 and method != "BYE" if early is None else early
+    """A request. Within the dialog it goes to the peer's Contact, else (`early`) to where the call began. `called`: of the one who
+    was called, after a `receive_remembered` within the dialog."""
+    early = cseq == 1 and method != "BYE" and not called if early is None else early
     uri = "sip:[service]@[remote_ip]:[remote_port]" if early else "[next_url]"
     tag = "" if early else "[peer_tag_param]"
     branch = f"[branch-of:{again}]" if again else "[branch]"
+    ends = (
+        "From: peer <sip:peer@[local_ip]:[local_port]>;tag=[pid]c[call_number]",
+        f"To: <sip:[service]@[remote_ip]:[remote_port]>{tag}",
+    )
+    if called:
+        ends = ("From:[$to]", "To:[$from]")
     return _send(
         [
             f"{method} {uri} SIP/2.0",
             f"Via: SIP/2.0/[transport] [local_ip]:[local_port];branch={branch}",
             *(() if early else ("[routes]",)),
-            "From: peer <sip:peer@[local_ip]:[local_port]>;tag=[pid]c[call_number]",
-            f"To: <sip:[service]@[remote_ip]:[remote_port]>{tag}",
+            *ends,
             "Call-ID: [call_id]",
             f"CSeq: {cseq} {method}",
             CONTACT,
@@ -222,13 +229,18 @@ def receive_request(method: str, *, text: str | None = None) -> Step:
 _REMEMBERED = {"via": "Via", "from": "From", "to": "To", "cseq": "CSeq"}
 
 
-def receive_invite() -> Step:
-    """Waits for an INVITE and remembers it: it can be answered (`remembered`) after something else has come."""
+def receive_remembered(method: str, *, text: str | None = None) -> Step:
+    """Waits for a request and remembers it: it can be answered (`remembered`) after something else has come, and whoever was called
+    can go on from it (`request(..., called=True)`)."""
     actions = "".join(
         f'<ereg regexp=".*" search_in="hdr" header="{name}:" assign_to="{variable}" />'
         for variable, name in _REMEMBERED.items()
     )
-    return Step(f'<recv request="INVITE" rrs="true"><action>{actions}</action></recv>\n')
+    return _receive(f'request="{method}"' + (' rrs="true"' if method == "INVITE" else ""), text, actions)
+
+
+def receive_invite() -> Step:
+    return receive_remembered("INVITE")
 
 
 def wait_for_poke() -> Step:
@@ -250,11 +262,12 @@ def pause(milliseconds: int) -> Step:
     return Step(f'<pause milliseconds="{milliseconds}" />\n')
 
 
-def _receive(attributes: str, text: str | None) -> Step:
-    if text is None:
+def _receive(attributes: str, text: str | None, actions: str = "") -> Step:
+    if text is not None:
+        actions += f'<ereg regexp={quoteattr(text)} search_in="msg" check_it="true" assign_to="found" />'
+    if not actions:
         return Step(f"<recv {attributes} />\n")
-    check = f'<ereg regexp={quoteattr(text)} search_in="msg" check_it="true" assign_to="found" />'
-    return Step(f"<recv {attributes}><action>{check}</action></recv>\n")
+    return Step(f"<recv {attributes}><action>{actions}</action></recv>\n")
 
 
 def _send(
