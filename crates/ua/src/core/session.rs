@@ -19,6 +19,8 @@ use crate::timer::{Kind, Target as Wake, TimerId, Timers};
 pub(super) const OPTION: &str = "timer";
 /// RFC 4028 §4: no interval is shorter.
 pub(super) const LEAST: u32 = 90;
+/// So often a peer may ask for more in one call, each proxy on the way perhaps once (RFC 4028 §7.3); then its 422 is the answer.
+const MOST_RAISES: u8 = 5;
 
 /// What both sides know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub(super) struct Session {
     next: Option<Agreed>,
     /// Seconds: the most that a 422 or the peer's Min-SE asked for.
     min_se: u32,
+    /// 422s that were done as they said.
+    raised: u8,
     timer: Option<TimerId>,
     end: Option<Mono>,
     /// The refresh is out, or the peer's is awaited: what fires next is the end.
@@ -145,11 +149,12 @@ impl Ua {
         let Some(least) = min_se_of(response).filter(|least| *least > LEAST) else { return false };
         let Some(call) = self.calls.get_mut(index) else { return false };
         let session = call.session.get_or_insert_default();
-        if least <= session.min_se {
-            // It said so before, and we did as it said.
+        if least <= session.min_se || session.raised == MOST_RAISES {
+            // It said so before, and we did as it said; or it is never content.
             return false;
         }
         session.min_se = least;
+        session.raised += 1;
         true
     }
 

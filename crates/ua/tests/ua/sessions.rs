@@ -232,6 +232,27 @@ fn a_refusal_for_a_short_interval_is_met() {
 }
 
 #[test]
+fn a_peer_that_is_never_content_is_not_followed_for_ever() {
+    let mut solo = Solo::with(asks(100));
+    let (_, mut invite) = solo.calling(BOB, Some(SDP));
+    let mut asked = 0;
+    loop {
+        let min_se = format!("Min-SE: {}", 500 + asked);
+        solo.receive(&response(&invite, "422 Session Interval Too Small", "x", &[&min_se], ""));
+        asked += 1;
+        match solo.texts().get(1) {
+            Some(again) => invite = again.clone(),
+            None => break,
+        }
+        assert!(asked < 100, "it goes on for ever");
+    }
+    assert_eq!(asked, 6, "each proxy on the way may say so once");
+    assert!(matches!(solo.event(), Event::Rejected { .. }));
+    assert!(matches!(solo.event(), Event::Released { .. }));
+    solo.assert_nothing_left();
+}
+
+#[test]
 fn through_a_bad_network_a_call_lives_as_long_as_both_are_there() {
     for seed in 0..20 {
         let config = Config { session_expires: Some(100), ..Config::default() };
