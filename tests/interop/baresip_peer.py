@@ -43,6 +43,7 @@ module aufile.so
 module sndfile.so
 module_tmp account.so
 module_app menu.so
+module_app contact.so
 module ctrl_tcp.so
 ctrl_tcp_listen 127.0.0.1:{control}
 """
@@ -64,9 +65,11 @@ class Baresip:
         answer: bool = True,
         settings: str = "",
         registered: str | None = None,
+        contact: str | None = None,
     ) -> None:
-        """`settings`: further lines of its configuration."""
+        """`settings`: further lines of its configuration. `contact`: whom its command "message" writes to."""
         self.settings = settings
+        self.contact = contact
         self.frequency = frequency
         self.codec = codec
         self.answer = answer
@@ -115,7 +118,7 @@ class Baresip:
             account = f"<{self.registered}>;regint=60;auth_user={user};auth_pass={user}"
         account += f";answermode={mode};audio_codecs={WIDE.get(self.codec, self.codec)}\n"
         (self.folder / "accounts").write_text(account)
-        (self.folder / "contacts").touch()
+        (self.folder / "contacts").write_text(f'"contact" <{self.contact}>\n' if self.contact else "")
         with (self.folder / "log").open("wb") as log:
             self.process = await asyncio.create_subprocess_exec(
                 "baresip", "-f", str(self.folder), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log

@@ -2,13 +2,14 @@
 
 import asyncio
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from network import BLOCK
+from network import BLOCK, HOST
 
 # SIP is recognised on any port by its text, before tshark goes by the port; RTP and RTCP by the SDP of the calls alone, so that a
 # description that says another address than packets come from is found out.
@@ -59,6 +60,9 @@ FIELDS = (
     "rtpevent.duration",
 )
 _AGGREGATOR = "\x1e"
+
+# Sent to itself at the end of a capture: what came before it has been written when it is in the file. No test has this port.
+MARKER, MARKER_PORT = b"the end of this capture", BLOCK.start
 
 
 @dataclass(frozen=True)
@@ -190,6 +194,7 @@ class Capture:
 
     def stop(self) -> None:
         """Ends the capture; raises where packets are missing in it."""
+        self._drain()
         self.process.terminate()
         try:
             _, rest = self.process.communicate(timeout=20)
@@ -200,6 +205,17 @@ class Capture:
         dropped = re.search(r"received/dropped on interface .*?: (\d+)/(\d+)", rest)
         assert dropped is not None, f"dumpcap does not say what it dropped: {rest}"
         assert dropped[2] == "0", f"dumpcap dropped packets: {rest}"
+
+    def _drain(self, seconds: float = 20) -> None:
+        """Waits until what has been on the wire is in the file: dumpcap that is told to end leaves unread packets in the kernel."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as marker:
+            marker.bind((HOST, MARKER_PORT))
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline and self.process.poll() is None:
+                marker.sendto(MARKER, (HOST, MARKER_PORT))
+                time.sleep(0.05)
+                if MARKER in self.path.read_bytes():
+                    return
 
     async def messages(
         self,

@@ -1,4 +1,4 @@
-"""Runs JsSIP, a browser's SIP library, under Node as a peer: it registers over a WebSocket and sends messages."""
+"""Runs JsSIP, a browser's SIP library, under Node as a peer: it registers over a WebSocket, sends messages and calls."""
 
 import asyncio
 import contextlib
@@ -48,6 +48,12 @@ class Jssip:
 
         await until(lambda: bool(found()), what=f"JsSIP's {event} ({self.events})")
         return found()[-1]
+
+    async def leave(self) -> None:
+        """Unregisters and ends."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await asyncio.wait_for(self._process.wait(), 10)
 
     async def __aexit__(self, *_: object) -> None:
         assert self._process.stdin is not None

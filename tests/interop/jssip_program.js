@@ -2,6 +2,7 @@
 // Run by `jssip_peer.Jssip`; knows nothing of ringback. The only argument is the settings as JSON.
 
 const readline = require('readline');
+require('./jssip_media.js');
 const JsSIP = require('jssip');
 const NodeWebSocket = require('jssip-node-websocket');
 
@@ -26,6 +27,27 @@ ua.on('newMessage', ({ originator, message, request }) => {
     message.accept();
   }
 });
+let session = null;
+const follow = (made) => {
+  session = made;
+  made.on('accepted', ({ originator }) => tell('accepted', { originator }));
+  made.on('confirmed', () => tell('confirmed'));
+  made.on('progress', ({ originator }) => tell('progress', { originator }));
+  made.on('hold', ({ originator }) => tell('hold', { originator }));
+  made.on('unhold', ({ originator }) => tell('unhold', { originator }));
+  made.on('newDTMF', ({ originator, dtmf }) => tell('digit', { originator, digit: dtmf.tone }));
+  made.on('ended', ({ originator, cause }) => tell('ended', { originator, cause }));
+  made.on('failed', ({ originator, cause }) => tell('failed', { originator, cause }));
+};
+// Without constraints it asks no microphone.
+const silent = { mediaConstraints: { audio: false, video: false }, rtcOfferConstraints: {} };
+ua.on('newRTCSession', ({ originator, session: made }) => {
+  follow(made);
+  if (originator === 'remote') {
+    tell('incoming', { from: made.remote_identity.uri.toString() });
+    made.answer(silent);
+  }
+});
 ua.start();
 
 readline.createInterface({ input: process.stdin }).on('line', (line) => {
@@ -38,6 +60,16 @@ readline.createInterface({ input: process.stdin }).on('line', (line) => {
         failed: (data) => tell('message failed', { cause: data.cause }),
       },
     });
+  } else if (command.do === 'call') {
+    ua.call(command.uri, silent);
+  } else if (command.do === 'hold') {
+    session.hold();
+  } else if (command.do === 'unhold') {
+    session.unhold();
+  } else if (command.do === 'digits') {
+    session.sendDTMF(command.digits, { transportType: 'INFO' });
+  } else if (command.do === 'hangup') {
+    session.terminate();
   } else if (command.do === 'options') {
     ua.sendOptions(command.uri, undefined, {
       eventHandlers: {

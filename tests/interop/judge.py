@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from capture import Expert, Packet, experts, read, stream_bytes
+from capture import MARKER_PORT, Expert, Packet, experts, read, stream_bytes
 from network import HOST, MEDIA
 
 # The protocols that ringback speaks, by their names in tshark's expert summary.
@@ -54,7 +54,7 @@ def unrecognised(path: Path, packets: Iterable[Packet]) -> Iterator[str]:
     judged: dict[object, bool] = {}
     for packet in packets:
         protocols = set(packet.protocols)
-        if protocols & {"sip", "rtp", "rtcp"}:
+        if protocols & {"sip", "rtp", "rtcp"} or packet.destination[1] == MARKER_PORT:
             continue
         if "udp" in protocols and packet.number("udp.length") > 8:
             yield f"unrecognised datagram: {packet}"

@@ -17,6 +17,7 @@ from ringback import (
     CallState,
     IncomingCall,
     MediaControl,
+    Message,
     SessionControl,
     SessionCoordinator,
     SessionManagerBuilder,
@@ -37,6 +38,7 @@ class Recorder(CallHandler):
     progress: "asyncio.Queue[tuple[int, str | None]]" = field(default_factory=asyncio.Queue)
     digits: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
     states: "list[tuple[CallState, CallState]]" = field(default_factory=list)
+    messages: "asyncio.Queue[Message]" = field(default_factory=asyncio.Queue)
 
     async def on_incoming_call(self, call: IncomingCall) -> CallDecision:
         self.incoming.put_nowait(call)
@@ -56,6 +58,9 @@ class Recorder(CallHandler):
 
     def on_call_state_changed(self, call: CallSession, old: CallState, new: CallState) -> None:
         self.states.append((old, new))
+
+    def on_message(self, message: Message) -> None:
+        self.messages.put_nowait(message)
 
 
 async def system(

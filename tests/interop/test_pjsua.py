@@ -13,7 +13,6 @@ from ringback import (
     CallSession,
     CallState,
     MediaControl,
-    Message,
     SessionControl,
     TransferFailed,
 )
@@ -246,7 +245,7 @@ async def test_pjsua_transfers_us_with_consultation() -> None:
 
 
 async def test_messages_both_ways() -> None:
-    handler = Messages()
+    handler = Recorder()
     async with await system(handler) as server, Pjsua(520.0) as peer:
         await SessionControl.send_message(server, server.local_address, peer.uri(), "Grüße, 世界")
         assert (await peer.until_event("message"))["text"] == "Grüße, 世界"
@@ -254,12 +253,3 @@ async def test_messages_both_ways() -> None:
         message = await soon(handler.messages)
         assert (message.body, message.content_type.partition(";")[0]) == ("and back: ü", "text/plain")
         await peer.until_event("message status", code=200)
-
-
-class Messages(Recorder):
-    def __init__(self) -> None:
-        super().__init__()
-        self.messages: asyncio.Queue[Message] = asyncio.Queue()
-
-    def on_message(self, message: Message) -> None:
-        self.messages.put_nowait(message)

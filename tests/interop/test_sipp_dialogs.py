@@ -1,10 +1,9 @@
-"""SIPp in the calls that are not plain: PRACK, UPDATE, session timers, forked answers, redirections, glare, late offers."""
+"""SIPp in the calls that are not plain: PRACK, UPDATE, forked answers, redirections, glare, late offers."""
 
 import asyncio
 from pathlib import Path
 
 import pytest
-from network import HOST, MEDIA, free_ports
 from scenario import (
     CONTACT,
     PCMU,
@@ -28,7 +27,7 @@ from scenario import (
 from sipp_peer import Sipp
 from systems import Recorder, dial, host_port, soon, system, until
 
-from ringback import CallDecision, CallRejected, CallState, SessionControl, SessionCoordinator, SessionManagerBuilder
+from ringback import CallDecision, CallRejected, CallSession, CallState, MediaControl, SessionControl
 
 pytestmark = pytest.mark.peer("sipp")
 EXPECTED = ("sip", "sdp", "rtp", "udp")
@@ -46,12 +45,6 @@ def fork_accepts(tag: str) -> Step:
     """200 of one of several places that the INVITE went to."""
     head = ["Via:[$via]", "From:[$from]", f"To:[$to];tag={tag}", "CSeq:[$cseq]"]
     return _send(["SIP/2.0 200 OK", *head, "Call-ID: [call_id]", CONTACT], sdp(), retransmit=True)
-
-
-async def timed(handler: Recorder | None, expires: float | None) -> SessionCoordinator:
-    builder = SessionManagerBuilder().with_local_address(f"sip:ringback@{HOST}").with_sip_port(free_ports())
-    builder = builder.with_media_ports(MEDIA.start, MEDIA.stop - 1).with_session_timer(expires)
-    return await (builder.with_handler(handler) if handler else builder).build()
 
 
 async def test_sipp_acknowledges_our_early_media() -> None:
@@ -137,42 +130,6 @@ async def test_sipp_updates_a_call() -> None:
         assert (session.remote_hold, reason) == (False, "remote hangup")
 
 
-@pytest.mark.timeout(150)
-async def test_sessions_are_refreshed_and_end_when_nobody_does() -> None:
-    """The shortest interval that RFC 4028 allows is 90 s: we refresh after 45, and give a silent peer up after 60."""
-    silent = (
-        invite(headers=["Supported: timer", "Session-Expires: 90;refresher=uac"]),
-        *receive_final(200, text="Session-Expires: 90;refresher=uac"),
-        ack(),
-        receive_request("BYE", text="Session timer expired"),
-        respond("200 OK", tag=False, headers=()),
-    )
-    refreshed = (
-        receive_request("INVITE", text="Session-Expires: 90"),
-        respond(
-            "200 OK",
-            sdp(),
-            headers=(CONTACT, "Require: timer", "Session-Expires: 90;refresher=uac", "Allow: INVITE, ACK, BYE, UPDATE"),
-            retransmit=True,
-        ),
-        receive_request("ACK"),
-        receive_request("UPDATE", text="Session-Expires: 90;refresher=uac"),
-        respond("200 OK", tag=False, headers=(CONTACT, "Session-Expires: 90;refresher=uac", "Require: timer")),
-        *receive_bye(),
-    )
-    handler = Recorder()
-    async with await timed(handler, None) as server, await timed(None, 90) as caller:
-        async with Sipp("silent", silent, host_port(server)) as gone, Sipp("refreshed", refreshed) as there:
-            call = await dial(caller, there.uri)
-            await call.wait_for_answer(20)
-            session, reason = await soon(handler.ended, 90)
-            assert (session.state, reason) == (CallState.TERMINATED, "timeout")
-            await gone.finished()
-            assert call.state is CallState.ACTIVE, "this one was refreshed meanwhile"
-            await call.hangup()
-            await there.finished()
-
-
 async def test_a_second_answer_of_a_fork_is_acknowledged_and_ended(tmp_path: Path) -> None:
     steps = (
         receive_invite(),
@@ -219,7 +176,7 @@ async def test_a_redirection_is_followed_where_asked_for() -> None:
 
 
 async def test_glare_is_resolved() -> None:
-    """Ours is refused with 491 and comes again; SIPp's meets ours and is refused."""
+    """SIPp refuses ours with 491, and it comes again (RFC 3261 §14.1)."""
     steps = (
         receive_request("INVITE"),
         accept(),
@@ -239,6 +196,86 @@ async def test_glare_is_resolved() -> None:
         assert call.state is CallState.ON_HOLD
         await call.hangup()
         await sipp.finished()
+
+
+@pytest.mark.parametrize("called", [False, True])
+async def test_a_reinvite_that_meets_ours_is_refused(called: bool) -> None:
+    """RFC 3261 §14.2: 491 to SIPp's while ours is under way, whoever placed the call; ours goes on, and SIPp's may come again."""
+    begun = (
+        (receive_request("INVITE"), accept(), receive_request("ACK"))
+        if called
+        else (invite(), *receive_final(200), ack())
+    )
+    moved = sdp(version=2)
+    steps = (
+        *begun,
+        receive_invite(),
+        request("INVITE", cseq=2, body=moved, label="MEETS", headers=[CONTACT], called=called),
+        receive(491, text="CSeq: 2 INVITE"),
+        _ack_within(2, "MEETS", called),
+        accept(sdp(version=2, direction="recvonly"), tag=False, remembered=True),
+        receive_request("ACK"),
+        request("INVITE", cseq=3, body=sdp(version=3), headers=[CONTACT], called=called),
+        receive(100, optional=True),
+        receive(200, text="a=sendonly"),
+        request("ACK", cseq=3, called=called),
+        *receive_bye(),
+    )
+    handler = Recorder()
+    async with await system(handler) as ours:
+        async with Sipp("glare", steps, None if called else host_port(ours)) as sipp:
+            call = await dial(ours, sipp.uri) if called else await soon(handler.established)
+            await call.wait_for_answer(20)
+            await asyncio.wait_for(call.hold(), 20)
+            assert call.state is CallState.ON_HOLD
+            # Its second one is answered, or the BYE would come in between.
+            await until_reoffered(call)
+            await call.hangup()
+            await sipp.finished()
+
+
+def _ack_within(cseq: int, of: str, called: bool) -> Step:
+    """The ACK to a refusal within the dialog: of the same transaction (RFC 3261 §17.1.1.3)."""
+    return request("ACK", cseq=cseq, again=of, called=called, early=False)
+
+
+async def until_reoffered(call: CallSession) -> None:
+    """Waits until SIPp's third description is there."""
+    async with asyncio.timeout(20):
+        while True:
+            info = await MediaControl.get_media_info(call.coordinator, call.id)
+            if info is not None and info.remote_sdp is not None and "o=peer 4711 3 " in info.remote_sdp:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_several_early_dialogs_of_which_one_answers() -> None:
+    """180 and 183 of two places, 199 of the second (RFC 6228), 200 of the first."""
+    steps = (
+        receive_invite(),
+        fork_rings("180 Ringing", "one"),
+        fork_rings("183 Session Progress", "two", sdp()),
+        fork_rings("180 Ringing", "one"),
+        fork_rings("199 Early Dialog Terminated", "two"),
+        fork_accepts("one"),
+        receive_request("ACK", text="tag=one"),
+        receive_request("BYE", text="tag=one"),
+        respond("200 OK", tag=False, headers=()),
+    )
+    handler = Recorder()
+    async with Sipp("forks", steps) as sipp, await system(handler) as caller:
+        call = await dial(caller, sipp.uri)
+        await call.wait_for_answer(20)
+        told = [(await soon(handler.progress))[0] for _ in range(2)]
+        assert told == [180, 183]
+        await call.hangup()
+        await sipp.finished()
+
+
+def fork_rings(status: str, tag: str, body: str | None = None) -> Step:
+    """A provisional response of one of several places."""
+    head = ["Via:[$via]", "From:[$from]", f"To:[$to];tag={tag}", "CSeq:[$cseq]"]
+    return _send([f"SIP/2.0 {status}", *head, "Call-ID: [call_id]", CONTACT], body, retransmit=False)
 
 
 async def test_a_late_offer_is_made_by_sipp() -> None:
