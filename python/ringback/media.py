@@ -207,6 +207,43 @@ class MediaControl:
         await _ringback.stop_playing(coordinator, session_id)
 
     @staticmethod
+    async def detect_voice(
+        coordinator: "SessionCoordinator",
+        session_id: SessionId,
+        enabled: bool = True,
+        *,
+        onset: Seconds = 0.08,
+        hangover: Seconds = 0.5,
+    ) -> None:
+        """Calls the handler's `on_voice_activity` whenever the peer begins to speak, or stops; with `enabled` false no more.
+
+        Off until it is asked for, per call; it may be asked for before the answer, and again with other times. Speech begins
+        after `onset` seconds of voice (0.02 to 2) and ends `hangover` seconds (0.1 to 10) after the last of it, so that there
+        are never more than two events in `onset + hangover`. Both are counted in what has arrived, without the playout delay of
+        `open_audio`. A peer that sends nothing is silent. The call may be bridged, in a conference, held or read by an
+        `AudioStream`: what comes is listened to besides.
+
+        A neural network (earshot) judges each 16 ms; tones, and sounds that keep their level for a second, are no voice, whatever
+        they sound like; music may be taken for one. Begun speech ends without a word where detection is switched off or
+        the call ends. Raises `ValueError` for other times.
+
+        Two uses in a voice bot. End-pointing: `speaking` false says that the caller's turn is over, `hangover` after the
+        last word; shorter answers quicker and cuts into pauses. Barge-in: on `speaking` true, drop what is still to be said
+        and learn how much of it was heard::
+
+            def on_voice_activity(self, call: CallSession, speaking: bool) -> None:
+                stream = self.streams[call.id]
+                if speaking:
+                    heard = stream.clear()  # samples since the last clear
+        """
+        begins, ends = seconds(onset, "onset"), seconds(hangover, "hangover")
+        if not 0.02 <= begins <= 2:
+            raise ValueError(f"onset must be 0.02 to 2 seconds, not {begins:g}")
+        if not 0.1 <= ends <= 10:
+            raise ValueError(f"hangover must be 0.1 to 10 seconds, not {ends:g}")
+        await _ringback.detect_voice(coordinator, session_id, enabled, begins, ends)
+
+    @staticmethod
     async def get_media_info(coordinator: "SessionCoordinator", session_id: SessionId) -> MediaInfo | None:
         """What was negotiated; None where there is no media (yet)."""
         return await _ringback.media_info(coordinator, session_id)

@@ -9,8 +9,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use ringback_audio::{
-    Coding, Decoder, Encoder, Resampler, ToneGenerator, level_dbm0, mix_into, pcma_decode, pcma_encode, pcma_to_pcmu,
-    pcmu_decode, pcmu_encode, pcmu_to_pcma,
+    Coding, Decoder, Encoder, Resampler, SpeechDetector, SpeechSettings, ToneGenerator, level_dbm0, mix_into,
+    pcma_decode, pcma_encode, pcma_to_pcmu, pcmu_decode, pcmu_encode, pcmu_to_pcma, voice,
 };
 
 const ROUNDS: u32 = 15;
@@ -78,6 +78,14 @@ fn main() {
             decoder.decode(black_box(&payload), &mut out);
         });
     }
+    let mut detector = SpeechDetector::new(SpeechSettings::default());
+    let said = voice(SpeechDetector::RATE, 1.0, 120.0);
+    let mut pieces = said.chunks_exact(320).cycle();
+    measure("speech detection, 16 kHz", frames / 10 + 1, || {
+        detector.push(black_box(pieces.next().unwrap_or_default()), |speaking| {
+            black_box(speaking);
+        });
+    });
     for coding in [Coding::Pcmu, Coding::G722, Coding::Opus] {
         let (mut encoder, mut decoder) = (Encoder::new(coding), Decoder::new(coding));
         let samples = coding.sample_rate() as usize / 50;

@@ -1,4 +1,5 @@
-//! Audio arithmetic on slices of samples: codecs, concealment, resampling, tones, mixing, measuring, WAV files.
+//! Audio arithmetic on slices of samples: codecs, concealment, resampling, tones, mixing, measuring, speech
+//! detection, WAV files.
 //!
 //! Everything here is a pure function or a small state machine: samples in, samples out. There is no notion of a call, a packet
 //! or time, and nothing allocates while it runs except where a caller's `Vec` grows. Samples are mono, 16 bit, linear.
@@ -19,6 +20,7 @@ mod resample;
 mod round;
 mod signal;
 mod spectrum;
+mod speech;
 mod tone;
 pub mod wav;
 
@@ -38,4 +40,7 @@ pub use noise::ComfortNoise;
 pub use resample::{Resampler, UnsupportedRate};
 pub use signal::Signal;
 pub use spectrum::{dominant_frequency, tone_level_dbm0};
+#[doc(hidden)]
+pub use speech::voice;
+pub use speech::{SpeechDetector, SpeechSettings};
 pub use tone::{MAX_FREQUENCIES, ToneError, ToneGenerator, dtmf_frequencies};

@@ -119,6 +119,7 @@ impl Engine {
             }
             Command::MediaStatistics { token, session } => self.statistics(session, token),
             Command::MonitorStatistics { session, interval, .. } => self.monitor(session, interval),
+            Command::DetectSpeech { session, detection, .. } => self.detect_speech(session, detection),
             Command::MediaInfo { session, .. } => {
                 let Some(key) = self.live(session) else {
                     return self.ended_or_unknown(session, Reply::MediaInfo(None));
@@ -255,7 +256,7 @@ impl Engine {
         Ok(key)
     }
 
-    fn ended_or_unknown(&self, session: SessionId, reply: Reply) -> Answer {
+    pub(crate) fn ended_or_unknown(&self, session: SessionId, reply: Reply) -> Answer {
         match self.directory.get(session) {
             Some(_) => Ok(Some(reply)),
             None => Err(Error::SessionNotFound(session)),

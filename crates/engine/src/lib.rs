@@ -75,5 +75,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod voice;
 
 pub use engine::{Counters, Engine, Output};

@@ -45,6 +45,7 @@ impl Engine {
                     self.emit(Event::MediaTimeout { session, silent_seconds: silent_for.as_secs_f64() });
                 }
             }
+            MediaEvent::Speech { speaking, .. } => self.speaks(key, speaking),
             MediaEvent::Talking { talking, .. } => self.talks(key, talking),
             MediaEvent::Closed { .. } => self.media_failed(now, key, "the leg closed by itself"),
             MediaEvent::Failed { cause, .. } => self.media_failed(now, key, cause),

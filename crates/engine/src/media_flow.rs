@@ -10,8 +10,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ringback_media_api::{
-    Codec, Command as MediaCommand, EventFormat, LegConfig, LegId, MediaPort, MediaPorts, OpusSend, ReceiveFormat,
-    SendFormat, Tape,
+    Codec, Command as MediaCommand, Detection, EventFormat, LegConfig, LegId, MediaPort, MediaPorts, OpusSend,
+    ReceiveFormat, SendFormat, Tape,
 };
 use ringback_sdp::{
     AudioCodec, Description, Direction, EventType, LocalCodec, LocalMedia, MediaHost, Negotiated, OpusParameters,
@@ -56,6 +56,8 @@ pub(crate) struct Media {
     /// `stop_audio_transmission`.
     pub(crate) stopped: bool,
     pub(crate) monitor: Option<Duration>,
+    /// Speech is looked for.
+    pub(crate) detection: Option<Detection>,
     /// What the call is recorded on.
     pub(crate) tape: Weak<Tape>,
 }
@@ -104,6 +106,7 @@ impl Media {
             muted: false,
             stopped: false,
             monitor: None,
+            detection: None,
             tape: Weak::new(),
         }
     }
@@ -379,7 +382,7 @@ impl Engine {
         }
         media.open = true;
         self.legs.insert(leg, key);
-        let (muted, stopped, monitor) = (media.muted, media.stopped, media.monitor);
+        let (muted, stopped, monitor, detection) = (media.muted, media.stopped, media.monitor, media.detection);
         self.output.push_back(Output::Media(MediaCommand::Open { leg, config }));
         if muted {
             self.output.push_back(Output::Media(MediaCommand::Mute { leg, on: true }));
@@ -389,6 +392,9 @@ impl Engine {
         }
         if monitor.is_some() {
             self.output.push_back(Output::Media(MediaCommand::Monitor { leg, interval: monitor }));
+        }
+        if detection.is_some() {
+            self.output.push_back(Output::Media(MediaCommand::Detect { leg, detection }));
         }
         if self.config.interest.media_timeout {
             let after = Some(self.config.media_timeout);

@@ -100,6 +100,15 @@ impl Default for OpusSend {
     }
 }
 
+/// How speech is looked for, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Detection {
+    /// So much voice begins speech: 20 to 2,000.
+    pub onset_ms: u32,
+    /// So long without a voice ends it: 100 to 10,000.
+    pub hangover_ms: u32,
+}
+
 /// Telephone-event (RFC 4733) under one payload type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventFormat {
@@ -289,6 +298,11 @@ pub enum Command {
         leg: LegId,
         interval: Option<Duration>,
     },
+    /// `Event::Speech` whenever somebody begins to speak in what is received, or stops, whatever else becomes of it. `None` ends it without a word.
+    Detect {
+        leg: LegId,
+        detection: Option<Detection>,
+    },
     /// `Event::Silent` once when no RTP came for so long while it was due, and again each time after sound had returned.
     WatchSilence {
         leg: LegId,
@@ -333,6 +347,7 @@ impl Command {
             | Command::Transmit { leg, .. }
             | Command::Statistics { leg, .. }
             | Command::Monitor { leg, .. }
+            | Command::Detect { leg, .. }
             | Command::WatchSilence { leg, .. }
             | Command::OpenAudio { leg, .. }
             | Command::CloseAudio { leg }

@@ -73,6 +73,11 @@ pub enum Event {
         leg: LegId,
         talking: bool,
     },
+    /// Somebody has begun to speak in what the leg receives, or stopped (`Command::Detect`).
+    Speech {
+        leg: LegId,
+        speaking: bool,
+    },
     /// `completed`: to the end, and not replaced, stopped, or broken off.
     RoomPlayed {
         room: RoomId,
@@ -103,6 +108,7 @@ impl Event {
             | Event::Quality { leg, .. }
             | Event::Silent { leg, .. }
             | Event::Talking { leg, .. }
+            | Event::Speech { leg, .. }
             | Event::Closed { leg, .. }
             | Event::Failed { leg, .. } => *leg,
             Event::RoomPlayed { room, .. } => room.place(),

@@ -11,7 +11,9 @@ mod sound;
 mod tape;
 
 pub use audio_port::{AudioPort, Playout};
-pub use command::{Codec, Command, EventFormat, LegConfig, OpusSend, ReceiveFormat, SendFormat, Token, Tone};
+pub use command::{
+    Codec, Command, Detection, EventFormat, LegConfig, OpusSend, ReceiveFormat, SendFormat, Token, Tone,
+};
 pub use event::{Event, Quality, Statistics};
 pub use leg::LegId;
 pub use ports::{MediaPort, MediaPorts};

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
 use ringback_media::{MediaEngine, Out};
-use ringback_media_api::{AudioPort, Codec, Command, Event, EventFormat, LegConfig, LegId, ReceiveFormat, SendFormat};
+use ringback_media_api::{
+    AudioPort, Codec, Command, Detection, Event, EventFormat, LegConfig, LegId, ReceiveFormat, SendFormat,
+};
 use ringback_rtp::Header;
 use ringback_time::{Mono, Now};
 
@@ -124,6 +126,18 @@ fn main() {
         engine_.handle_command(now, Command::Bridge { a: id(n), b: id(n + 1) }, &mut out);
     }
     show("relay, half of it mu-law to A-law: a packet", receive(&mut engine_, &mut out, &mut now, legs, rounds, false));
+
+    let listened = legs.min(200);
+    let (mut engine_, mut out, mut now) = engine(listened, |_| (Codec::Pcmu, 0));
+    for n in (0..listened).step_by(2) {
+        engine_.handle_command(now, Command::Bridge { a: id(n), b: id(n + 1) }, &mut out);
+    }
+    for n in 0..listened {
+        let detection = Some(Detection { onset_ms: 80, hangover_ms: 500 });
+        engine_.handle_command(now, Command::Detect { leg: id(n), detection }, &mut out);
+    }
+    let with_speech = receive(&mut engine_, &mut out, &mut now, listened, rounds.min(1000), false);
+    show("relay, equal codec, listened to for speech: a packet", with_speech);
 
     let (mut engine_, mut out, mut now) = engine(legs, |_| (Codec::Pcmu, 0));
     for n in 0..legs {

@@ -419,6 +419,7 @@ fn on_leg<O: Out + ?Sized>(leg: &mut Leg, now: Now, command: Command, out: &mut 
             out.event(Event::Statistics { leg: leg.id, token, statistics: statistics(leg) });
         }
         Command::Monitor { interval, .. } => leg.monitor(interval, now.mono),
+        Command::Detect { detection, .. } => leg.detect(detection),
         Command::WatchSilence { after, .. } => leg.watch_silence(after, now.mono),
         Command::CloseAudio { .. } => leg.close_audio(out),
         // Those with more than one leg, or none yet, are the engine's.

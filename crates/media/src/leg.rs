@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand_core::RngCore;
 use ringback_audio::{Encoder, ToneGenerator};
-use ringback_media_api::{AudioPort, Codec, Event, LegConfig, LegId, SendFormat, Sound, Tape, Token, Tone};
+use ringback_media_api::{AudioPort, Codec, Detection, Event, LegConfig, LegId, SendFormat, Sound, Tape, Token, Tone};
 use ringback_rtp::ReceiverState;
 use ringback_rtp::dtmf::EventReceiver;
 use ringback_time::Mono;
@@ -14,6 +14,7 @@ use ringback_time::Mono;
 use crate::audio::Audio;
 use crate::control::Control;
 use crate::dial::Dial;
+use crate::ear::Ear;
 use crate::keypad::{Keypad, Listener};
 use crate::latch::{self, Latch};
 use crate::outgoing::Outgoing;
@@ -89,6 +90,8 @@ pub(crate) struct Incoming {
     pub(crate) budget: DigitBudget,
     /// For digits by tones, where they are looked for.
     pub(crate) listener: Option<Box<Listener>>,
+    /// For speech, where that is asked for.
+    pub(crate) ear: Option<Box<Ear>>,
     /// The peer sends telephone-events: its tones are no digits.
     pub(crate) has_events: bool,
     formats: [Option<(u8, Codec)>; RECEIVE_FORMATS],
@@ -165,6 +168,7 @@ impl Incoming {
             event_clock_rate: 8000,
             budget: DigitBudget::new(),
             listener: None,
+            ear: None,
             has_events: false,
             formats: [None; RECEIVE_FORMATS],
             stream: 0,
@@ -316,6 +320,15 @@ impl Leg {
             // Behind a translator the port is as unforeseeable as RTP's.
             Some(host) => from.ip() == host,
             None => self.config.remote_rtcp.is_some_and(|address| latch::same(address, from)),
+        }
+    }
+
+    /// Listens for speech from now on, or no more.
+    pub(crate) fn detect(&mut self, detection: Option<Detection>) {
+        match (&mut self.incoming.ear, detection) {
+            (ear, None) => *ear = None,
+            (Some(ear), Some(detection)) => ear.set(detection),
+            (ear @ None, Some(detection)) => *ear = Some(Box::new(Ear::new(detection))),
         }
     }
 

@@ -6,7 +6,8 @@
 //! How data passes:
 //! - a received packet is checked for its source (`latch`) and counted (`ringback_rtp::ReceiverState`); then, within the same call,
 //!   it is sent on by the leg it is bridged with, or by its own leg where that echoes (`receive`), put into the playout buffer of a
-//!   program's port (`audio`), or retained for one (`retained`), and recorded (`recorder`);
+//!   program's port (`audio`), or retained for one (`retained`), and recorded (`recorder`); digits
+//!   (`keypad`) and speech (`ear`) are listened for where that is wanted;
 //! - each leg has a turn every packet time, on one of 20 phases of 1 ms (`wheel`, `turn`): it sends an event, a tone or sound, a program's
 //!   samples, or silence, unless relayed packets are coming, which need no turn;
 //! - in a conference the packet goes into the member's own playout buffer, and what the leg sends on its turn is the room's (`room`);
@@ -26,6 +27,7 @@ mod audio;
 mod codec;
 mod control;
 mod dial;
+mod ear;
 mod engine;
 #[doc(hidden)]
 pub mod fuzz;

@@ -123,6 +123,10 @@ fn audio<O: Out + ?Sized>(
     if leg.incoming.listener.is_some() {
         listen(leg, now, placed, codec, payload, out);
     }
+    if let Some(ear) = &mut leg.incoming.ear {
+        let speaking = ear.hear(leg.incoming.stream, placed.extended, codec, payload, millis(now.mono));
+        tell_speech(leg.id, speaking, out);
+    }
     if let Some(recorder) = &mut leg.recorder {
         recorder.received.push(placed.extended, placed.header.timestamp, codec, payload);
     }
@@ -147,6 +151,12 @@ fn audio<O: Out + ?Sized>(
         Some(peer) => relay(peer, stream, placed, codec, now, bytes, out),
         None if leg.echo => relay(leg, stream, placed, codec, now, bytes, out),
         None => {}
+    }
+}
+
+pub(crate) fn tell_speech<O: Out + ?Sized>(leg: LegId, speaking: Option<bool>, out: &mut O) {
+    if let Some(speaking) = speaking {
+        out.event(Event::Speech { leg, speaking });
     }
 }
 

@@ -50,6 +50,9 @@ pub(crate) fn take<O: Out + ?Sized>(
     if leg.incoming.events.is_active() {
         receive::expire_digit(leg, now, out);
     }
+    if let Some(ear) = &mut leg.incoming.ear {
+        receive::tell_speech(leg.id, ear.turn(leg.due_ms), out);
+    }
     if leg.audio.as_ref().is_some_and(|audio| audio.port.is_closed()) {
         leg.close_audio(out);
     }

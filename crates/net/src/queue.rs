@@ -214,6 +214,7 @@ fn is_repeatable(event: &Event) -> bool {
             | Event::Dtmf { .. }
             | Event::MediaQuality { .. }
             | Event::MediaTimeout { .. }
+            | Event::VoiceActivity { .. }
             | Event::Bridge { kind: BridgeEventKind::Talking | BridgeEventKind::Silent, .. }
     )
 }

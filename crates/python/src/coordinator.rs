@@ -42,6 +42,7 @@ pub(crate) struct Handlers {
     pub(crate) dtmf: Option<Method>,
     pub(crate) media_quality: Option<Method>,
     pub(crate) media_timeout: Option<Method>,
+    pub(crate) voice_activity: Option<Method>,
     pub(crate) message: Option<Method>,
     /// `Authenticator._answer`.
     pub(crate) password: Option<Method>,
@@ -67,6 +68,7 @@ impl Handlers {
                 "on_dtmf" => &mut handlers.dtmf,
                 "on_media_quality" => &mut handlers.media_quality,
                 "on_media_timeout" => &mut handlers.media_timeout,
+                "on_voice_activity" => &mut handlers.voice_activity,
                 "on_message" => &mut handlers.message,
                 "password" => &mut handlers.password,
                 "on_registration" => &mut handlers.registration,
@@ -93,6 +95,7 @@ impl Handlers {
             &self.dtmf,
             &self.media_quality,
             &self.media_timeout,
+            &self.voice_activity,
             &self.message,
             &self.password,
             &self.registration,

@@ -170,6 +170,10 @@ fn dispatch_event(
             }
             None => Ok(()),
         },
+        Event::VoiceActivity { session, speaking } => match &handlers.voice_activity {
+            Some(method) => call(slf, names, running, method, &session, |call| (call, speaking).into_pyobject(py)),
+            None => Ok(()),
+        },
         Event::TransferRequest { session, target } => {
             let call = seed::session(slf, &session)?;
             let question = Question::new(slf, call.clone(), Asks::Transfer(session.id))?;

@@ -7,7 +7,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use ringback_engine::api::Command;
-use ringback_media_api::{Sound, Token, Tone};
+use ringback_media_api::{Detection, Sound, Token, Tone};
 use ringback_net::{Signal, Source};
 
 use crate::convert;
@@ -62,6 +62,22 @@ fn monitor_statistics<'py>(
 ) -> Future<'py> {
     let (session, interval) = (session_id.0, interval.map(convert::duration));
     let make = |token| Command::MonitorStatistics { token, session, interval };
+    coordinator.get().ask(coordinator.py(), Undo::Nothing, make)
+}
+
+/// `onset` and `hangover` in seconds; with `enabled` false nobody listens any more.
+#[pyfunction]
+fn detect_voice<'py>(
+    coordinator: &Bound<'py, Coordinator>,
+    session_id: SessionId,
+    enabled: bool,
+    onset: f64,
+    hangover: f64,
+) -> Future<'py> {
+    let session = session_id.0;
+    let ms = |seconds: f64| (seconds * 1000.0).round() as u32;
+    let detection = enabled.then(|| Detection { onset_ms: ms(onset), hangover_ms: ms(hangover) });
+    let make = |token| Command::DetectSpeech { token, session, detection };
     coordinator.get().ask(coordinator.py(), Undo::Nothing, make)
 }
 
@@ -231,6 +247,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(set_transmitting, module)?)?;
     module.add_function(wrap_pyfunction!(media_statistics, module)?)?;
     module.add_function(wrap_pyfunction!(monitor_statistics, module)?)?;
+    module.add_function(wrap_pyfunction!(detect_voice, module)?)?;
     module.add_function(wrap_pyfunction!(media_info, module)?)?;
     module.add_function(wrap_pyfunction!(echo, module)?)?;
     module.add_function(wrap_pyfunction!(play_tone, module)?)?;

@@ -161,6 +161,7 @@ fn bind(
             dtmf: wants("on_dtmf"),
             media_quality: wants("on_media_quality"),
             media_timeout: wants("on_media_timeout"),
+            voice_activity: wants("on_voice_activity"),
             message: wants("on_message"),
             transfer: wants("on_transfer_request"),
             subscribe: wants("on_subscribe"),

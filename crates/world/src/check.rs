@@ -19,6 +19,7 @@ pub fn session_of(event: &Event) -> Option<&Arc<Session>> {
         | Event::StateChanged { session, .. }
         | Event::Dtmf { session, .. }
         | Event::MediaQuality { session, .. }
+        | Event::VoiceActivity { session, .. }
         | Event::MediaTimeout { session, .. } => Some(session),
         _ => None,
     }

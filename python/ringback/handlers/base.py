@@ -62,6 +62,10 @@ class CallHandler:
         """No RTP has come for so long though it was due."""
         return None
 
+    def on_voice_activity(self, call: CallSession, speaking: bool) -> Awaitable[None] | None:
+        """The peer has begun to speak, or stopped: what `MediaControl.detect_voice` asked for."""
+        return None
+
     def on_transfer_request(self, call: CallSession, target: str) -> bool | Awaitable[bool]:
         """The peer wants the call to be continued with `target` instead of itself (REFER, RFC 3515).
 
@@ -113,6 +117,7 @@ METHODS: Final = (
     "on_dtmf",
     "on_media_quality",
     "on_media_timeout",
+    "on_voice_activity",
     "on_transfer_request",
     "on_subscribe",
     "on_message",

@@ -89,6 +89,9 @@ class FanOutHandler(CallHandler):
     def on_media_timeout(self, call: CallSession, silent_seconds: float) -> Awaitable[None] | None:
         return self._tell("on_media_timeout", call, silent_seconds)
 
+    def on_voice_activity(self, call: CallSession, speaking: bool) -> Awaitable[None] | None:
+        return self._tell("on_voice_activity", call, speaking)
+
     def on_transfer_request(self, call: CallSession, target: str) -> bool | Awaitable[bool]:
         return self._ask(self._audience(call), "on_transfer_request", call, target)
 

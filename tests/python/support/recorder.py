@@ -53,6 +53,9 @@ class Recorder(CallHandler):
     def on_media_quality(self, call: CallSession, statistics: MediaStatistics) -> None:
         self.events.append(("quality", (call, statistics)))
 
+    def on_voice_activity(self, call: CallSession, speaking: bool) -> None:
+        self.events.append(("voice", (call, speaking)))
+
     def on_media_timeout(self, call: CallSession, silent_seconds: float) -> None:
         self.events.append(("silent", (call, silent_seconds)))
 

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringback_media_api::{AudioPort, Sound, Tape, Token, Tone};
+use ringback_media_api::{AudioPort, Detection, Sound, Tape, Token, Tone};
 use ringback_ua::{Password, PasswordKey};
 
 use crate::api::{AccountConfig, BridgeId, Record, SessionId};
@@ -204,6 +204,12 @@ pub enum Command {
         token: Token,
         session: SessionId,
         on: bool,
+    },
+    /// `Event::VoiceActivity` from now on; `None` ends it.
+    DetectSpeech {
+        token: Token,
+        session: SessionId,
+        detection: Option<Detection>,
     },
     /// Reply: `Unit`, when played or stopped.
     PlayTone {
@@ -440,6 +446,7 @@ impl Command {
             | Command::EstablishMediaFlow { token, .. }
             | Command::MediaStatistics { token, .. }
             | Command::MonitorStatistics { token, .. }
+            | Command::DetectSpeech { token, .. }
             | Command::MediaInfo { token, .. }
             | Command::Echo { token, .. }
             | Command::PlayTone { token, .. }

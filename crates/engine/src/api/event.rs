@@ -133,6 +133,11 @@ pub enum Event {
         session: Arc<Session>,
         silent_seconds: f64,
     },
+    /// Somebody has begun to speak at the other end, or stopped (`Command::DetectSpeech`).
+    VoiceActivity {
+        session: Arc<Session>,
+        speaking: bool,
+    },
     /// The peer wants the call to be continued with `target` (REFER); answered by `Command::DecideTransfer`, within 20 s.
     TransferRequest {
         session: Arc<Session>,

@@ -378,6 +378,7 @@ fn check(net: &Net) {
                 | Event::Dtmf { session, .. }
                 | Event::MediaQuality { session, .. }
                 | Event::TransferRequest { session, .. }
+                | Event::VoiceActivity { session, .. }
                 | Event::MediaTimeout { session, .. } => (session, false),
                 Event::Completed { .. }
                 | Event::SubscribeRequest { .. }

@@ -19,6 +19,7 @@ mod stop;
 mod subscriptions;
 mod system;
 mod transfer;
+mod voice;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -146,6 +147,7 @@ pub(super) fn story(net: &Net, node: usize, id: SessionId) -> Vec<String> {
             Event::Dtmf { session, digit, .. } => (session, format!("digit {digit}")),
             Event::MediaQuality { session, .. } => (session, "quality".to_owned()),
             Event::MediaTimeout { session, .. } => (session, "silent".to_owned()),
+            Event::VoiceActivity { session, speaking } => (session, format!("speaking {speaking}")),
             Event::TransferRequest { session, target } => (session, format!("transfer to {target}")),
             Event::Completed { .. }
             | Event::SubscribeRequest { .. }
