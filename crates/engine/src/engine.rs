@@ -216,12 +216,28 @@ impl Engine {
         });
     }
 
-    pub fn handle_connected(&mut self, now: Now, transport: Transport, remote: SocketAddr, connection: ConnectionId) {
-        self.guarded(now, |engine| engine.ua.handle_connected(now, transport, remote, connection));
+    /// `domain`: as `Transmit` had it.
+    pub fn handle_connected(
+        &mut self,
+        now: Now,
+        transport: Transport,
+        remote: SocketAddr,
+        domain: Option<&str>,
+        connection: ConnectionId,
+    ) {
+        self.guarded(now, |engine| engine.ua.handle_connected(now, transport, remote, domain, connection));
     }
 
-    pub fn handle_connect_failed(&mut self, now: Now, transport: Transport, remote: SocketAddr, cause: &str) {
-        self.guarded(now, |engine| engine.ua.handle_connect_failed(now, transport, remote, cause));
+    /// `domain`: as `Transmit` had it.
+    pub fn handle_connect_failed(
+        &mut self,
+        now: Now,
+        transport: Transport,
+        remote: SocketAddr,
+        domain: Option<&str>,
+        cause: &str,
+    ) {
+        self.guarded(now, |engine| engine.ua.handle_connect_failed(now, transport, remote, domain, cause));
     }
 
     pub fn handle_closed(&mut self, now: Now, connection: ConnectionId) {
@@ -494,6 +510,7 @@ fn ua_config(config: &Config) -> ringback_ua::Config {
         credentials: config.credentials.clone(),
         authenticator: authenticator(config),
         guard: config.limits.sources,
+        transports: config.transports.clone(),
         ..ringback_ua::Config::default()
     }
 }

@@ -78,7 +78,7 @@ impl Engine {
     }
 
     fn address_to(&mut self, uri: &Uri, remote: SocketAddr) -> Option<SocketAddr> {
-        let transport = Service::of(uri).map_or(Transport::Udp, |service| service.transport);
+        let transport = Service::of(uri, &self.config.transports).map_or(Transport::Udp, |service| service.transport);
         let local = self.routes.local_address(transport, remote);
         local.or_else(|| self.routes.local_address(Transport::Tcp, remote))
     }
@@ -102,7 +102,7 @@ impl Engine {
         let Some(host) = uri.maddr().map(str::to_owned).or_else(|| uri.host().map(|host| host.to_string())) else {
             return;
         };
-        let Some(service) = Service::of(uri) else { return };
+        let Some(service) = Service::of(uri, &self.config.transports) else { return };
         let port = uri.port().unwrap_or(service.transport.default_port());
         // `ua` never uses generation 0, the upper half of its identities, so that these are told from its own.
         self.locating.next = self.locating.next.wrapping_add(1);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ringback_media_api::Token;
 use ringback_sip::{Message, NameAddr, Scheme, StatusCode, Uri};
 use ringback_time::Now;
-use ringback_ua::{Body, CallKey, Invite, Transport};
+use ringback_ua::{Body, CallKey, Invite, Service, Transport};
 
 use crate::api::{CallOptions, Direction, Error, Event, HeaderList, Session};
 use crate::call::{Call, Ending, Link, Stage};
@@ -432,7 +432,7 @@ pub(crate) fn check_target(uri: &Uri, configured: &[Transport]) -> Result<(), Er
     match uri.scheme() {
         Scheme::Sip => {}
         // RFC 3261 §26.2.2: each hop is secured, ours before all.
-        Scheme::Sips => match named.map_or(Some(Transport::Tls), |(_, named)| named?.secured()) {
+        Scheme::Sips => match Service::of(uri, configured).map(|service| service.transport) {
             Some(secured) if configured.contains(&secured) => {}
             Some(secured) => {
                 return Err(invalid(uri.as_str(), format!("sips needs {secured}, which is not configured")));

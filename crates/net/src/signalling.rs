@@ -234,11 +234,11 @@ impl Signalling {
             let engine = &mut self.engine;
             match news {
                 News::Message { flow, bytes } => engine.handle_message(now, flow, bytes),
-                News::Connected { transport, remote, connection } => {
-                    engine.handle_connected(now, transport, remote, connection);
+                News::Connected { transport, remote, domain, connection } => {
+                    engine.handle_connected(now, transport, remote, domain.as_deref(), connection);
                 }
-                News::ConnectFailed { transport, remote, cause } => {
-                    engine.handle_connect_failed(now, transport, remote, &cause);
+                News::ConnectFailed { transport, remote, domain, cause } => {
+                    engine.handle_connect_failed(now, transport, remote, domain.as_deref(), &cause);
                 }
                 News::Closed { connection } => engine.handle_closed(now, connection),
                 News::Resolved { id, result } => engine.handle_located(now, id, result),
@@ -346,9 +346,10 @@ impl Signalling {
         match transport {
             Transport::Udp => self.send(local, remote, &bytes),
             _ => {
-                let request = Request::Send { transport, local, remote, connection, domain, bytes };
+                let request = Request::Send { transport, local, remote, connection, domain: domain.clone(), bytes };
                 if !self.streams.request(request) {
-                    self.engine.handle_connect_failed(now, transport, remote, "no thread for streams");
+                    let domain = domain.as_deref();
+                    self.engine.handle_connect_failed(now, transport, remote, domain, "no thread for streams");
                 }
             }
         }

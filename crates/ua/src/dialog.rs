@@ -4,6 +4,8 @@
 //! All its text lies in one buffer, of which the fields are parts: for the called side the very buffer that its responses are made
 //! of.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use ringback_sip::{HeaderName, Message, Method, NameAddr, Uri};
 
@@ -35,6 +37,8 @@ pub(crate) struct Dialog {
     pub(crate) remote_cseq: Option<u32>,
     /// Where the last request went, or the stream the peer itself uses: tried first.
     pub(crate) hop: Option<Target>,
+    /// The name that led to `hop`: `Transmit::domain`.
+    pub(crate) hop_domain: Option<Arc<str>>,
     /// RFC 3262 §4: number of the INVITE, and RSeq of the last provisional response to it that was acknowledged here.
     pub(crate) reliable: Option<(u32, u32)>,
     /// A description has come in such a response.
@@ -58,6 +62,7 @@ impl Dialog {
             // With a stream and no proxy between, the peer is at the other end of it: no other way is as sure (a peer behind NAT
             // has no other).
             hop: (flow.connection.is_some() && echo.hops == 1).then(|| Target::of_flow(flow)),
+            hop_domain: None,
             reliable: None,
             described: false,
         }
@@ -101,6 +106,7 @@ impl Dialog {
             local_cseq: cseq,
             remote_cseq: None,
             hop: None,
+            hop_domain: None,
             reliable: None,
             described: false,
         }
@@ -153,6 +159,11 @@ impl Dialog {
     /// Whether no proxy has put itself between us and the peer.
     pub(crate) fn is_direct(&self) -> bool {
         self.routes.is_empty()
+    }
+
+    /// RFC 3261 §26.2.2: whether its requests may go by TLS only.
+    pub(crate) fn is_sips(&self) -> bool {
+        is_sips(self.target()) || self.route(0).and_then(uri_of).is_some_and(is_sips)
     }
 
     fn route(&self, place: usize) -> Option<&str> {

@@ -19,6 +19,12 @@ impl Target {
     pub(crate) fn of_flow(flow: &Flow) -> Target {
         Target { transport: flow.transport, address: flow.remote, connection: flow.connection }
     }
+
+    /// RFC 3261 §26.2.2: whether a request to a `sips` URI may go there. A proxy of the same host, that a Route names, is behind no wire that
+    /// somebody could listen on.
+    pub(crate) fn is_fit_for_sips(&self, routed: bool) -> bool {
+        self.transport.is_secure() || routed && self.address.ip().is_loopback()
+    }
 }
 
 /// Addresses in the order in which they are tried.
@@ -44,8 +50,9 @@ pub(crate) enum Destination {
 pub(crate) struct Unreachable;
 
 impl Destination {
-    pub(crate) fn of(uri: &Uri) -> Result<Destination, Unreachable> {
-        let service = Service::of(uri).ok_or(Unreachable)?;
+    /// `configured`, `sips`: as `Service::of_target` has them.
+    pub(crate) fn of(uri: &Uri, configured: &[Transport], sips: bool) -> Result<Destination, Unreachable> {
+        let service = Service::of_target(uri, configured, sips).ok_or(Unreachable)?;
         let transport = service.transport;
         let port = uri.port().unwrap_or(transport.default_port());
         if port == 0 {
@@ -86,11 +93,39 @@ mod tests {
             ("sips:a@192.0.2.1;transport=udp", None),
             ("tel:+1234", None),
         ] {
-            let found = Destination::of(&Uri::parse(uri).unwrap()).ok().map(|destination| match destination {
-                Destination::Known(target) => format!("{} {}", target.transport, target.address),
-                Destination::Named { host, port, service } => format!("{} name {host}:{port}", service.transport),
-            });
-            assert_eq!(found.as_deref(), expected, "{uri}");
+            assert_eq!(found(uri, &[], false).as_deref(), expected, "{uri}");
+        }
+    }
+
+    fn found(uri: &str, configured: &[Transport], sips: bool) -> Option<String> {
+        let destination = Destination::of(&Uri::parse(uri).unwrap(), configured, sips).ok()?;
+        Some(match destination {
+            Destination::Known(target) => format!("{} {}", target.transport, target.address),
+            Destination::Named { host, port, service } => format!("{} name {host}:{port}", service.transport),
+        })
+    }
+
+    #[test]
+    fn what_is_configured_decides_where_nothing_else_does() {
+        use Transport::{Tcp, Tls, Udp, Ws, Wss};
+        for (uri, configured, sips, expected) in [
+            ("sip:a@192.0.2.1", &[Tcp][..], false, Some("TCP 192.0.2.1:5060")),
+            ("sip:a@192.0.2.1", &[Tls, Tcp], false, Some("TCP 192.0.2.1:5060")),
+            ("sip:a@192.0.2.1", &[Tcp, Udp], false, Some("UDP 192.0.2.1:5060")),
+            ("sip:a@192.0.2.1", &[Tls], false, Some("TLS 192.0.2.1:5061")),
+            ("sip:a@192.0.2.1:5070", &[Tls], false, Some("TLS 192.0.2.1:5070")),
+            ("sip:a@192.0.2.1", &[Ws], false, Some("WS 192.0.2.1:80")),
+            ("sip:a@x.example:5070", &[Wss], false, Some("WSS name x.example:5070")),
+            // What is named is not exchanged for something else.
+            ("sip:a@192.0.2.1;transport=udp", &[Tcp], false, Some("UDP 192.0.2.1:5060")),
+            ("sips:a@192.0.2.1", &[Udp, Wss], false, Some("WSS 192.0.2.1:443")),
+            ("sips:a@192.0.2.1", &[Udp], false, Some("TLS 192.0.2.1:5061")),
+            // RFC 3261 §8.1.2: the route to a sips resource.
+            ("sip:192.0.2.1;lr", &[Udp, Tcp, Tls], true, Some("TLS 192.0.2.1:5061")),
+            ("sip:192.0.2.1;transport=tcp;lr", &[Udp, Tcp, Tls], true, Some("TLS 192.0.2.1:5061")),
+            ("sip:192.0.2.1;transport=udp;lr", &[Udp, Tcp, Tls], true, None),
+        ] {
+            assert_eq!(found(uri, configured, sips).as_deref(), expected, "{uri} {configured:?} {sips}");
         }
     }
 }

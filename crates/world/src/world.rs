@@ -558,13 +558,13 @@ impl World {
             Job::Command(command) => system.engine.handle_command(now, *command),
             Job::Resolved(id, result) => system.engine.handle_resolved(now, id, result),
             Job::ConnectFailed(remote, cause) => {
-                system.engine.handle_connect_failed(now, Transport::Tcp, remote, &cause);
+                system.engine.handle_connect_failed(now, Transport::Tcp, remote, None, &cause);
             }
             Job::Connected(id) => {
                 let Some(end) = system.streams.get_mut(id) else { return Ok(()) };
                 let (from, to, peer) = (end.local, end.remote, end.peer);
                 let waiting = end.waiting.take().unwrap_or_default();
-                system.engine.handle_connected(now, Transport::Tcp, to, id);
+                system.engine.handle_connected(now, Transport::Tcp, to, None, id);
                 for bytes in waiting {
                     self.send(Packet { from, to, kind: Kind::Stream(peer), bytes });
                 }

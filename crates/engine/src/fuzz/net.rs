@@ -365,7 +365,7 @@ impl Net {
         let node = &mut self.nodes[index];
         match output {
             Output::Transmit(transmit) if transmit.transport == Transport::Tcp => {
-                node.engine.handle_connect_failed(now, Transport::Tcp, transmit.remote, "refused");
+                node.engine.handle_connect_failed(now, Transport::Tcp, transmit.remote, None, "refused");
             }
             Output::Transmit(transmit) => {
                 node.sent.push(String::from_utf8_lossy(&transmit.bytes).into_owned());

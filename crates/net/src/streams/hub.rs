@@ -206,7 +206,7 @@ impl Hub {
         accepted: bool,
         first: Vec<Bytes>,
     ) {
-        let (transport, remote) = (peer.transport, peer.remote);
+        let (transport, remote, domain) = (peer.transport, peer.remote, peer.domain.clone());
         let id = ConnectionId(CONNECTIONS.fetch_add(1, Ordering::Relaxed));
         let (send, receive) = mpsc::unbounded_channel();
         let queued = Arc::new(AtomicUsize::new(0));
@@ -231,7 +231,7 @@ impl Hub {
         let hub = Arc::clone(self);
         tokio::spawn(async move {
             if !accepted {
-                hub.outlet.send(News::Connected { transport, remote, connection: id }).await;
+                hub.outlet.send(News::Connected { transport, remote, domain, connection: id }).await;
             }
             let cause = connection::run(&hub, connection).await;
             tracing::debug!(target: "ringback.net", connection = id.0, %remote, cause, "closed");
@@ -335,7 +335,7 @@ impl Hub {
             }
             Err(cause) => {
                 drop(table);
-                self.tell(News::ConnectFailed { transport, remote, cause: cause.into() });
+                self.tell(News::ConnectFailed { transport, remote, domain: peer.domain, cause: cause.into() });
             }
         }
     }
@@ -350,7 +350,8 @@ impl Hub {
             Err(error) => {
                 drop(seat);
                 tracing::debug!(target: "ringback.net", %transport, %remote, %error, "cannot connect");
-                self.outlet.send(News::ConnectFailed { transport, remote, cause: error.to_string() }).await;
+                let (domain, cause) = (peer.domain, error.to_string());
+                self.outlet.send(News::ConnectFailed { transport, remote, domain, cause }).await;
             }
         }
     }

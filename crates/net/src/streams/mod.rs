@@ -67,8 +67,8 @@ pub(crate) enum Request {
 #[derive(Debug)]
 pub(crate) enum News {
     Message { flow: Flow, bytes: Bytes },
-    Connected { transport: Transport, remote: SocketAddr, connection: ConnectionId },
-    ConnectFailed { transport: Transport, remote: SocketAddr, cause: String },
+    Connected { transport: Transport, remote: SocketAddr, domain: Option<Arc<str>>, connection: ConnectionId },
+    ConnectFailed { transport: Transport, remote: SocketAddr, domain: Option<Arc<str>>, cause: String },
     Closed { connection: ConnectionId },
     Resolved { id: ResolveId, result: Result<Vec<Place>, String> },
 }

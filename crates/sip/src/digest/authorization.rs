@@ -117,17 +117,17 @@ impl fmt::Debug for Authorization {
     }
 }
 
-struct Parts<'a> {
-    nonce: &'a str,
-    nc: &'a str,
-    cnonce: &'a str,
-    method: &'a str,
-    uri: &'a str,
-    body: &'a [u8],
+pub(super) struct Parts<'a> {
+    pub(super) nonce: &'a str,
+    pub(super) nc: &'a str,
+    pub(super) cnonce: &'a str,
+    pub(super) method: &'a str,
+    pub(super) uri: &'a str,
+    pub(super) body: &'a [u8],
 }
 
 /// RFC 7616 §3.4.1.
-fn compute(algorithm: Algorithm, ha1: &Digest, qop: Option<Qop>, parts: Parts<'_>) -> Digest {
+pub(super) fn compute(algorithm: Algorithm, ha1: &Digest, qop: Option<Qop>, parts: Parts<'_>) -> Digest {
     let Parts { nonce, nc, cnonce, method, uri, body } = parts;
     let (nonce, nc, cnonce) = (nonce.as_bytes(), nc.as_bytes(), cnonce.as_bytes());
     // §3.4.2.

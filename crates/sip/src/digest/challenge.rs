@@ -71,11 +71,8 @@ impl Challenge {
         self.algorithm().is_some() && (!self.has_qop() || self.offers(Qop::Auth) || self.offers(Qop::AuthInt))
     }
 
-    /// The same with the nonce that an Authentication-Info says to use next (§3.5); `None`: it names none.
-    pub fn next(&self, authentication_info: &str) -> Option<Challenge> {
-        let info = format!("Digest {authentication_info}");
-        let info = list::read(std::iter::once(info.as_str())).next()?;
-        let nonce = info.get("nextnonce").filter(|nonce| !nonce.is_empty())?;
+    /// The same with another nonce (§3.5, `nextnonce`).
+    pub fn with_nonce(&self, nonce: &str) -> Challenge {
         let mut params = List::default();
         for (name, value, quoted) in self.params.iter() {
             params = match name {
@@ -85,7 +82,7 @@ impl Challenge {
                 _ => params.token(name, value),
             };
         }
-        Some(Challenge { params })
+        Challenge { params }
     }
 
     /// Any parameter, by its name in any case.

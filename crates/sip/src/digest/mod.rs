@@ -12,6 +12,7 @@
 mod algorithm;
 mod authorization;
 mod challenge;
+mod info;
 mod list;
 
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod tests;
 pub use algorithm::{Algorithm, Digest, Qop, ha1, hash};
 pub use authorization::{Answer, Authorization};
 pub use challenge::Challenge;
+pub use info::AuthenticationInfo;
 
 use crate::message::Message;
 use crate::name::HeaderName;

@@ -178,10 +178,8 @@ fn what_a_challenge_says() {
     assert!(challenge.offers(Qop::Auth) && challenge.offers(Qop::AuthInt) && challenge.is_supported());
     assert_eq!(challenge.get("Charset"), Some("UTF-8"));
     assert_eq!(Challenge::parse(&challenge.to_string()), Some(challenge));
-    let next =
-        Challenge::parse(text).unwrap().next("qop=auth, rspauth=\"00\", nextnonce=\"new\", nc=00000001").unwrap();
+    let next = Challenge::parse(text).unwrap().with_nonce("new");
     assert_eq!((next.nonce(), next.realm(), next.is_stale()), ("new", "biloxi.com", false));
-    assert_eq!(Challenge::parse(text).unwrap().next("rspauth=\"00\""), None);
     let plain = Challenge::parse("Digest realm=\"a\", nonce=\"b\"").unwrap();
     assert_eq!((plain.algorithm(), plain.is_stale(), plain.has_qop()), (Some(Algorithm::Md5), false, false));
     for unknown in ["algorithm=SHA-3", "qop=\"token\"", "qop=\"\"", "algorithm=AKAv1-MD5"] {
@@ -189,6 +187,49 @@ fn what_a_challenge_says() {
         assert!(!challenge.is_supported(), "{unknown}");
     }
     assert_eq!(Challenge::parse("Digest realm=\"a\", nonce=\"1\", Digest realm=\"b\", nonce=\"2\""), None);
+}
+
+#[test]
+fn a_server_proves_that_it_knows_the_password() {
+    let challenge = Challenge::parse("Digest realm=\"r\", nonce=\"n\", qop=\"auth\", algorithm=SHA-256").unwrap();
+    let key = ha1(Algorithm::Sha256, "bob", "r", "secret");
+    let answer = Answer {
+        challenge: &challenge,
+        username: "bob",
+        ha1: &key,
+        cnonce: "Cc",
+        nc: 1,
+        method: "REGISTER",
+        uri: "sip:r",
+        body: b"",
+    };
+    let sent = answer.response().unwrap();
+    // RFC 7616 §3.4.1 with the A2 of §3.5, `":" uri` and `":" uri ":" H(body)`, step by step.
+    let a2 = hash(Algorithm::Sha256, &[b"", b"sip:r"]);
+    let of = |qop: &str, a2: &Digest| {
+        let parts = [key.as_bytes(), b"n", b"00000001", b"Cc", qop.as_bytes(), a2.as_bytes()];
+        hash(Algorithm::Sha256, &parts).as_str().to_owned()
+    };
+    let right = of("auth", &a2);
+    let body = hash(Algorithm::Sha256, &[b"v=0"]);
+    let integrity = of("auth-int", &hash(Algorithm::Sha256, &[b"", b"sip:r", body.as_bytes()]));
+    for (info, body, expected) in [
+        (format!("qop=auth, rspauth=\"{right}\", cnonce=\"Cc\", nc=00000001"), "", Some(true)),
+        (format!("rspauth=\"{}\"", right.to_uppercase()), "", Some(true)),
+        (format!("rspauth=\"{right}\", nc=00000002"), "", Some(false)),
+        (format!("rspauth=\"{right}\", cnonce=\"cc\""), "", Some(false)),
+        (format!("rspauth=\"{}\"", right.replace(['0', '1'], "2")), "", Some(false)),
+        ("rspauth=\"\"".into(), "", Some(false)),
+        ("nextnonce=\"x\"".into(), "", None),
+        (format!("qop=auth-int, rspauth=\"{integrity}\""), "v=0", Some(true)),
+        (format!("qop=auth-int, rspauth=\"{integrity}\""), "v=1", Some(false)),
+    ] {
+        let info = AuthenticationInfo::parse(&info).unwrap();
+        assert_eq!(info.proves(&sent, &key, body.as_bytes()), expected, "{info:?}");
+    }
+    let info = AuthenticationInfo::parse("nextnonce=\"new\", rspauth=\"00\"").unwrap();
+    assert_eq!(info.next_nonce(), Some("new"));
+    assert_eq!(AuthenticationInfo::parse("nextnonce=\"\"").unwrap().next_nonce(), None);
 }
 
 #[test]

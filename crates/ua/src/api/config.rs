@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use ringback_sip::Method;
 
-use crate::api::{Authenticator, Credentials};
+use crate::api::{Authenticator, Credentials, Transport};
 
 /// How much a single source may ask of what does not belong to a dialog. A source is an IPv4 address or an IPv6 /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub struct Config {
     pub guard: GuardConfig,
     /// Who may send requests outside of dialogs; `None`: everybody.
     pub authenticator: Option<Authenticator>,
+    /// The transports that there are, for URIs that name none (RFC 3263 §4.1). None: as if there were all.
+    pub transports: Vec<Transport>,
 }
 
 impl Default for Config {
@@ -84,6 +86,7 @@ impl Default for Config {
             credentials: Vec::new(),
             guard: GuardConfig::default(),
             authenticator: None,
+            transports: Vec::new(),
         }
     }
 }

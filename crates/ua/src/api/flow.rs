@@ -99,24 +99,36 @@ pub struct Service {
 }
 
 impl Service {
-    /// `None`: the URI leads nowhere.
-    pub fn of(uri: &Uri) -> Option<Service> {
+    /// `configured`: the transports that there are; none: as if there were all. `None`: the URI leads nowhere.
+    pub fn of(uri: &Uri, configured: &[Transport]) -> Option<Service> {
+        Service::of_target(uri, configured, false)
+    }
+
+    /// `sips`: the resource is a `sips` one, whatever URI says where to go (RFC 3261 §8.1.2).
+    pub(crate) fn of_target(uri: &Uri, configured: &[Transport], sips: bool) -> Option<Service> {
+        let sips = match uri.scheme() {
+            Scheme::Sip => sips,
+            Scheme::Sips => true,
+            _ => return None,
+        };
         let named = match uri.transport() {
             Some(name) => Some(Transport::from_param(name)?),
             None => None,
         };
-        // RFC 3263 §4.1: UDP where nothing says otherwise; for sips TLS, RFC 3261 §26.2.2.
-        let transport = match uri.scheme() {
-            Scheme::Sip => named.unwrap_or(Transport::Udp),
-            Scheme::Sips => named.unwrap_or(Transport::Tls).secured()?,
-            _ => return None,
+        // RFC 3263 §4.1: UDP where nothing says otherwise, for sips TLS; another transport where that one is not there.
+        let usual = || {
+            let usable = |transport: &Transport| {
+                (configured.is_empty() || configured.contains(transport)) && (!sips || transport.is_secure())
+            };
+            let first = Transport::ALL.into_iter().find(usable);
+            first.unwrap_or(if sips { Transport::Tls } else { Transport::Udp })
         };
-        Some(Service {
-            transport,
-            transport_named: named.is_some(),
-            port_named: uri.port().is_some(),
-            sips: uri.scheme() == Scheme::Sips,
-        })
+        let transport = match named {
+            Some(transport) if sips => transport.secured()?,
+            Some(transport) => transport,
+            None => usual(),
+        };
+        Some(Service { transport, transport_named: named.is_some(), port_named: uri.port().is_some(), sips })
     }
 }
 

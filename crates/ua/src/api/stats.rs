@@ -40,6 +40,8 @@ pub struct Stats {
     pub challenged: u64,
     /// ... of which so many had credentials with a wrong user or password.
     pub wrong_credentials: u64,
+    /// Responses whose server proved wrongly that it knows the password (`rspauth`, RFC 7616 §3.5).
+    pub wrong_rspauth: u64,
     /// INVITEs answered 503 because too many were half open.
     pub overload: u64,
     /// Requests answered 503 because their source asks too often (`GuardConfig`).

@@ -7,6 +7,7 @@ use ringback_sip::{HeaderName, Message, StatusCode, Uri};
 use ringback_time::Now;
 use tracing::debug;
 
+use crate::api::Transport;
 use crate::arena::Index;
 use crate::core::Ua;
 use crate::core::call::{Call, Cancelling, Stage};
@@ -51,14 +52,14 @@ impl Redirects {
     }
 
     /// The next place that was not tried and that a request can go to.
-    fn next(&mut self) -> Option<(Uri, Destination)> {
+    fn next(&mut self, configured: &[Transport]) -> Option<(Uri, Destination)> {
         while self.left > 0 {
             let uri = self.rest.pop_front()?;
             let known = self.tried.iter().any(|tried| tried == uri.as_str());
             // RFC 3261 §8.1.3.4: who was called by `sips` is not looked for by anything less.
             let secure = |uri: &str| uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sips:"));
             let less = self.tried.first().is_some_and(|first| secure(first)) && !secure(uri.as_str());
-            if let (false, false, Ok(destination)) = (known, less, Destination::of(&uri)) {
+            if let (false, false, Ok(destination)) = (known, less, Destination::of(&uri, configured, false)) {
                 self.left -= 1;
                 self.tried.push(uri.as_str().to_owned());
                 return Some((uri, destination));
@@ -112,7 +113,8 @@ impl Ua {
 
     fn next_place(&mut self, now: Now, index: Index, tried: &Tried) -> bool {
         let redirects = self.calls.get_mut(index).and_then(|call| call.redirects.as_mut());
-        let Some((uri, destination)) = redirects.and_then(|redirects| redirects.next()) else { return false };
+        let configured = &self.config.transports;
+        let Some((uri, destination)) = redirects.and_then(|redirects| redirects.next(configured)) else { return false };
         debug!(target: "ringback.dialog", "redirected to {}", uri.as_str());
         self.send_anew(now, index, tried, Some((uri, destination)), &[]);
         true
@@ -144,6 +146,7 @@ impl Ua {
             owner: Owner::Invite(index),
             cseq,
             hop,
+            domain: None,
             destination,
             branch: None,
             authorizing,

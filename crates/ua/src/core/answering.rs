@@ -5,6 +5,11 @@
 //! the response that counted. Nonces are remembered by host, realm and user name, so that later requests, those within a dialog too, bring their
 //! credentials along.
 //!
+//! Where a server proves in return that it knows the password (`rspauth`, RFC 7616 §3.5) and the proof is wrong, the response counts all the
+//! same: it came by the way that the request took, nothing has to prove anything (the header field may be left out), and a proxy that
+//! rewrites the one or the other must not end calls. But what such a server says besides is not believed: its `nextnonce` is not
+//! used, its nonce is forgotten, so that the next request has to be asked again, and it is counted and logged.
+//!
 //! Invariant: a request is sent `MAX_ROUNDS` times more at most. A realm is answered once, and once more where our answer was made with an old
 //! nonce: brought along from an earlier request, or said to be stale. To a realm without credentials nothing is sent.
 
@@ -12,11 +17,11 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ringback_sip::digest::{Answer, Challenge, ha1};
+use ringback_sip::digest::{Answer, AuthenticationInfo, Challenge, ha1};
 use ringback_sip::{HeaderName, Host, Message, Method, StatusCode, Uri};
 use ringback_time::Now;
 use smallvec::SmallVec;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::api::Credentials;
 use crate::arena::Index;
@@ -397,19 +402,36 @@ impl Ua {
         }
     }
 
-    /// RFC 7616 §3.5: the nonce to use from now on.
-    pub(super) fn take_next_nonce(&mut self, authorizing: Option<&Authorizing>, response: &Message) {
-        let Some(authorizing) = authorizing.filter(|authorizing| !authorizing.given.is_empty()) else { return };
-        for (name, proxy) in [("Authentication-Info", false), ("Proxy-Authentication-Info", true)] {
-            let Some(info) = response.headers().get_str(name) else { continue };
+    /// RFC 7616 §3.5: what the server says of the credentials that it has taken: a proof that it knows the password too, and the nonce to
+    /// use from now on.
+    pub(super) fn take_authentication_info(&mut self, client: &Client, response: &Message) {
+        let Some(authorizing) = &client.authorizing else { return };
+        for (name, header, proxy) in [
+            ("Authentication-Info", HeaderName::Authorization, false),
+            ("Proxy-Authentication-Info", HeaderName::ProxyAuthorization, true),
+        ] {
+            let Some(info) = response.headers().get_str(name).and_then(AuthenticationInfo::parse) else { continue };
             // The realm is not said: it is the only one there is.
             let mut of_kind = authorizing.given.iter().filter(|given| given.proxy == proxy);
             let (Some(given), None) = (of_kind.next(), of_kind.next()) else { continue };
             let Some(nonce) = self.nonces.find(&given.space, &given.realm, proxy) else { continue };
-            if let Some(next) = nonce.challenge.next(info)
-                && *given.nonce == *nonce.challenge.nonce()
-            {
-                nonce.challenge = next;
+            // Another request may have been told another one meanwhile.
+            if *given.nonce != *nonce.challenge.nonce() {
+                continue;
+            }
+            let sent = client.draft.parsed().and_then(|request| request.authorizations(&header).into_iter().next());
+            if sent.and_then(|sent| info.proves(&sent, &nonce.ha1, &response.body())) == Some(false) {
+                self.counters.wrong_rspauth += 1;
+                self.nonces.remove(&given.space, &given.realm, proxy);
+                warn!(
+                    target: "ringback.sip",
+                    call_id = response.call_id().unwrap_or_default(),
+                    "{name} of {:?} does not prove that it knows the password", given.realm
+                );
+                continue;
+            }
+            if let Some(next) = info.next_nonce() {
+                nonce.challenge = nonce.challenge.with_nonce(next);
                 nonce.nc = 0;
             }
         }

@@ -48,9 +48,9 @@ impl Ua {
         }
     }
 
-    fn stray_target(dialog: &Dialog, flow: &Flow) -> Target {
-        match dialog.next_hop().map(|uri| Destination::of(&uri)) {
-            Some(Ok(Destination::Known(target))) => target,
+    fn stray_target(&self, dialog: &Dialog, flow: &Flow) -> Target {
+        match self.dialog_way(dialog).destination {
+            Some(Destination::Known(target)) => target,
             // Whoever passed the 2xx on can pass this on as well.
             _ => Target::of_flow(flow),
         }
@@ -61,7 +61,11 @@ impl Ua {
         if dialog.target().is_empty() {
             return;
         }
-        let target = Self::stray_target(&dialog, flow);
+        let target = self.stray_target(&dialog, flow);
+        // RFC 3261 §26.2.2.
+        if dialog.is_sips() && !target.is_fit_for_sips(!dialog.is_direct()) {
+            return;
+        }
         let Some(local) = self.routes.local_address(target.transport, target.address) else { return };
         let branch = Branch(rand_core::RngCore::next_u64(&mut self.rng));
         let mut out = Writer::with_capacity(512);
@@ -88,7 +92,7 @@ impl Ua {
             return;
         }
         debug!(target: "ringback.dialog", call_id = dialog.call_id(), "fork {remote_tag} is not wanted: BYE");
-        let target = Self::stray_target(&dialog, flow);
+        let target = self.stray_target(&dialog, flow);
         let cseq = dialog.next_cseq();
         let mut out = Writer::with_capacity(512);
         let line_end = dialog.write_request(&mut out, &Method::Bye, cseq, 70);
@@ -103,6 +107,7 @@ impl Ua {
                 owner: Owner::Fork,
                 cseq,
                 hop: Some(target),
+                domain: None,
                 destination: None,
                 branch: Some(branch),
                 authorizing: None,

@@ -27,6 +27,7 @@ mod reinvite;
 mod release;
 mod reliable;
 mod requests;
+mod resting;
 mod server;
 mod session;
 mod standalone;
@@ -34,6 +35,7 @@ mod uac;
 mod uas;
 mod update;
 mod usage;
+mod way;
 mod within;
 
 use std::collections::VecDeque;
@@ -88,6 +90,7 @@ pub struct Ua {
     /// RFC 3261 §8.2.2.2: what the first requests of calls are recognised by when they come by another path.
     merged: IdentityMap<u64, Index>,
     resolutions: Arena<Resolution>,
+    resting: resting::Resting,
     nonces: Nonces,
     gate: Option<Box<Gate>>,
     waiting: Waiting,
@@ -130,6 +133,7 @@ impl Ua {
             tags: IdentityMap::default(),
             merged: IdentityMap::default(),
             resolutions: Arena::default(),
+            resting: resting::Resting::default(),
             nonces: Nonces::default(),
             gate,
             waiting: Waiting::default(),

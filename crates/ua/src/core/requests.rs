@@ -1,7 +1,7 @@
 //! Requests: retransmissions find their transaction, the rest is inspected in the order of RFC 3261 §8.2, and goes to the call it
 //! belongs to or becomes one.
 
-use ringback_sip::{Message, Method, StatusCode};
+use ringback_sip::{HeaderName, Message, Method, Scheme, StatusCode};
 use ringback_time::Now;
 
 use crate::api::Flow;
@@ -126,15 +126,26 @@ impl Ua {
     fn new_request(&mut self, now: Now, incoming: &Incoming<'_>) {
         let Incoming { request, method, via, flow, .. } = *incoming;
         let in_dialog = to_tag(request).is_some();
+        let insecure = is_insecure(incoming);
         // §12.2.2 before all: in a dialog, each request takes its sequence number, refused or not.
-        if in_dialog && let Some(index) = self.find_call(request) {
+        if in_dialog
+            && !insecure
+            && let Some(index) = self.find_call(request)
+        {
             return self.request_within(now, index, incoming);
         }
-        if in_dialog && let Some(index) = self.find_usage(request) {
+        if in_dialog
+            && !insecure
+            && let Some(index) = self.find_usage(request)
+        {
             return self.usage_request_received(now, index, incoming);
         }
         if !self.admits(now, incoming) {
             return;
+        }
+        // §26.2.2: 403, since the same request is not let in by any other transport than TLS, and `sip` is for the sender to choose.
+        if insecure {
+            return self.refuse(request, via, flow, StatusCode::FORBIDDEN, Some("SIPS Needs TLS"));
         }
         // §8.2.1.
         let served = self.config.requests.contains(method);
@@ -209,6 +220,15 @@ impl Ua {
         let index = self.open_server(now, new);
         self.drive_server_invite(now, index, server_invite::Input::Refusal, Some(bytes));
     }
+}
+
+/// §26.2.2, RFC 5630 §5: a request to a `sips` URI that came by a transport without TLS. What a proxy on this very host hands over was on no
+/// wire; how it came to the proxy is the proxy's to judge.
+fn is_insecure(incoming: &Incoming<'_>) -> bool {
+    let Incoming { request, via, flow, .. } = *incoming;
+    let sips = request.request_uri().is_some_and(|uri| uri.scheme() == Scheme::Sips);
+    let proxied = via.more || request.headers().count(&HeaderName::Via) > 1;
+    sips && !flow.transport.is_secure() && !(proxied && flow.remote.ip().is_loopback())
 }
 
 /// §8.2.1: methods that are known and not for us get 405, others 501.

@@ -13,7 +13,6 @@ use crate::arena::Index;
 use crate::core::Ua;
 use crate::core::client::{Launch, Owner, class_of};
 use crate::core::compose::{check_body, check_call_id, check_form, check_headers, parts, put_headers};
-use crate::core::uac::way;
 use crate::timer::{Kind, Target as Wake, TimerId};
 use crate::wire::request::Draft;
 use crate::wire::writer::Writer;
@@ -45,7 +44,7 @@ impl Ua {
         check_body(body.as_ref())?;
         check_call_id(&request.call_id)?;
         check_form(request.contact_form.as_deref())?;
-        let (hop, destination) = way(request.flow, headers, &request.request_uri)?;
+        let (hop, destination) = self.way(request.flow, headers, &request.request_uri)?;
         let mut out = Writer::with_capacity(512 + body.as_ref().map_or(0, |body| body.bytes.len()));
         let (method_name, request_uri) = (method.as_str(), request.request_uri.request_uri());
         out.text(method_name).text(" ").text(request_uri.as_str()).text(" SIP/2.0\r\n");
@@ -78,6 +77,7 @@ impl Ua {
             owner: Owner::Standalone(index),
             cseq: request.cseq,
             hop,
+            domain: None,
             destination,
             branch: None,
             authorizing,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ringback_sip::{HeaderName, Message, Method, NameAddr, Uri};
+use ringback_sip::{Message, Method};
 use ringback_time::Now;
 use tracing::debug;
 
@@ -14,6 +14,7 @@ use crate::core::call::{Acknowledged, Call, Cancelling, MAX_EARLY, Stage};
 use crate::core::client::{Client, LONGEST_DATAGRAM, Launch, Owner, Resolution, Tried};
 use crate::core::compose::{check_body, check_call_id, check_form, check_headers, parts, put_headers};
 use crate::core::update::allows_update;
+use crate::core::way::DialogWay;
 use crate::core::within::Place;
 use crate::dialog::Dialog;
 use crate::target::{Destination, Target};
@@ -22,28 +23,6 @@ use crate::transaction::key::{Branch, Class};
 use crate::wire::request::Draft;
 use crate::wire::tags::to_tag;
 use crate::wire::writer::Writer;
-
-/// RFC 3261 §8.1.2: where a request outside of a dialog goes. A preloaded route decides it.
-pub(super) fn first_hop(headers: &[(String, String)], request_uri: &Uri) -> Result<Destination, UaError> {
-    let destination = |uri: &Uri| Destination::of(uri).map_err(|_| UaError::InvalidUri(uri.as_str().to_owned()));
-    let preloaded = headers.iter().find(|(name, _)| HeaderName::parse(name) == HeaderName::Route);
-    let Some((name, route)) = preloaded else { return destination(request_uri) };
-    let first = crate::wire::echo::values(route).next().and_then(|(start, end)| route.get(start..end));
-    let first = first.and_then(|first| NameAddr::parse(first).ok());
-    destination(&first.ok_or_else(|| UaError::InvalidHeader(name.clone()))?.uri)
-}
-
-/// Where a request outside of a dialog is tried first, and then: its flow and nothing else, or where RFC 3261 §8.1.2 leads.
-pub(super) fn way(
-    flow: Option<Flow>,
-    headers: &[(String, String)],
-    request_uri: &Uri,
-) -> Result<(Option<Target>, Option<Destination>), UaError> {
-    match flow {
-        Some(flow) => Ok((Some(Target::of_flow(&flow)), None)),
-        None => Ok((None, Some(first_hop(headers, request_uri)?))),
-    }
-}
 
 /// The first sequence number of a dialog: RFC 3261 §8.1.1.5 leaves it open.
 const FIRST_CSEQ: u32 = 1;
@@ -55,7 +34,7 @@ impl Ua {
         check_body(invite.body.as_ref())?;
         check_call_id(&invite.call_id)?;
         check_form(invite.contact.as_deref())?;
-        let (hop, destination) = way(invite.flow, &invite.headers, &invite.request_uri)?;
+        let (hop, destination) = self.way(invite.flow, &invite.headers, &invite.request_uri)?;
         let tag = self.new_tag();
         let mut from = invite.from;
         let mut to = invite.to;
@@ -90,6 +69,7 @@ impl Ua {
             owner: Owner::Invite(index),
             cseq: FIRST_CSEQ,
             hop,
+            domain: None,
             destination,
             branch: None,
             authorizing,
@@ -345,18 +325,12 @@ impl Ua {
     /// §13.2.2.4: an ACK for each 2xx, by the route of the dialog.
     pub(super) fn send_ack(&mut self, index: Index) {
         let Some(dialog) = self.calls.get(index).and_then(|call| call.dialog.as_ref()) else { return };
-        let known = dialog.hop.or_else(|| match dialog.next_hop().map(|uri| Destination::of(&uri)) {
-            Some(Ok(Destination::Known(target))) => Some(target),
-            _ => None,
-        });
-        match known {
-            Some(target) => self.send_ack_to(index, target, None),
-            None => {
-                let Some(Ok(Destination::Named { host, port, service })) =
-                    dialog.next_hop().map(|uri| Destination::of(&uri))
-                else {
-                    return;
-                };
+        let DialogWay { hop, domain, destination } = self.dialog_way(dialog);
+        match (hop, destination) {
+            (Some(target), _) => self.send_ack_to(index, target, domain),
+            (None, Some(Destination::Known(target))) => self.send_ack_to(index, target, None),
+            (None, None) => {}
+            (None, Some(Destination::Named { host, port, service })) => {
                 let waiting =
                     self.resolutions.iter().any(|(_, known)| matches!(known, Resolution::Ack(of, ..) if *of == index));
                 if !waiting {
@@ -379,7 +353,12 @@ impl Ua {
     /// The route's name has an address: it serves the dialog from now on.
     pub(super) fn ack_resolved(&mut self, index: Index, target: Target, domain: Option<Arc<str>>) {
         let Some(dialog) = self.calls.get_mut(index).and_then(|call| call.dialog.as_mut()) else { return };
+        // RFC 3261 §26.2.2.
+        if dialog.is_sips() && !target.is_fit_for_sips(!dialog.is_direct()) {
+            return;
+        }
         dialog.hop = Some(target);
+        dialog.hop_domain.clone_from(&domain);
         self.send_ack_to(index, target, domain);
     }
 

@@ -15,8 +15,8 @@ use crate::core::client::{Launch, Owner, class_of};
 use crate::core::compose::{check_body, check_headers, parts, put_headers};
 use crate::core::requests::{Incoming, inspect};
 use crate::core::server::{Machine, NewServer, Path};
+use crate::core::way::DialogWay;
 use crate::dialog::{Dialog, MAX_ROUTES, contact_of};
-use crate::target::Destination;
 use crate::timer::{Kind, Target as Wake};
 use crate::transaction::key::{hex, parse_hex};
 use crate::transaction::server_request;
@@ -180,17 +180,17 @@ impl Ua {
         let entry = self.usages.get_mut(index).ok_or(UaError::UnknownCall)?;
         let Some(dialog) = &mut entry.dialog else { return Err(UaError::InvalidState("there is no dialog yet")) };
         let cseq = dialog.next_cseq();
-        let hop = dialog.hop;
-        let destination = dialog.next_hop().and_then(|uri| Destination::of(&uri).ok());
         let mut out = Writer::with_capacity(512 + body.map_or(0, |body| body.bytes.len()));
         let line_end = dialog.write_request(&mut out, method, cseq, 70);
+        let dialog = self.usages.get(index).and_then(|usage| usage.dialog.as_ref()).ok_or(UaError::UnknownCall)?;
+        let DialogWay { hop, domain, destination } = self.dialog_way(dialog);
         self.put_user_agent(&mut out);
         put_headers(&mut out, headers);
         let mut draft = Draft::new(out.body(parts(body)), line_end, true);
         let authorizing = self.preauthorize(&mut draft, None, None);
         let (class, owner) = (class_of(method), Owner::Usage(index));
-        let client =
-            self.launch(now, Launch { draft, class, owner, cseq, hop, destination, branch: None, authorizing });
+        let launch = Launch { draft, class, owner, cseq, hop, domain, destination, branch: None, authorizing };
+        let client = self.launch(now, launch);
         if let Some(usage) = self.usages.get_mut(index)
             && self.clients.contains(client)
         {

@@ -14,7 +14,7 @@ use crate::core::client::{Launch, Owner, class_of};
 use crate::core::compose::{check_body, check_headers, check_outside_reply, check_reply, parts, put_headers};
 use crate::core::requests::{Incoming, check_method, inspect};
 use crate::core::server::{Machine, NewServer, Path};
-use crate::target::Destination;
+use crate::core::way::DialogWay;
 use crate::transaction::linger::{Length, Past};
 use crate::transaction::server_request;
 use crate::wire::echo::{Echo, Tag};
@@ -292,13 +292,10 @@ impl Ua {
         let contact = invite || matches!(method, Method::Refer | Method::Notify);
         let dialog = self.calls.get_mut(index)?.at_mut(place)?;
         let cseq = dialog.next_cseq();
-        let hop = dialog.hop;
-        let destination = dialog.next_hop().and_then(|uri| Destination::of(&uri).ok());
-        let destination = destination.filter(
-            |destination| !matches!((destination, hop), (Destination::Known(known), Some(hop)) if *known == hop),
-        );
+        let dialog = self.calls.get(index)?.at(place)?;
+        let DialogWay { hop, domain, destination } = self.dialog_way(dialog);
         let mut out = Writer::with_capacity(512 + body.map_or(0, |body| body.bytes.len()));
-        let line_end = self.calls.get(index)?.at(place)?.write_request(&mut out, method, cseq, 70);
+        let line_end = dialog.write_request(&mut out, method, cseq, 70);
         if invite {
             self.put_abilities(&mut out);
         }
@@ -307,7 +304,8 @@ impl Ua {
         let mut draft = Draft::new(out.body(parts(body)), line_end, contact);
         let authorizing = self.preauthorize(&mut draft, None, Some(index));
         let class = class_of(method);
-        Some(self.launch(now, Launch { draft, class, owner, cseq, hop, destination, branch: None, authorizing }))
+        let launch = Launch { draft, class, owner, cseq, hop, domain, destination, branch: None, authorizing };
+        Some(self.launch(now, launch))
     }
 
     /// Sends a request within the dialog (INFO, REFER, NOTIFY). The outcome is `Event::Response`.

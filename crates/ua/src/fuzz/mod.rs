@@ -168,9 +168,9 @@ impl Run<'_> {
                 let Some(other) = self.pair.ends.get(1 - side).map(|end| end.address) else { return };
                 self.pair.with(side, |ua, now| match number % 5 {
                     0 => ua.handle_send_failed(now, Transport::Udp, other, "refused"),
-                    1 => ua.handle_connect_failed(now, Transport::Tcp, other, "refused"),
+                    1 => ua.handle_connect_failed(now, Transport::Tcp, other, None, "refused"),
                     2 => ua.handle_closed(now, ConnectionId(number)),
-                    3 => ua.handle_connected(now, Transport::Tcp, other, ConnectionId(number)),
+                    3 => ua.handle_connected(now, Transport::Tcp, other, None, ConnectionId(number)),
                     _ => ua.handle_resolved(now, ResolveId::from_u64(number << 32 | number), Ok(vec![other])),
                 });
             }

@@ -336,8 +336,10 @@ impl Pair {
         match arrival {
             Arrival::Message { flow, bytes } => ua.handle_message(now, flow, bytes),
             Arrival::Resolved { id, result } => ua.handle_resolved(now, id, result),
-            Arrival::Connected { remote, connection } => ua.handle_connected(now, Transport::Tcp, remote, connection),
-            Arrival::ConnectFailed { remote } => ua.handle_connect_failed(now, Transport::Tcp, remote, "refused"),
+            Arrival::Connected { remote, connection } => {
+                ua.handle_connected(now, Transport::Tcp, remote, None, connection)
+            }
+            Arrival::ConnectFailed { remote } => ua.handle_connect_failed(now, Transport::Tcp, remote, None, "refused"),
             Arrival::SendFailed { remote } => ua.handle_send_failed(now, Transport::Udp, remote, "port unreachable"),
         }
         self.drain(side);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringback_sip::digest::{Authorization, ha1};
+use ringback_sip::digest::{Algorithm, Authorization, ha1, hash};
 use ringback_sip::{HeaderName, Message, Method, NameAddr, Uri};
 use ringback_ua::{Body, CallKey, Config, Credentials, Event, Live, Request};
 
@@ -273,6 +273,39 @@ fn later_requests_bring_their_credentials_along() {
     // Other hosts are not told.
     let (_, other) = solo.calling("sip:bob@192.0.2.7", Some(SDP));
     assert!(!has_header(&other, "Authorization"));
+}
+
+#[test]
+fn a_server_that_does_not_know_the_password_is_not_believed() {
+    for (good, challenged) in [(true, true), (false, true), (false, false)] {
+        let mut solo = solo();
+        let (first_call, _, invite) = call(&mut solo);
+        answer(&mut solo, first_call, &invite);
+        solo.call(|ua, now| ua.send(now, standalone(Method::Options))).unwrap();
+        let sent = solo.only_text();
+        let given = given_once(&sent);
+        let key = ha1(Algorithm::Sha256, "alice", "pbx", "secret");
+        let a2 = hash(Algorithm::Sha256, &[b"", given.uri().as_bytes()]);
+        let (nc, cnonce) = (given.get("nc").unwrap(), given.cnonce().unwrap());
+        let parts = [key.as_bytes(), b"n1", nc.as_bytes(), cnonce.as_bytes(), b"auth", a2.as_bytes()];
+        let mut rspauth = hash(Algorithm::Sha256, &parts).as_str().to_owned();
+        if !good {
+            rspauth = rspauth.chars().rev().collect();
+        }
+        let next_nonce = if challenged { "nextnonce=\"n9\", " } else { "" };
+        let info =
+            format!("Authentication-Info: {next_nonce}qop=auth, rspauth=\"{rspauth}\", cnonce=\"{cnonce}\", nc={nc}");
+        solo.receive(&response(&sent, "200 OK", "x", &[&info], ""));
+        assert!(matches!(solo.event(), Event::Standalone { outcome: Ok(_), .. }), "the response is what it is");
+        assert_eq!(solo.ua.stats().wrong_rspauth, u64::from(!good));
+        solo.call(|ua, now| ua.send(now, standalone(Method::Options))).unwrap();
+        let later = solo.only_text();
+        if good {
+            assert_eq!((given_once(&later).nonce(), given_once(&later).nc()), ("n9", Some(1)));
+        } else {
+            assert!(!has_header(&later, "Authorization"), "it has to ask again");
+        }
+    }
 }
 
 #[test]

@@ -194,6 +194,12 @@ impl Solo {
         (call, self.only_text())
     }
 
+    /// The same after whatever was sent before.
+    pub(crate) fn calling_by_anything(&mut self, uri: &str) -> (CallKey, String) {
+        self.sent.clear();
+        self.calling(uri, Some(SDP))
+    }
+
     pub(crate) fn place(&mut self, uri: &str, body: Option<&'static str>) -> CallKey {
         self.place_with(uri, body, Vec::new())
     }

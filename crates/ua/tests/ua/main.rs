@@ -13,6 +13,7 @@ mod redirects;
 mod refusals;
 mod reliable;
 mod routes;
+mod secure;
 mod sessions;
 mod sources;
 mod standalone;

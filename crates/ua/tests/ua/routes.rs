@@ -145,7 +145,7 @@ fn places_of_several_transports_are_tried_with_the_name_they_were_found_by() {
     let (_, first) = solo.sent.remove(0);
     assert_eq!((first.transport, first.remote), (Transport::Tcp, address("192.0.2.20:5080")));
     assert_eq!(first.domain.as_deref(), Some("pbx.example"));
-    solo.call(|ua, now| ua.handle_connect_failed(now, Transport::Tcp, first.remote, "refused"));
+    solo.call(|ua, now| ua.handle_connect_failed(now, Transport::Tcp, first.remote, None, "refused"));
     assert_eq!((solo.sent[0].1.transport, solo.sent[0].1.remote), (Transport::Udp, address("192.0.2.21:5060")));
 }
 
@@ -200,7 +200,7 @@ fn what_is_too_large_for_udp_goes_to_tcp_and_comes_back_when_nobody_listens() {
     let text = solo.only_text();
     assert!(header(&text, "Via").starts_with("SIP/2.0/TCP "));
     assert!(header(&text, "Contact").contains(";transport=tcp"));
-    solo.call(|ua, now| ua.handle_connect_failed(now, Transport::Tcp, address("192.0.2.2:5070"), "refused"));
+    solo.call(|ua, now| ua.handle_connect_failed(now, Transport::Tcp, address("192.0.2.2:5070"), None, "refused"));
     let sent = solo.sent[0].1.clone();
     assert_eq!(
         (sent.transport, sent.remote, sent.local),
@@ -220,7 +220,7 @@ fn what_is_too_large_for_udp_goes_to_tcp_and_comes_back_when_nobody_listens() {
 fn a_stream_that_closes_fails_what_has_no_answer_yet() {
     let mut solo = Solo::new();
     solo.place("sip:bob@192.0.2.2:5070;transport=tcp", Some(SDP));
-    solo.call(|ua, now| ua.handle_connected(now, Transport::Tcp, address("192.0.2.2:5070"), ConnectionId(3)));
+    solo.call(|ua, now| ua.handle_connected(now, Transport::Tcp, address("192.0.2.2:5070"), None, ConnectionId(3)));
     solo.call(|ua, now| ua.handle_closed(now, ConnectionId(4)));
     assert!(solo.events.is_empty());
     solo.call(|ua, now| ua.handle_closed(now, ConnectionId(3)));

@@ -370,7 +370,7 @@ fn what_is_too_long_for_a_datagram_goes_by_stream_and_comes_back() {
     let text = solo.only_text();
     assert!(header(&text, "Via").starts_with("SIP/2.0/TCP ") && header(&text, "Contact").contains(";transport=tcp"));
     solo.wait(Duration::from_millis(300));
-    solo.call(|ua, now| ua.handle_connected(now, Transport::Tcp, address("192.0.2.2:5070"), ConnectionId(3)));
+    solo.call(|ua, now| ua.handle_connected(now, Transport::Tcp, address("192.0.2.2:5070"), None, ConnectionId(3)));
     solo.wait(Duration::from_millis(700));
     assert!(solo.sent.is_empty(), "not repeated on a stream");
     solo.receive_by(Transport::Tcp, Some(3), &response(&text, "200 OK", "peer", &[], ""));
@@ -379,7 +379,7 @@ fn what_is_too_long_for_a_datagram_goes_by_stream_and_comes_back() {
 
     let key = send(&mut solo, long());
     solo.texts();
-    solo.call(|ua, now| ua.handle_connect_failed(now, Transport::Tcp, address("192.0.2.2:5070"), "refused"));
+    solo.call(|ua, now| ua.handle_connect_failed(now, Transport::Tcp, address("192.0.2.2:5070"), None, "refused"));
     assert_eq!(solo.sent[0].1.transport, Transport::Udp);
     let text = solo.only_text();
     solo.receive(&response(&text, "200 OK", "peer", &[], ""));
@@ -392,10 +392,10 @@ fn a_stream_that_cannot_be_had_or_breaks_ends_it() {
     let by_stream = format!("{PEER};transport=tcp");
     let mut solo = Solo::new();
     let key = send(&mut solo, patient(&by_stream, 4 * SECOND));
-    solo.call(|ua, now| ua.handle_connect_failed(now, Transport::Tcp, address("192.0.2.2:5070"), "refused"));
+    solo.call(|ua, now| ua.handle_connect_failed(now, Transport::Tcp, address("192.0.2.2:5070"), None, "refused"));
     assert_eq!(outcome(&mut solo, key).unwrap_err(), FailCause::Transport("refused".into()));
     let key = send(&mut solo, patient(&by_stream, 4 * SECOND));
-    solo.call(|ua, now| ua.handle_connected(now, Transport::Tcp, address("192.0.2.2:5070"), ConnectionId(3)));
+    solo.call(|ua, now| ua.handle_connected(now, Transport::Tcp, address("192.0.2.2:5070"), None, ConnectionId(3)));
     solo.call(|ua, now| ua.handle_closed(now, ConnectionId(3)));
     assert_eq!(outcome(&mut solo, key).unwrap_err(), FailCause::Transport("connection closed".into()));
     assert_eq!(solo.ua.stats().live, Live::default());

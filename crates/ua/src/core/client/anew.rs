@@ -1,7 +1,9 @@
 //! A request once more, as another transaction: with credentials, or at the next address after a 503.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use ringback_sip::StatusCode;
+use ringback_sip::{HeaderName, Message, StatusCode};
 use ringback_time::Now;
 
 use crate::arena::Index;
@@ -33,6 +35,17 @@ impl Ua {
             client.authorizing = Some(authorizing);
             client.targets.insert(0, current);
         });
+    }
+
+    /// RFC 3261 §21.5.4: a 503 says how long nothing else is to go to that server.
+    pub(super) fn take_retry_after(&mut self, now: Now, index: Index, response: &Message) {
+        let Some(current) = self.clients.get(index).and_then(|client| client.current) else { return };
+        let Some(value) = response.headers().get(&HeaderName::RetryAfter) else { return };
+        // §20.33: seconds, then perhaps a comment and parameters.
+        let digits = value.trim_start().split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        if let Ok(seconds) = digits.parse::<u32>() {
+            self.resting.rest(now.mono, current.transport, current.address, Duration::from_secs(seconds.into()));
+        }
     }
 
     /// RFC 3263 §4.3: whether a 503 has the next address tried instead of being the answer.

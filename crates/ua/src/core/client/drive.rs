@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringback_sip::Message;
+use ringback_sip::{Message, StatusCode};
 use ringback_time::Now;
 use tracing::debug;
 
@@ -195,6 +195,9 @@ impl Ua {
             machine,
             Some(Machine::Invite(client_invite::State::Completed) | Machine::Request(client_request::State::Completed))
         );
+        if over && status == StatusCode::SERVICE_UNAVAILABLE {
+            self.take_retry_after(now, index, response);
+        }
         if over && self.fails_over(index, status) {
             return self.begin_anew(now, index, |_, _| ());
         }
@@ -206,7 +209,7 @@ impl Ua {
             Some(Machine::Invite(client_invite::State::Accepted)) => {
                 let branch = self.clients.get(index).and_then(|client| client.branch);
                 if let Some(client) = self.close_client(now, index, Some((Length::Long, Past::ClientAccepted))) {
-                    self.take_next_nonce(client.authorizing.as_deref(), response);
+                    self.take_authentication_info(&client, response);
                     self.invite_accepted(now, owner, &client, branch, response, flow);
                 }
             }
@@ -235,7 +238,9 @@ impl Ua {
                     self.clients.get(index).and_then(Client::path).is_some_and(|path| path.transport.is_reliable());
                 let past = (!reliable).then_some((Length::Short, Past::ClientCompleted));
                 let closed = self.close_client(now, index, past);
-                self.take_next_nonce(closed.as_ref().and_then(|client| client.authorizing.as_deref()), response);
+                if let Some(client) = &closed {
+                    self.take_authentication_info(client, response);
+                }
                 let round_trip = closed.map_or(Duration::ZERO, |client| now.mono.since(client.begun));
                 self.request_answered(now, owner, index, response, round_trip, flow);
             }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use ringback_sip::Method;
 use ringback_time::{Mono, Now};
 
-use crate::api::FailCause;
+use crate::api::{FailCause, Transport};
 use crate::arena::Index;
 use crate::core::answering::Authorizing;
 pub(super) use crate::core::client::route::Resolution;
@@ -109,6 +109,15 @@ impl Client {
         )
     }
 
+    /// Whether it waits for a stream to be opened. Two names may lead to one address: their streams have been checked for different
+    /// certificates (RFC 5922 §7.2), and one is not for the requests of the other. Over TCP nothing tells names apart.
+    fn waits_for(&self, transport: Transport, remote: SocketAddr, domain: Option<&str>) -> bool {
+        let named = transport.is_secure() || transport.is_websocket();
+        self.current.is_some_and(|current| {
+            current.transport == transport && current.address == remote && current.connection.is_none()
+        }) && (!named || self.domain.as_deref() == domain)
+    }
+
     /// Whether there are addresses that have not been tried.
     fn has_more(&self) -> bool {
         !self.targets.is_empty() || self.later.is_some()
@@ -133,6 +142,8 @@ pub(super) struct Launch {
     pub(super) cseq: u32,
     /// Tried first: the stream a peer uses.
     pub(super) hop: Option<Target>,
+    /// The name that led to `hop`.
+    pub(super) domain: Option<Arc<str>>,
     pub(super) destination: Option<Destination>,
     pub(super) branch: Option<Branch>,
     pub(super) authorizing: Option<Box<Authorizing>>,
@@ -159,7 +170,7 @@ pub(super) fn class_of(method: &Method) -> Class {
 impl Ua {
     /// Sends a request by the first address that takes it. The outcome comes as an event, even when nothing can be sent at all.
     pub(super) fn launch(&mut self, now: Now, launch: Launch) -> Index {
-        let Launch { draft, class, owner, cseq, hop, destination, branch, authorizing } = launch;
+        let Launch { draft, class, owner, cseq, hop, domain, destination, branch, authorizing } = launch;
         let machine = match class {
             Class::Invite => Machine::Invite(client_invite::State::Calling),
             _ => Machine::Request(client_request::State::Trying),
@@ -176,7 +187,7 @@ impl Ua {
             later: destination,
             current: None,
             local: None,
-            domain: None,
+            domain,
             moved: false,
             keep_udp: false,
             resolution: None,

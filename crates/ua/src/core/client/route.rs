@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ringback_sip::HeaderName;
 use ringback_time::Now;
 
 use crate::api::{FailCause, Output, Place, ResolveId, Transport};
@@ -25,7 +26,10 @@ impl Ua {
             let Some(client) = self.clients.get_mut(index) else { return };
             if client.targets.is_empty() {
                 match client.later.take() {
-                    Some(Destination::Known(target)) => client.targets.push(target),
+                    Some(Destination::Known(target)) => {
+                        client.domain = None;
+                        client.targets.push(target);
+                    }
                     Some(Destination::Named { host, port, service }) => {
                         let resolution = self.resolutions.insert(Resolution::Client(index, service.transport));
                         client.resolution = Some(resolution);
@@ -56,10 +60,23 @@ impl Ua {
 
     /// Writes Via and Contact for one address, with a new branch: each attempt is a transaction of its own (RFC 3263 §4.3).
     fn address_client(&mut self, index: Index, mut target: Target) -> Result<(), FailCause> {
+        if let Some(client) = self.clients.get(index)
+            && client.draft.is_sips()
+            && !target.is_fit_for_sips(client.draft.has(&HeaderName::Route))
+        {
+            // RFC 3261 §26.2.2.
+            let why = format!("sips does not go by {} to {}", target.transport, target.address);
+            return Err(FailCause::Transport(why));
+        }
+        let configured = &self.config.transports;
         let unreachable = || {
-            let why = match target.transport {
-                Transport::Udp | Transport::Tcp => format!("no route to {}", target.address),
-                transport => format!("no {transport} to {}: not configured, or no route", target.address),
+            let Target { transport, address, .. } = target;
+            let why = match transport {
+                _ if !configured.is_empty() && !configured.contains(&transport) => {
+                    format!("no {transport} to {address}: it is not configured")
+                }
+                Transport::Udp | Transport::Tcp => format!("no route to {address}"),
+                _ => format!("no {transport} to {address}: not configured, or no route"),
             };
             FailCause::Transport(why)
         };
@@ -119,10 +136,12 @@ impl Ua {
     /// A look-up ended: where the peer may be, best first (RFC 3263 §4). The result of one that nobody waits for any more is ignored.
     pub fn handle_located(&mut self, now: Now, id: ResolveId, result: Result<Vec<Place>, String>) {
         let Some(resolution) = self.resolutions.remove(id.index()) else { return };
-        let targets = |places: Vec<Place>| -> Targets {
-            let usable = |place: &Place| !place.address.ip().is_unspecified() && place.address.port() != 0;
+        let resting = &self.resting;
+        let targets = |mut places: Vec<Place>| -> Targets {
+            places.retain(|place| !place.address.ip().is_unspecified() && place.address.port() != 0);
+            resting.leave_out(now.mono, &mut places);
             let target = |Place { transport, address }| Target { transport, address, connection: None };
-            places.into_iter().filter(usable).take(MAX_TARGETS).map(target).collect()
+            places.into_iter().take(MAX_TARGETS).map(target).collect()
         };
         match resolution {
             Resolution::Client(index, _) => {

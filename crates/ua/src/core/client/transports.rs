@@ -7,22 +7,27 @@ use ringback_time::Now;
 use crate::api::{ConnectionId, FailCause, Transport};
 use crate::arena::Index;
 use crate::core::Ua;
-use crate::core::client::Machine;
 use crate::core::client::drive::Input;
+use crate::core::client::{Client, Machine};
 use crate::target::Target;
 use crate::transaction::{client_invite, client_request};
 
 impl Ua {
-    /// A stream that `Transmit` without connection asked for is open.
-    pub fn handle_connected(&mut self, now: Now, transport: Transport, remote: SocketAddr, connection: ConnectionId) {
+    /// A stream that `Transmit` without connection asked for is open. `domain`: the one of that `Transmit`.
+    pub fn handle_connected(
+        &mut self,
+        now: Now,
+        transport: Transport,
+        remote: SocketAddr,
+        domain: Option<&str>,
+        connection: ConnectionId,
+    ) {
         if self.streams == 0 {
             return;
         }
         for client in self.clients.iter_mut() {
-            if let Some(current) = &mut client.current
-                && current.transport == transport
-                && current.address == remote
-                && current.connection.is_none()
+            if client.waits_for(transport, remote, domain)
+                && let Some(current) = &mut client.current
             {
                 current.connection = Some(connection);
                 client.begun = now.mono;
@@ -31,13 +36,22 @@ impl Ua {
     }
 
     /// A stream could not be opened: requests that wait for it go to their next address, or fail.
-    pub fn handle_connect_failed(&mut self, now: Now, transport: Transport, remote: SocketAddr, cause: &str) {
-        self.target_failed(now, transport, remote, None, cause);
+    pub fn handle_connect_failed(
+        &mut self,
+        now: Now,
+        transport: Transport,
+        remote: SocketAddr,
+        domain: Option<&str>,
+        cause: &str,
+    ) {
+        self.target_failed(now, cause, |client| client.waits_for(transport, remote, domain));
     }
 
     /// Something sent to `remote` did not get there (ICMP port unreachable, no route, message too long).
     pub fn handle_send_failed(&mut self, now: Now, transport: Transport, remote: SocketAddr, cause: &str) {
-        self.target_failed(now, transport, remote, None, cause);
+        self.target_failed(now, cause, |client| {
+            client.current.is_some_and(|current| current.transport == transport && current.address == remote)
+        });
     }
 
     /// A stream was closed, by whomever. A request that has been answered provisionally goes on waiting: the final response may come by
@@ -63,26 +77,12 @@ impl Ua {
         }
     }
 
-    fn target_failed(
-        &mut self,
-        now: Now,
-        transport: Transport,
-        remote: SocketAddr,
-        connection: Option<ConnectionId>,
-        cause: &str,
-    ) {
+    fn target_failed(&mut self, now: Now, cause: &str, concerned: impl Fn(&Client) -> bool) {
         // Rare, and the peer must have been sent something: a walk over what is unanswered is cheaper than an index of all of it.
         let failed: Vec<Index> = self
             .clients
             .iter()
-            .filter(|(_, client)| {
-                client.is_waiting()
-                    && client.current.is_some_and(|current| {
-                        current.transport == transport
-                            && current.address == remote
-                            && (connection.is_none() || current.connection == connection)
-                    })
-            })
+            .filter(|(_, client)| client.is_waiting() && concerned(client))
             .map(|(index, _)| index)
             .collect();
         for index in failed {

@@ -1,0 +1,65 @@
+//! Where requests go: RFC 3261 §8.1.2 outside of dialogs, §12.2.1.1 within them.
+//!
+//! Invariant: a request to a `sips` URI goes by nothing that is not secured (§26.2.2). What leads elsewhere is left out here, and
+//! `Ua::address_client` refuses what a look-up or a flow still has to offer.
+
+use std::sync::Arc;
+
+use ringback_sip::{HeaderName, NameAddr, Scheme, Uri};
+
+use crate::api::{Flow, UaError};
+use crate::core::Ua;
+use crate::dialog::Dialog;
+use crate::target::{Destination, Target};
+
+/// The way of a request in a dialog.
+pub(super) struct DialogWay {
+    /// Tried first: the stream that the peer uses, or what its name led to.
+    pub(super) hop: Option<Target>,
+    /// The name that led to `hop`.
+    pub(super) domain: Option<Arc<str>>,
+    pub(super) destination: Option<Destination>,
+}
+
+impl Ua {
+    /// `sips`: the resource that the request is for is a `sips` one.
+    fn destination(&self, uri: &Uri, sips: bool, routed: bool) -> Option<Destination> {
+        let here = routed && uri.host().and_then(|host| host.ip()).is_some_and(|ip| ip.is_loopback());
+        Destination::of(uri, &self.config.transports, sips && !here).ok()
+    }
+
+    /// RFC 3261 §8.1.2: where a request outside of a dialog goes. A preloaded route decides it.
+    fn first_hop(&self, headers: &[(String, String)], request_uri: &Uri) -> Result<Destination, UaError> {
+        let sips = request_uri.scheme() == Scheme::Sips;
+        let invalid = |uri: &Uri| UaError::InvalidUri(uri.as_str().to_owned());
+        let preloaded = headers.iter().find(|(name, _)| HeaderName::parse(name) == HeaderName::Route);
+        let Some((name, route)) = preloaded else {
+            return self.destination(request_uri, sips, false).ok_or_else(|| invalid(request_uri));
+        };
+        let first = crate::wire::echo::values(route).next().and_then(|(start, end)| route.get(start..end));
+        let first = first.and_then(|first| NameAddr::parse(first).ok());
+        let first = first.ok_or_else(|| UaError::InvalidHeader(name.clone()))?.uri;
+        self.destination(&first, sips, true).ok_or_else(|| invalid(&first))
+    }
+
+    /// Where a request outside of a dialog is tried first, and then: its flow and nothing else, or where RFC 3261 §8.1.2 leads.
+    pub(super) fn way(
+        &self,
+        flow: Option<Flow>,
+        headers: &[(String, String)],
+        request_uri: &Uri,
+    ) -> Result<(Option<Target>, Option<Destination>), UaError> {
+        match flow {
+            Some(flow) => Ok((Some(Target::of_flow(&flow)), None)),
+            None => Ok((None, Some(self.first_hop(headers, request_uri)?))),
+        }
+    }
+
+    pub(super) fn dialog_way(&self, dialog: &Dialog) -> DialogWay {
+        let (sips, routed) = (dialog.is_sips(), !dialog.is_direct());
+        let hop = dialog.hop.filter(|hop| !sips || hop.is_fit_for_sips(routed));
+        let destination = dialog.next_hop().and_then(|uri| self.destination(&uri, sips, routed));
+        let known = |destination: &Destination| matches!((destination, hop), (Destination::Known(known), Some(hop)) if *known == hop);
+        DialogWay { hop, domain: dialog.hop_domain.clone(), destination: destination.filter(|found| !known(found)) }
+    }
+}
