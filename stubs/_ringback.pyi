@@ -283,6 +283,10 @@ def plain_result(
     coordinator: CoordinatorBase, subject: IncomingCallBase | CallSessionBase | Question | None, result: object
 ) -> None: ...
 
+# ----------------------------------------------------------------------------------------------------------- counters
+
+def counters(coordinator: CoordinatorBase) -> list[tuple[str, int]]: ...
+
 # ----------------------------------------------------------------------------------------------------------- incoming
 
 @disjoint_base
@@ -521,7 +525,7 @@ def unwatch_bridge(coordinator: CoordinatorBase, bridge: BridgeId) -> None: ...
 # ------------------------------------------------------------------------------------------------------------ options
 
 def send_options(
-    coordinator: CoordinatorBase, to_uri: str, timeout: float | None
+    coordinator: CoordinatorBase, from_uri: str | None, to_uri: str, timeout: float | None
 ) -> tuple[Future[OptionsReply], int]: ...
 def give_up_options(coordinator: CoordinatorBase, request: int) -> None: ...
 

@@ -23,6 +23,7 @@ from ringback.bridges import BridgeEvent, BridgeEventKind, BridgeInfo, BridgeRol
 from ringback.builder import SessionManagerBuilder
 from ringback.control import SessionControl, SessionStats
 from ringback.coordinator import SessionCoordinator
+from ringback.counters import Counters
 from ringback.errors import (
     AnswerTimeout,
     BindError,
@@ -81,6 +82,7 @@ __all__ = [
     "CallSession",
     "CallState",
     "CompositeHandler",
+    "Counters",
     "Credentials",
     "DtmfMethod",
     "IncomingCall",

@@ -216,18 +216,22 @@ class SessionControl:
         await _ringback.reoffer(coordinator, session_id, sdp)
 
     @staticmethod
-    async def send_options(coordinator: "SessionCoordinator", to_uri: str, *, timeout: Seconds = 4.0) -> OptionsReply:
+    async def send_options(
+        coordinator: "SessionCoordinator", to_uri: str, *, from_uri: str | None = None, timeout: Seconds = 4.0
+    ) -> OptionsReply:
         """Asks a peer outside of any call whether it is there, and what it can do (OPTIONS, RFC 3261 §11).
 
         `to_uri`: a sip: URI or name-addr, its host a name or an address, `;transport=tcp` for TCP. Any final response is
         a reply, 404 and 486 too. `timeout`, seconds, is for all of it, look-up and repetitions included; without an end
         (`math.inf`) each address of the peer gets the protocol's 32 s. Cancelling the wait gives the request up.
+        `from_uri`: who asks, where that is not the system itself; the address of an `Account` has it go by that account's
+        proxy, connection and credentials.
 
         Raises `InvalidUri`; `AnswerTimeout` (a `TimeoutError`) where nobody answered in time; `CallFailed`, with `cause`
         and without a status, at once where there is no way: no such host, port closed, connection refused;
         `NotRunningError`, also when the coordinator stops meanwhile; `ResourceExhausted` beyond 16,384 at a time.
         """
-        future, request = _ringback.send_options(coordinator, to_uri, wait_seconds(timeout, "timeout"))
+        future, request = _ringback.send_options(coordinator, from_uri, to_uri, wait_seconds(timeout, "timeout"))
         try:
             return await future
         except asyncio.CancelledError:
@@ -243,7 +247,8 @@ class SessionControl:
 
         `from_uri` and `to_uri` may be name-addr. `body` goes out as UTF-8, 32,768 octets at most, which is what
         `content_type` has to say where it names a charset; a message too long for a datagram goes by TCP where it can.
-        Cancelling the wait stops repetitions.
+        Cancelling the wait stops repetitions. From the address of an `Account` it goes by that account's proxy, connection and
+        credentials.
 
         Raises `CallRejected` where the peer refuses; `CallFailed`, with status 408 where nobody answers within 32 s, and
         without one where there is no way; `InvalidUri`; `InvalidHeader` for the content type; `ValueError` for too long

@@ -26,6 +26,7 @@ from ringback._waker import Waker
 from ringback.accounts import Account, Registration, instance
 from ringback.batches import AudioBatches
 from ringback.bridges import BridgeEvent, BridgeInfo, BridgeRole, EventReader, end_all, events_of
+from ringback.counters import Counters
 from ringback.errors import MediaError
 from ringback.recording import Recording
 from ringback.registrar import Registrar
@@ -89,6 +90,12 @@ class SessionCoordinator(CoordinatorBase):
     def local_address(self) -> str:
         """The URI to dial, "sip:user@host:port", with the port that was really bound."""
         return self._address
+
+    def counters(self) -> Counters:
+        """What has been received, refused and dropped since the last start, and how many connections and unanswered INVITEs
+        there are; as of the last few messages. Never blocks, works before the start and after `stop` too.
+        """
+        return Counters(**dict(_ringback.counters(self)))
 
     async def publish_message_summary(self, aor: str, *, new: int, old: int) -> None:
         """Tells those who subscribed to the mailbox of `aor` how many new and old voice messages it has (RFC 3842), and

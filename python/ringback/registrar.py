@@ -74,14 +74,16 @@ class Registrar:
     """Keeps bindings of addresses of record (RFC 3261 §10, RFC 3327 Path, RFC 5626 outbound); for
     `SessionManagerBuilder.with_registrar`.
 
-    `domains` are the hosts of the addresses that it serves; others get 404. `store`: ":memory:", the path of an SQLite file
-    that survives a restart (a REGISTER is answered when it is durable), or a `BindingStore`. A contact may ask for
+    `domains` are the hosts of the addresses that it serves; others get 404. `store`: ":memory:", which a `stop` and another
+    start of the same coordinator leave as it is; the path of an SQLite file that survives a restart of the program (a
+    REGISTER is answered when it is durable); or a `BindingStore`. A contact may ask for
     `min_expires` (default 60 s, or `max_expires` where that is less; less gets 423) to `max_expires` (more is shortened).
     More than `max_contacts` of one address of record get 403.
 
     Whether a REGISTER is let in is decided by `SessionManagerBuilder.with_authenticator`; without one, every one is.
     Calls to a registered address of record, by `SessionControl.create_outgoing_call` or `CallDecision.Forward`, ring all
-    of its contacts; the first that answers gets the call.
+    of its contacts; the first that answers gets the call. A contact with an instance whose telephone understands it gets a
+    public GRUU (RFC 5627): a call to that one rings this instance alone.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ use ringback_media_api::Token;
 use ringback_registrar::address_of_record;
 use ringback_sip::{HeaderName, Message, Method, NameAddr, Uri};
 use ringback_time::Mono;
-use ringback_ua::{ContactForm, Flow, Request, StandaloneKey, Transport};
+use ringback_ua::{ContactForm, Flow, Request, Service, StandaloneKey, Transport};
 
 use crate::api::{AccountConfig, Error, Registration};
 use crate::outgoing::{MAX_FORWARDS, check_target, parse_address};
@@ -35,6 +35,8 @@ pub(crate) struct Account {
     expires: u64,
     /// RFC 5626: until a registrar says 439.
     outbound: bool,
+    /// Whether its first hop is reached by a connection, as far as its URI tells.
+    by_stream: bool,
     followed: u8,
     pub(crate) failures: u32,
     /// False: it is being unregistered.
@@ -47,6 +49,8 @@ pub(crate) struct Account {
     pub(crate) leaving: Vec<Token>,
     /// The connection that the registration came by.
     pub(crate) flow: Option<Flow>,
+    /// RFC 5626 §4.4.1: how often, at least, the edge wants to hear something by that connection. Seconds.
+    pub(crate) flow_timer: Option<u64>,
     /// RFC 3608.
     service_route: Option<String>,
     /// RFC 5627.
@@ -99,8 +103,11 @@ impl Account {
             Some(proxy) => (registrar, Some(by(proxy))),
             None => (by(registrar), None),
         };
-        check_target(proxy.as_ref().unwrap_or(&registrar), configured)?;
+        let first_hop = proxy.as_ref().unwrap_or(&registrar);
+        check_target(first_hop, configured)?;
+        let service = Service::of(first_hop, configured);
         Ok(Account {
+            by_stream: service.is_some_and(|service| service.transport.is_reliable()),
             expires: config.expires.as_secs().max(1),
             config,
             registration,
@@ -119,19 +126,15 @@ impl Account {
             due: None,
             leaving: Vec::new(),
             flow: None,
+            flow_timer: None,
             service_route: None,
             gruu: None,
         })
     }
 
-    fn first_hop(&self) -> &Uri {
-        self.proxy.as_ref().unwrap_or(&self.registrar)
-    }
-
     /// RFC 5626 §4.2: flows are worth having where there is a connection to keep.
     fn is_flow(&self) -> bool {
-        let transport = self.first_hop().transport().and_then(Transport::from_param);
-        self.outbound && transport.is_some_and(Transport::is_reliable)
+        self.outbound && self.by_stream
     }
 
     fn proxy_route(&self) -> Option<String> {
@@ -187,6 +190,7 @@ impl Account {
         if (200..300).contains(&status) {
             self.followed = 0;
             self.flow = flow.transport.is_reliable().then_some(flow);
+            self.flow_timer = seconds(HeaderName::FlowTimer).filter(|seconds| *seconds > 0);
             let routes: Vec<&str> = response.headers().get_all(&HeaderName::ServiceRoute).collect();
             self.service_route = Some(routes.join(", ")).filter(|routes| is_route(routes));
             return Verdict::Granted(self.granted(response).unwrap_or(self.expires));
@@ -259,6 +263,7 @@ impl Account {
         self.service_route = None;
         self.gruu = None;
         self.flow = None;
+        self.flow_timer = None;
     }
 }
 

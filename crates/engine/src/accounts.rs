@@ -11,13 +11,13 @@ use rand_core::RngCore;
 use ringback_media_api::Token;
 use ringback_sip::Uri;
 use ringback_time::{Mono, Now, Wall};
-use ringback_ua::{Answer, ConnectionId, FailCause, StandaloneKey};
+use ringback_ua::{Answer, ConnectionId, FailCause, Flow, Request, StandaloneKey};
 
 use crate::account::{Account, Verdict};
 use crate::api::{AccountConfig, Error, Event, Registration, RegistrationState, Reply};
 use crate::commands;
 use crate::decide::ua_error;
-use crate::engine::Engine;
+use crate::engine::{Engine, Output};
 use crate::limits;
 
 #[derive(Debug, Default)]
@@ -162,6 +162,9 @@ impl Engine {
         let life = Duration::from_secs(seconds);
         let refresh = life.mul_f64(REFRESH_FROM + (REFRESH_TO - REFRESH_FROM) * random);
         let expires_at = (now + life).wall;
+        if let (Some(Flow { connection: Some(connection), .. }), Some(seconds)) = (account.flow, account.flow_timer) {
+            self.output.push_back(Output::KeepAlive { connection, every: Duration::from_secs(seconds) });
+        }
         self.accounts.arm(id, Some(now.mono + refresh));
         self.turn(id, RegistrationState::Registered, Some(expires_at));
     }
@@ -276,6 +279,19 @@ impl Engine {
         }
         let key = ringback_registrar::address_of_record(from)?;
         self.accounts.table.get(self.accounts.by_aor.get(&key)?)
+    }
+
+    /// Has a request outside of calls go as a call from the same address would: by the account's proxy, connection and credentials.
+    pub(crate) fn as_account(&self, request: &mut Request) {
+        let Some(account) = self.account_of(&request.from.uri) else { return };
+        if let Some(route) = account.route() {
+            request.headers.insert(0, ("Route".to_owned(), route));
+        }
+        request.flow = account.flow;
+        request.credentials.clone_from(&account.config.credentials);
+        if request.contact {
+            request.contact_form = Some(account.contact());
+        }
     }
 
     /// 0 to 1.

@@ -200,7 +200,9 @@ impl Engine {
                 };
                 Ok(Some(Reply::SessionBridge(self.calls.get(key).and_then(|call| call.bridge))))
             }
-            Command::SendOptions { token, to, timeout } => self.send_options(now, token, &to, timeout),
+            Command::SendOptions { token, from, to, timeout } => {
+                self.send_options(now, token, from.as_deref(), &to, timeout)
+            }
             Command::Transfer { token, session, target } => self.transfer(now, session, token, target),
             Command::DecideTransfer { session, accept, .. } => {
                 self.decide_transfer(now, session, accept);

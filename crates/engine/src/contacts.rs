@@ -138,7 +138,9 @@ impl Engine {
                 return Whither::Contacts(ways);
             }
             let named = matches!(to.host(), Some(Host::Domain(_)));
-            if forwarded && named && self.own_address_of_record(to).is_some() {
+            // RFC 5627 §5.4: nobody but us knows the instances of our domains.
+            let ours_alone = forwarded && named || to.param("gr").is_some();
+            if ours_alone && self.own_address_of_record(to).is_some() {
                 return Whither::Nobody;
             }
         }
@@ -179,7 +181,7 @@ impl Engine {
     /// The contacts of an address of record of ours, as ways; `None`: it has none, or is none.
     pub(crate) fn contact_ways(&mut self, now: Now, to: &Uri) -> Option<Vec<Way>> {
         let aor = self.own_address_of_record(to)?;
-        let records = self.registry.as_ref()?.registrar.lookup(now, &aor);
+        let records = self.registry.as_ref()?.registrar.targets(now, &aor, to);
         let ways: Vec<Way> = records.iter().filter(|record| record.is_reachable()).filter_map(Way::of).collect();
         Some(ways).filter(|ways| !ways.is_empty())
     }

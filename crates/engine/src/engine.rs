@@ -44,6 +44,11 @@ pub enum Output {
         port: u16,
         service: Service,
     },
+    /// RFC 5626 §4.4.1: whoever is at the other end of the connection wants to hear something at least so often.
+    KeepAlive {
+        connection: ConnectionId,
+        every: Duration,
+    },
     Media(MediaCommand),
     Event(Event),
     /// Work for the registrar's store; only where there is one (`RegistrarConfig::store`).
@@ -183,6 +188,10 @@ impl Engine {
 
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    pub fn ua_counters(&self) -> ringback_ua::Stats {
+        self.ua.counters()
     }
 
     pub fn ua_stats(&self) -> ringback_ua::Stats {

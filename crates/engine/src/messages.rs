@@ -47,7 +47,7 @@ impl Engine {
         if !is_media_type(&content_type) {
             return Err(Error::InvalidHeader(format!("content type {content_type:?}: type/subtype and parameters")));
         }
-        let request = Request {
+        let mut request = Request {
             method: Method::Message,
             request_uri: to.uri.request_uri(),
             from,
@@ -64,6 +64,7 @@ impl Engine {
             max_forwards: MAX_FORWARDS,
             give_up_after: None,
         };
+        self.as_account(&mut request);
         let key = self.ua.send(now, request).map_err(|error| ua_error(error, State::Initiating))?;
         self.wait_for(now, key, token, What::Message, None);
         Ok(None)

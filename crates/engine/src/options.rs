@@ -61,14 +61,25 @@ impl Asking {
 
 impl Engine {
     /// `Command::SendOptions`.
-    pub(crate) fn send_options(&mut self, now: Now, token: Token, to: &str, given: Option<Duration>) -> Answer {
+    pub(crate) fn send_options(
+        &mut self,
+        now: Now,
+        token: Token,
+        from: Option<&str>,
+        to: &str,
+        given: Option<Duration>,
+    ) -> Answer {
         self.check_asking()?;
         let to = parse_address(to)?;
         check_target(&to.uri, &self.config.transports)?;
-        let request = Request {
+        let from = match from {
+            Some(from) => self.with_user(parse_address(from)?),
+            None => NameAddr::new(self.own_uri(&to.uri)),
+        };
+        let mut request = Request {
             method: Method::Options,
             request_uri: to.uri.request_uri(),
-            from: NameAddr::new(self.own_uri(&to.uri)),
+            from,
             to,
             call_id: self.ua.new_call_id(),
             cseq: 1,
@@ -82,6 +93,7 @@ impl Engine {
             credentials: None,
             give_up_after: given,
         };
+        self.as_account(&mut request);
         let key = self.ua.send(now, request).map_err(|error| ua_error(error, State::Initiating))?;
         self.wait_for(now, key, token, What::Options, given);
         Ok(None)

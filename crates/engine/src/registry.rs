@@ -103,6 +103,12 @@ impl Engine {
         }
     }
 
+    /// What is bound in memory alone, for `restore` of the engine that comes after this one: its connections are gone then.
+    pub fn bindings(&self, now: Now) -> Vec<Record> {
+        let in_memory = self.registry.as_ref().filter(|registry| registry.store == StoreKind::Memory);
+        in_memory.map(|registry| registry.registrar.records(now)).unwrap_or_default()
+    }
+
     /// `Event::OutOfDialog` with a REGISTER.
     pub(crate) fn registered(&mut self, now: Now, key: RequestKey, request: Message, flow: Flow) {
         if self.stop.is_stopping() {

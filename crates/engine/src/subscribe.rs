@@ -183,7 +183,7 @@ impl Engine {
         if let Some(accept) = accept(&subscription.event) {
             headers.push((HeaderName::Accept.as_str().to_owned(), accept.to_owned()));
         }
-        let request = Request {
+        let mut request = Request {
             method: Method::Subscribe,
             request_uri: subscription.to.uri.request_uri(),
             from: subscription.from.clone(),
@@ -199,6 +199,7 @@ impl Engine {
             give_up_after: None,
             credentials: None,
         };
+        self.as_account(&mut request);
         let (usage, first) = self.ua.subscribe(now, request).map_err(|error| ua_error(error, State::Initiating))?;
         let Some(subscription) = self.subscriptions.all.get_mut(&id) else { return Ok(()) };
         (subscription.usage, subscription.first) = (Some(usage), Some(first));

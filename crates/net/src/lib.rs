@@ -32,6 +32,7 @@ mod streams;
 mod sys;
 mod system;
 mod tls;
+mod totals;
 mod wake;
 
 pub use error::NetError;
@@ -43,3 +44,4 @@ pub use random::random_u128;
 pub use ringback_audio::Signal;
 pub use system::{Settings, System};
 pub use tls::TlsSettings;
+pub use totals::{ConnectionCounters, Totals};

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crossbeam_queue::SegQueue;
-use ringback_engine::api::{Command, Event};
+use parking_lot::Mutex;
+use ringback_engine::api::{Command, Event, Record};
 use ringback_engine::{Engine, Output};
 use ringback_media_api::{self as media_api, LegId, Token};
 use ringback_time::{Mono, Now};
@@ -29,6 +30,7 @@ use crate::queue::Producer;
 use crate::store::Store;
 use crate::streams::{News, Request, Streams};
 use crate::sys::{self, Batch, Epoll};
+use crate::totals::Totals;
 
 const WAKE_KEY: u64 = u64::MAX - 1;
 /// Datagrams in one call to the kernel, and calls a socket a turn.
@@ -80,6 +82,9 @@ pub(crate) struct Signalling {
     pub(crate) pool: SharedPool,
     pub(crate) streams: Streams,
     pub(crate) store: Option<Store>,
+    pub(crate) totals: Arc<Mutex<Totals>>,
+    /// Bindings that only memory has, when this thread has ended.
+    pub(crate) bindings: Arc<Mutex<Vec<Record>>>,
     pub(crate) work: Work,
 }
 
@@ -308,6 +313,10 @@ impl Signalling {
             while let Some(output) = self.engine.poll_output() {
                 match output {
                     Output::Transmit(transmit) => self.transmit(now, transmit),
+                    // Where there is no thread, there is no connection either.
+                    Output::KeepAlive { connection, every } => {
+                        self.streams.request(Request::KeepAlive { connection, every });
+                    }
                     Output::Media(command) => self.media(now, command),
                     Output::Event(event) => self.work.events.push(event),
                     Output::Store(request) => match &self.store {
@@ -334,6 +343,13 @@ impl Signalling {
     /// Gives events to the program, and wakes it if that is due.
     fn hand_over(&mut self, now: Now) {
         self.work.inputs = 0;
+        // First these: who is told of something finds it counted.
+        *self.totals.lock() = Totals {
+            signalling: self.engine.ua_counters(),
+            sessions: self.engine.counters(),
+            connections: self.streams.counters(),
+            datagrams_lost: self.work.unsent,
+        };
         if !self.work.events.is_empty() {
             self.producer.events(now.mono, &mut self.work.events);
             // If it is not due, `sleep` gets the time to come back by.
@@ -511,6 +527,7 @@ impl Signalling {
             tracing::error!(target: "ringback.net", "the binding store did not end in time");
         }
 
+        *self.bindings.lock() = self.engine.bindings(clock::now());
         self.work.events.extend(self.inbox.close_run(self.run));
         self.hand_over(clock::now());
         self.producer.wake_at_once();

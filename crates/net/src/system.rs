@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
 use ringback_engine::Engine;
-use ringback_engine::api::{Command, Config, Directory};
+use ringback_engine::api::{Command, Config, Directory, Record};
 use ringback_ua::Transport;
 
 use crate::NetError;
@@ -29,6 +29,7 @@ use crate::signalling::{LEAVE_MOST, Signalling, UdpSocket, Work};
 use crate::store::{self, Store};
 use crate::streams::{Limits, Naming, Streams};
 use crate::sys::{self, Epoll};
+use crate::totals::Totals;
 use crate::wake::Waker;
 
 /// How long files may take to be completed when everything else has ended.
@@ -63,6 +64,9 @@ pub struct System {
     directory: Arc<Directory>,
     inbox: Arc<Inbox>,
     files: Files,
+    totals: Arc<Mutex<Totals>>,
+    /// Of a registrar that keeps them in memory, between a shutdown and the next start.
+    bindings: Arc<Mutex<Vec<Record>>>,
     state: Mutex<State>,
     /// Beside `state`, whose lock a shutdown holds for as long as it takes.
     running: AtomicBool,
@@ -107,6 +111,8 @@ impl System {
             queue,
             directory: Arc::default(),
             inbox,
+            totals: Arc::default(),
+            bindings: Arc::default(),
             state: Mutex::new(State::Bound(listeners)),
             running: AtomicBool::new(false),
             pid: std::process::id(),
@@ -127,6 +133,11 @@ impl System {
     /// The sessions. Stays the same over restarts.
     pub fn directory(&self) -> Arc<Directory> {
         Arc::clone(&self.directory)
+    }
+
+    /// What has been counted since the last start; also after a shutdown.
+    pub fn totals(&self) -> Totals {
+        *self.totals.lock()
     }
 
     /// Sound files, played and recorded.
@@ -167,6 +178,7 @@ impl System {
             }
         };
         *state = State::Running(self.launch(listeners)?);
+        self.bindings.lock().clear();
         self.running.store(true, Ordering::SeqCst);
         Ok(())
     }
@@ -215,6 +227,9 @@ impl System {
             self.directory(),
         );
         let store = self.open_store(&mut engine)?;
+        for record in self.bindings.lock().iter() {
+            engine.restore(clock::now(), record);
+        }
         let producer = Arc::new(Producer::new(Arc::clone(&self.queue)));
         let mut signalling = Signalling {
             engine,
@@ -228,6 +243,8 @@ impl System {
             pool,
             streams,
             store,
+            totals: Arc::clone(&self.totals),
+            bindings: Arc::clone(&self.bindings),
             work: Work::new(),
         };
         signalling.watch().map_err(failed("epoll"))?;

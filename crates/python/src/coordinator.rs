@@ -167,6 +167,10 @@ pub(crate) struct Coordinator {
 }
 
 impl Coordinator {
+    pub(crate) fn totals(&self) -> ringback_net::Totals {
+        self.system.totals()
+    }
+
     pub(crate) fn queue(&self) -> &EventQueue {
         &self.queue
     }

@@ -16,6 +16,7 @@ mod bridges;
 mod calls;
 mod convert;
 mod coordinator;
+mod counters;
 mod decisions;
 mod dispatch;
 mod errors;
@@ -48,6 +49,7 @@ fn _ringback(module: &Bound<'_, PyModule>) -> PyResult<()> {
     uri::register(module)?;
     settings::register(module)?;
     coordinator::register(module)?;
+    counters::register(module)?;
     handling::register(module)?;
     incoming::register(module)?;
     session::register(module)?;

@@ -11,9 +11,10 @@ use crate::pending::Undo;
 /// The future of an `OptionsReply`, and the request's number for `give_up_options`. `timeout`: seconds, `None` for as long as the protocol
 /// waits.
 #[pyfunction]
-#[pyo3(signature = (coordinator, to_uri, timeout))]
+#[pyo3(signature = (coordinator, from_uri, to_uri, timeout))]
 fn send_options<'py>(
     coordinator: &Bound<'py, Coordinator>,
+    from_uri: Option<String>,
     to_uri: String,
     timeout: Option<f64>,
 ) -> PyResult<(Bound<'py, PyAny>, u64)> {
@@ -21,7 +22,7 @@ fn send_options<'py>(
     let mut request = Token::default();
     let future = coordinator.get().ask(coordinator.py(), Undo::Nothing, |token| {
         request = token;
-        Command::SendOptions { token, to: to_uri, timeout }
+        Command::SendOptions { token, from: from_uri, to: to_uri, timeout }
     })?;
     Ok((future, request.0))
 }

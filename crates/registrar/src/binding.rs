@@ -94,6 +94,12 @@ impl Record {
         text
     }
 
+    /// RFC 5627 §4.2, §5.2: the address of record with its instance, which leads to this one wherever it is.
+    pub(crate) fn public_gruu(&self) -> Option<Uri> {
+        let instance = self.instance.as_deref()?;
+        Uri::parse(&self.aor).ok().map(|aor| aor.with_param("gr", Some(instance)))
+    }
+
     pub(crate) fn uri(&self) -> Option<Uri> {
         Uri::parse(&self.contact).ok()
     }

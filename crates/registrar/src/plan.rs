@@ -26,6 +26,7 @@ impl Write {
 pub struct Plan {
     pub write: Write,
     pub(crate) supports_path: bool,
+    pub(crate) supports_gruu: bool,
     /// The request's own Path, to be repeated in the 200.
     pub(crate) path: String,
     pub(crate) outbound: bool,

@@ -93,7 +93,8 @@ impl Registrar {
             }
             Contacts::Some(wanted) => self.change(now, flow, &asked, wanted, bound, &mut write)?,
         }
-        Ok(Plan { write, supports_path: asked.supports_path, path: asked.path, outbound: asked.outbound })
+        let Asked { supports_path, supports_gruu, path, outbound, .. } = asked;
+        Ok(Plan { write, supports_path, supports_gruu, path, outbound })
     }
 
     fn change(
@@ -174,7 +175,12 @@ impl Registrar {
         let line = |name: HeaderName, value: String| (name.as_str().to_owned(), value);
         let mut headers: Vec<(String, String)> = Vec::new();
         for record in self.lookup(now, &plan.write.aor) {
-            headers.push(line(HeaderName::Contact, record.listed(now)));
+            let mut listed = record.listed(now);
+            // RFC 5627 §5.2.
+            if let Some(gruu) = record.public_gruu().filter(|_| plan.supports_gruu) {
+                listed.push_str(&format!(";pub-gruu=\"{gruu}\""));
+            }
+            headers.push(line(HeaderName::Contact, listed));
         }
         if plan.supports_path && !plan.path.is_empty() {
             // RFC 3327 §5.3.
@@ -184,7 +190,7 @@ impl Registrar {
             // RFC 5626 §6.
             headers.push(line(HeaderName::Require, "outbound".into()));
         }
-        headers.push(line(HeaderName::Supported, "path, outbound".into()));
+        headers.push(line(HeaderName::Supported, "path, outbound, gruu".into()));
         headers
     }
 
@@ -197,6 +203,31 @@ impl Registrar {
         records.reverse();
         records.sort_by_key(|record| std::cmp::Reverse(record.q));
         records
+    }
+
+    /// The contacts that a URI is for: those of its address of record or, where it is a GRUU, those of its instance alone (RFC 5627 §5.4).
+    pub fn targets(&self, now: Now, aor: &str, uri: &Uri) -> Vec<Record> {
+        let mut records = self.lookup(now, aor);
+        if let Some(instance) = uri.param_unescaped("gr") {
+            let same = |known: &String| known.eq_ignore_ascii_case(&instance);
+            records.retain(|record| record.instance.as_ref().is_some_and(same));
+        }
+        records
+    }
+
+    /// All that is bound, for the one who goes on with it after connections have ended (`restore`). Of one address in the order in which they
+    /// were registered.
+    pub fn records(&self, now: Now) -> Vec<Record> {
+        let of_address = |(_, address): (usize, &Address)| {
+            let alive = address.bindings.iter().filter(|binding| binding.expires > now.mono);
+            let record = |binding: &Binding| {
+                let mut record = binding.record(now, &address.aor);
+                record.source.connection = None;
+                record
+            };
+            alive.map(record).collect::<Vec<_>>()
+        };
+        self.addresses.iter().flat_map(of_address).collect()
     }
 
     pub fn knows(&self, aor: &str) -> bool {

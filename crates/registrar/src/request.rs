@@ -39,6 +39,8 @@ pub(crate) struct Asked {
     pub(crate) path: String,
     /// The peer understands Path (RFC 3327 §5.3).
     pub(crate) supports_path: bool,
+    /// ... and GRUUs (RFC 5627 §4.2).
+    pub(crate) supports_gruu: bool,
     /// One of the contacts is a flow (RFC 5626 §6).
     pub(crate) outbound: bool,
 }
@@ -84,6 +86,7 @@ pub(crate) fn read(config: &Config, request: &Message, flow: &Flow) -> Result<As
         cseq,
         user_agent: user_agent.filter(|text| !text.is_empty()),
         supports_path: request.supports("path"),
+        supports_gruu: request.supports("gruu"),
         outbound: false,
         path,
     };
@@ -130,6 +133,10 @@ fn one(config: &Config, request: &Message, flow: &Flow, value: &str) -> Result<W
             None => u32::MAX,
         },
     };
+    // RFC 5627 §5.1: a GRUU of ours leads to contacts, it is none.
+    if address.uri.param("gr").is_some() && same_host(&address.uri, &config.domains) {
+        return Err(Refusal::with_reason(StatusCode::FORBIDDEN, "Contact Is a GRUU"));
+    }
     let mut expires = Duration::from_secs(expires.into());
     // §10.3, 7: never longer than we like; shorter only where we say so.
     if !expires.is_zero() && expires < config.min_expires.min(config.max_expires) {

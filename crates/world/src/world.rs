@@ -435,6 +435,7 @@ impl World {
                     let result = addresses.ok_or_else(|| "no such host".to_owned());
                     self.put_off(now.mono + LOOK_UP, index, Job::Resolved(id, result));
                 }
+                Output::KeepAlive { .. } => {}
                 Output::Media(command) => {
                     self.with_media(index, |media, out| media.handle_command(now, command, out));
                 }

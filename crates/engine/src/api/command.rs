@@ -328,6 +328,8 @@ pub enum Command {
     /// the system stops meanwhile.
     SendOptions {
         token: Token,
+        /// Who asks; `None`: this system.
+        from: Option<String>,
         to: String,
         timeout: Option<Duration>,
     },

@@ -222,7 +222,7 @@ fn operation(input: &mut Input<'_>, net: &mut Net, bridges: &mut Vec<BridgeId>, 
         29 if input.yes() => {
             let to = target(input);
             let timeout = input.yes().then(|| Duration::from_millis(u64::from(input.next()) * 20));
-            let asked = net.command(node, |token| Command::SendOptions { token, to, timeout });
+            let asked = net.command(node, |token| Command::SendOptions { token, from: None, to, timeout });
             if input.below(3) == 0 {
                 net.command(node, |token| Command::GiveUp { token, request: asked });
             }

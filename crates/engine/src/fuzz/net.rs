@@ -198,6 +198,8 @@ pub struct Node {
     pub resolves: Vec<(ringback_ua::ResolveId, String, u16)>,
     /// What its binding store was asked to do.
     pub store: Vec<crate::api::StoreRequest>,
+    /// Connections that somebody wants to hear of, and how often.
+    pub kept_alive: Vec<(ringback_ua::ConnectionId, Duration)>,
     ports: SharedPorts,
     completed: HashMap<Token, Result<Reply, Error>>,
 }
@@ -236,6 +238,8 @@ pub struct Net {
     pub nodes: Vec<Node>,
     /// Messages to addresses without a node: what a scripted peer receives.
     pub outside: VecDeque<(SocketAddr, String)>,
+    /// What goes by streams comes to whoever is outside, instead of being refused.
+    pub streams: bool,
     /// Nodes that do not hear anything.
     pub deaf: Vec<usize>,
     wire: VecDeque<(SocketAddr, SocketAddr, Bytes)>,
@@ -252,6 +256,7 @@ impl Default for Net {
             now: Now { mono: Mono::from_nanos(1_000_000_000), wall: Wall::from_unix_nanos(1_700_000_000_000_000_000) },
             nodes: Vec::new(),
             outside: VecDeque::new(),
+            streams: false,
             deaf: Vec::new(),
             wire: VecDeque::new(),
             next_token: 1,
@@ -285,6 +290,7 @@ impl Net {
             sent: Vec::new(),
             resolves: Vec::new(),
             store: Vec::new(),
+            kept_alive: Vec::new(),
             ports,
             completed: HashMap::new(),
         });
@@ -321,6 +327,13 @@ impl Net {
     pub fn inject(&mut self, node: usize, from: SocketAddr, message: &str) {
         let to = self.nodes[node].address;
         self.wire.push_back((from, to, Bytes::copy_from_slice(message.as_bytes())));
+        self.run();
+    }
+
+    /// Bytes that come to a node by a connection.
+    pub fn inject_by(&mut self, node: usize, flow: Flow, message: &str) {
+        let now = self.now;
+        self.nodes[node].engine.handle_message(now, flow, Bytes::copy_from_slice(message.as_bytes()));
         self.run();
     }
 
@@ -364,6 +377,11 @@ impl Net {
         let now = self.now;
         let node = &mut self.nodes[index];
         match output {
+            Output::Transmit(transmit) if transmit.transport.is_reliable() && self.streams => {
+                let text = String::from_utf8_lossy(&transmit.bytes).into_owned();
+                node.sent.push(text.clone());
+                self.outside.push_back((transmit.remote, text));
+            }
             Output::Transmit(transmit) if transmit.transport == Transport::Tcp => {
                 node.engine.handle_connect_failed(now, Transport::Tcp, transmit.remote, None, "refused");
             }
@@ -372,6 +390,7 @@ impl Net {
                 self.wire.push_back((node.address, transmit.remote, transmit.bytes));
             }
             Output::Resolve { id, host, port, .. } => node.resolves.push((id, host, port)),
+            Output::KeepAlive { connection, every } => node.kept_alive.push((connection, every)),
             Output::Media(command) => {
                 let closes = matches!(command, MediaCommand::Close { .. });
                 let leg = command.leg();

@@ -1,3 +1,5 @@
+use ringback_ua::{ConnectionId, Flow, Place, Transport};
+
 use super::*;
 use crate::api::{AccountConfig, RegistrarConfig, Registration, RegistrationState, StoreKind};
 
@@ -311,4 +313,239 @@ fn what_is_no_account_is_refused() {
         assert!(matches!(result, Some(Err(Error::InvalidUri { .. }))), "{bad:?}: {result:?}");
     }
     net.assert_idle();
+}
+
+const FLOW: Flow = Flow {
+    transport: Transport::Tcp,
+    local: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)), 5060),
+    remote: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 9, 0, 1)), 5060),
+    connection: Some(ConnectionId(7)),
+};
+
+/// The answer to a request of the node's, by a connection.
+fn reply_by(net: &mut Net, flow: Flow, request: &str, status: &str, more: &str) {
+    let via = request.lines().find(|line| line.starts_with("Via:")).expect("a Via").to_owned();
+    let text = format!(
+        "SIP/2.0 {status}\r\n{via}\r\nFrom: {}\r\nTo: {};tag=1\r\nCall-ID: {}\r\nCSeq: {}\r\n{more}Content-Length: 0\r\n\r\n",
+        header(request, "From").expect("From"),
+        header(request, "To").expect("To"),
+        header(request, "Call-ID").expect("Call-ID"),
+        header(request, "CSeq").expect("CSeq"),
+    );
+    net.inject_by(A, flow, &text);
+}
+
+/// An account whose registrar is reached over TCP, registered by connection 7.
+fn registered_by_stream(net: &mut Net, phone: &mut Phone, more: &str) -> Arc<Registration> {
+    net.streams = true;
+    let registration = register(net, 1, AccountConfig { transport: Some(Transport::Tcp), ..account() });
+    let request = phone.receive(net, "REGISTER");
+    assert!(contact(&request).ends_with(";reg-id=1"), "{request}");
+    let now = net.now;
+    net.nodes[A].engine.handle_connected(now, Transport::Tcp, FLOW.remote, None, ConnectionId(7));
+    reply_by(net, FLOW, &request, "200 OK", &format!("Contact: {};expires=600\r\n{more}", contact(&request)));
+    assert_eq!(registration.state(), Registered);
+    registration
+}
+
+#[test]
+fn an_edge_says_how_often_its_flow_is_kept_alive() {
+    for (more, expected) in [("", None), ("Flow-Timer: 25\r\n", Some(25)), ("Flow-Timer: 0\r\n", None)] {
+        let (mut net, mut phone) = desk();
+        registered_by_stream(&mut net, &mut phone, more);
+        let expected: Vec<_> = expected.map(|seconds| (ConnectionId(7), seconds * SECOND)).into_iter().collect();
+        assert_eq!(net.nodes[A].kept_alive, expected, "RFC 5626 §4.4.1: {more:?}");
+    }
+}
+
+#[test]
+fn a_lost_flow_is_registered_anew_at_once_and_then_later_and_later() {
+    let (mut net, mut phone) = desk();
+    let registration = registered_by_stream(&mut net, &mut phone, "");
+    let close = |net: &mut Net, connection| {
+        let now = net.now;
+        net.nodes[A].engine.handle_closed(now, ConnectionId(connection));
+        net.run();
+    };
+    close(&mut net, 6);
+    assert_eq!(registration.state(), Registered, "another one");
+    close(&mut net, 7);
+    assert_eq!(registration.state(), Registering);
+    net.advance(SECOND);
+    let again = phone.receive(&mut net, "REGISTER");
+    assert_eq!(header(&again, "CSeq"), Some("2 REGISTER"));
+    assert!(contact(&again).ends_with(";reg-id=1"), "the same flow by its number: RFC 5626 §4.2");
+    // Nobody is there: RFC 5626 §4.5.
+    let mut pauses = Vec::new();
+    for _ in 0..3 {
+        let now = net.now;
+        net.nodes[A].engine.handle_connect_failed(now, Transport::Tcp, FLOW.remote, None, "refused");
+        net.run();
+        assert_eq!((registration.state(), registration.failure().0), (Failed, None));
+        let mut waited = 0;
+        while phone.nothing(&net, "REGISTER") {
+            net.advance(SECOND);
+            waited += 1;
+            assert!(waited < 1000);
+        }
+        pauses.push(waited);
+        phone.receive(&mut net, "REGISTER");
+    }
+    for (number, pause) in pauses.iter().enumerate() {
+        let most = 30 << number;
+        assert!((most / 2..=most + 1).contains(pause), "{pauses:?}");
+    }
+    assert_eq!(told(&net), [Registering, Registered, Registering, Failed]);
+}
+
+#[test]
+fn a_flow_that_is_lost_while_it_is_refreshed_is_registered_anew() {
+    let (mut net, mut phone) = desk();
+    let registration = registered_by_stream(&mut net, &mut phone, "");
+    let mut waited = 0;
+    while phone.nothing(&net, "REGISTER") {
+        net.advance(10 * SECOND);
+        waited += 1;
+        assert!(waited < 60);
+    }
+    phone.receive(&mut net, "REGISTER");
+    let now = net.now;
+    net.nodes[A].engine.handle_closed(now, ConnectionId(7));
+    net.run();
+    net.advance(31 * SECOND);
+    let again = phone.receive(&mut net, "REGISTER");
+    let flow = Flow { connection: Some(ConnectionId(8)), ..FLOW };
+    reply_by(&mut net, flow, &again, "200 OK", &format!("Contact: {};expires=600\r\n", contact(&again)));
+    assert_eq!(registration.state(), Registered);
+}
+
+#[test]
+fn a_registrar_with_several_servers_is_reached_by_the_next_one() {
+    let (mut net, _) = desk();
+    let named = AccountConfig { aor: "sip:alice@home.example".into(), ..account() };
+    let registration = register(&mut net, 1, named);
+    let server = |number: u8| SocketAddr::from(([10, 9, 0, number], 5060));
+    let place = |number| Place { transport: Transport::Udp, address: server(number) };
+    let received = |net: &mut Net, number: u8| {
+        let place = net.outside.iter().position(|(to, text)| *to == server(number) && text.starts_with("REGISTER"));
+        place.and_then(|place| net.outside.remove(place)).map(|(_, text)| text)
+    };
+    let located = |net: &mut Net| {
+        let (id, host, _) = net.nodes[A].resolves.pop().expect("a look-up");
+        assert_eq!(host, "home.example");
+        let now = net.now;
+        net.nodes[A].engine.handle_located(now, id, Ok(vec![place(1), place(2), place(3)]));
+        net.run();
+    };
+    located(&mut net);
+    // The first is overloaded, the second's host says that nobody listens.
+    let first = received(&mut net, 1).expect("the first");
+    reply_by(
+        &mut net,
+        Flow { transport: Transport::Udp, connection: None, ..FLOW },
+        &first,
+        "503 Busy",
+        "Retry-After: 900\r\n",
+    );
+    received(&mut net, 2).expect("then the second");
+    assert_eq!(registration.state(), Registering);
+    let now = net.now;
+    net.nodes[A].engine.handle_send_failed(now, Transport::Udp, server(2), "port unreachable");
+    net.run();
+    let third = received(&mut net, 3).expect("then the third");
+    let udp = Flow { transport: Transport::Udp, remote: server(3), connection: None, ..FLOW };
+    reply_by(&mut net, udp, &third, "200 OK", &format!("Contact: {};expires=60\r\n", contact(&third)));
+    assert_eq!(registration.state(), Registered);
+    // A refresh finds the servers anew; the first one rests still.
+    net.advance(55 * SECOND);
+    located(&mut net);
+    assert!(received(&mut net, 1).is_none(), "RFC 3261 §21.5.4");
+    assert!(received(&mut net, 2).is_some());
+    assert_eq!(told(&net), [Registering, Registered]);
+}
+
+#[test]
+fn a_stop_while_it_registers_leaves_nothing_bound() {
+    for answers in [true, false] {
+        let (mut net, mut phone) = desk();
+        let registration = register(&mut net, 1, account());
+        let request = phone.receive(&mut net, "REGISTER");
+        let stop = net.command(A, |token| Command::Stop { token, drain: Duration::ZERO });
+        assert!(net.result(A, stop).is_none(), "it may be bound any moment");
+        if answers {
+            grant(&mut net, &mut phone, &request, 60, "");
+            let last = phone.receive(&mut net, "REGISTER");
+            assert_eq!(header(&last, "Expires"), Some("0"));
+            phone.reply(&mut net, &last, "200 OK", "", "");
+        } else {
+            net.advance(Duration::from_millis(800));
+        }
+        assert!(matches!(net.result(A, stop), Some(Ok(Reply::Unit))));
+        assert_eq!(registration.state(), Unregistered);
+        assert_eq!(told(&net), [Registering, Unregistered]);
+        net.assert_idle();
+    }
+}
+
+#[test]
+fn requests_outside_of_calls_go_the_account_s_way_too() {
+    let (mut net, mut phone) = desk();
+    let credentials =
+        ringback_ua::Credentials { username: "alice".into(), password: "secret".into(), realm: Some("inner".into()) };
+    let proxied = AccountConfig {
+        proxy: Some("10.9.0.1:5060".into()),
+        aor: "sip:alice@home.example".into(),
+        credentials: Some(credentials.into()),
+        ..account()
+    };
+    register(&mut net, 1, proxied);
+    let request = phone.receive(&mut net, "REGISTER");
+    grant(&mut net, &mut phone, &request, 600, "Service-Route: <sip:10.9.0.1;lr>\r\n");
+    let (from, to) = (|| "\"Alice\" <sip:alice@home.example>".to_owned(), || "sip:bob@far.example".to_owned());
+    for method in ["MESSAGE", "OPTIONS", "SUBSCRIBE"] {
+        let token = net.command(A, |token| match method {
+            "MESSAGE" => Command::SendMessage {
+                token,
+                from: from(),
+                to: to(),
+                content_type: "text/plain".into(),
+                body: "hi".into(),
+            },
+            "OPTIONS" => Command::SendOptions { token, from: Some(from()), to: to(), timeout: None },
+            _ => Command::Subscribe { token, from: from(), to: to(), event: "dialog".into(), expires: 60 * SECOND },
+        });
+        let sent = phone.receive(&mut net, &format!("{method} sip:bob@far.example SIP/2.0"));
+        assert_eq!(header(&sent, "Route"), Some("<sip:10.9.0.1;lr>"), "{sent}");
+        let contact = header(&sent, "Contact");
+        assert!(method == "MESSAGE" || contact.is_some_and(|text| text.starts_with("<sip:alice@10.0.0.1")), "{sent}");
+        // The first is asked who it is from, the others say it of themselves.
+        let mut known = sent;
+        if method == "MESSAGE" {
+            let challenge = "WWW-Authenticate: Digest realm=\"inner\", nonce=\"n\", qop=\"auth\"\r\n";
+            phone.reply(&mut net, &known, "401 Unauthorized", challenge, "");
+            known = phone.receive(&mut net, method);
+        }
+        assert!(header(&known, "Authorization").is_some_and(|text| text.contains("username=\"alice\"")), "{known}");
+        phone.reply(&mut net, &known, "404 Not Found", "", "");
+        assert!(net.result(A, token).is_some(), "{method}");
+    }
+    assert!(net.nodes[A].resolves.is_empty(), "nobody is looked up");
+    // Who is no account of ours goes straight.
+    net.command(A, |token| Command::SendOptions { token, from: None, to: "sip:bob@10.9.0.1".into(), timeout: None });
+    assert_eq!(header(&phone.receive(&mut net, "OPTIONS"), "Route"), None);
+}
+
+#[test]
+fn requests_outside_of_calls_keep_to_the_account_s_flow() {
+    let (mut net, mut phone) = desk();
+    registered_by_stream(&mut net, &mut phone, "");
+    net.command(A, |token| Command::SendOptions {
+        token,
+        from: Some(AOR.into()),
+        to: "sip:bob@far.example".into(),
+        timeout: None,
+    });
+    let sent = phone.receive(&mut net, "OPTIONS sip:bob@far.example");
+    assert!(header(&sent, "Via").is_some_and(|via| via.starts_with("SIP/2.0/TCP")), "{sent}");
+    assert!(contact(&sent).contains(";ob"), "RFC 5626 §4.3: {sent}");
 }

@@ -4,7 +4,7 @@ use ringback_ua::Transport;
 const PHONE: &str = "sip:phone@10.9.0.1";
 
 fn ask(net: &mut Net, node: usize, to: &str, timeout: Option<Duration>) -> Token {
-    net.command(node, |token| Command::SendOptions { token, to: to.into(), timeout })
+    net.command(node, |token| Command::SendOptions { token, from: None, to: to.into(), timeout })
 }
 
 #[derive(Debug, PartialEq)]
@@ -156,7 +156,9 @@ fn one_that_is_given_up_is_completed_and_forgotten() {
     assert_eq!(sent(&net, A, "OPTIONS ").len(), 1);
     // Nobody's token names nothing, not the requests that nobody waits for.
     let now = net.now;
-    net.nodes[A].engine.handle_command(now, Command::SendOptions { token: Token(0), to: PHONE.into(), timeout: None });
+    net.nodes[A]
+        .engine
+        .handle_command(now, Command::SendOptions { token: Token(0), from: None, to: PHONE.into(), timeout: None });
     net.nodes[A].engine.handle_command(now, Command::GiveUp { token: Token(0), request: Token(0) });
     net.run();
     let request = phone.receive(&mut net, "OPTIONS ");

@@ -416,3 +416,80 @@ fn a_path_and_the_place_behind_a_nat_are_the_way() {
     hang_up(&mut net, A, &call);
     assert!(there(&net, "BYE sip:bob@10.9.0.1:5060 ").is_some());
 }
+
+// ---- instances
+
+const INSTANCES: [&str; 2] =
+    ["urn:uuid:00000000-0000-0000-0000-00000000000b", "urn:uuid:00000000-0000-0000-0000-00000000000c"];
+
+/// Two telephones of one address, each with an instance.
+fn two_instances() -> (Net, String) {
+    let mut net = registrar(StoreKind::Memory);
+    net.add(config());
+    net.add(config());
+    let contact = |node, instance: &str| format!("<{}>;+sip.instance=\"<{instance}>\"", uri(node));
+    let contacts = format!("Contact: {}, {}\r\n", contact(B, INSTANCES[0]), contact(C, INSTANCES[1]));
+    net.inject(A, outside(1), &register_text(1, 1, &contacts, "Supported: gruu\r\n"));
+    let answer = answer(&mut net, 1).expect("an answer");
+    (net, answer)
+}
+
+#[test]
+fn a_gruu_leads_to_one_instance_alone() {
+    let (mut net, answer) = two_instances();
+    for instance in INSTANCES {
+        let gruu = format!(";pub-gruu=\"{AOR};gr={instance}\"");
+        assert!(answer.contains(&gruu), "RFC 5627 §5.2: {answer}");
+    }
+    for (instance, rings, silent) in [(INSTANCES[0], B, C), (INSTANCES[1], C, B)] {
+        let before = net.nodes[silent].events.len();
+        let call = dial(&mut net, A, &format!("{AOR};gr={}", instance.to_uppercase().replace("URN:UUID", "urn:uuid")));
+        let called = net.nodes[rings].incoming().expect("rings");
+        decide(&mut net, rings, &called, accept()).expect("accepted");
+        assert_eq!((call.state(), net.nodes[silent].events.len()), (State::Active, before));
+        hang_up(&mut net, A, &call);
+    }
+    // One that is not there is not looked for elsewhere.
+    let other = format!("{AOR};gr=urn:uuid:00000000-0000-0000-0000-00000000000d");
+    let call = dial(&mut net, A, &other);
+    assert!(matches!(&call.end().expect("over").cause, EndCause::Failed { status: Some(480), .. }), "{:?}", call.end());
+    assert!(net.nodes[A].resolves.is_empty());
+    net.assert_idle();
+}
+
+#[test]
+fn a_gruu_is_for_those_who_understand_it_and_no_contact_itself() {
+    let mut net = registrar(StoreKind::Memory);
+    let contact = format!("Contact: <sip:bob@10.9.0.1>;+sip.instance=\"<{}>\"\r\n", INSTANCES[0]);
+    net.inject(A, outside(1), &register_text(1, 1, &contact, ""));
+    let text = answer(&mut net, 1).expect("an answer");
+    assert!(
+        text.starts_with("SIP/2.0 200") && !text.contains("gruu=") && text.contains("Supported: path, outbound, gruu")
+    );
+    register(&mut net, 1, 2, &format!("<{AOR};gr={}>", INSTANCES[0]));
+    assert_eq!(status(answer(&mut net, 1)), 403, "RFC 5627 §5.1");
+}
+
+#[test]
+fn what_is_bound_in_memory_goes_on_with_the_next_engine() {
+    let (mut net, _) = two_instances();
+    let now = net.now;
+    let kept = net.nodes[A].engine.bindings(now);
+    assert_eq!(kept.len(), 2);
+    let mut next = Net::default();
+    next.add(served(StoreKind::Memory));
+    next.now = net.now + 10 * SECOND;
+    let now = next.now;
+    for record in &kept {
+        next.nodes[A].engine.restore(now, record);
+    }
+    let list = |net: &mut Net| match net.ask(A, |token| Command::Lookup { token, aor: AOR.into() }) {
+        Some(Ok(Reply::Bindings(records))) => records,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(list(&mut next), list(&mut net), "in their order");
+    // What a store keeps is not kept twice.
+    let mut own = registrar(StoreKind::Own);
+    assert!(own.nodes[A].engine.bindings(own.now).is_empty());
+    own.run();
+}

@@ -7,8 +7,9 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ringback_sip::{Frame, FrameErrorKind, StreamFramer};
@@ -16,6 +17,7 @@ use ringback_ua::{ConnectionId, Flow, Transport};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use super::counters::Overdue;
 use super::hub::Hub;
 use super::keep_alive::KeepAlive;
 use super::wire::{Input, Wire};
@@ -31,6 +33,8 @@ pub(super) struct Connection {
     pub(super) receive: mpsc::UnboundedReceiver<Bytes>,
     /// Bytes sent to `receive` that the peer has not taken yet.
     pub(super) queued: Arc<AtomicUsize>,
+    /// Milliseconds in which the peer wants to hear something; 0: it has not said so.
+    pub(super) flow_timer: Arc<AtomicU64>,
 }
 
 /// A line break that is no whole keep-alive yet may wait between messages.
@@ -115,13 +119,17 @@ impl Connection {
 impl State {
     async fn turns(&mut self, hub: &Hub, connection: &mut Connection, limits: &Limits) -> &'static str {
         let flow = connection.flow();
-        let Connection { wire, receive, queued, .. } = connection;
+        let Connection { wire, receive, queued, flow_timer, .. } = connection;
         loop {
             let deadline = self.deadline(limits);
             let busy = !self.messages.is_empty();
             tokio::select! {
                 biased;
                 more = receive.recv() => match more {
+                    Some(bytes) if bytes.is_empty() => {
+                        let every = Duration::from_millis(flow_timer.load(Ordering::Relaxed));
+                        self.keep_alive.set_flow_timer(every);
+                    }
                     Some(bytes) => {
                         self.used = Instant::now();
                         self.put(bytes);
@@ -149,8 +157,9 @@ impl State {
                 }
                 () = sleep_until(deadline) => {
                     let now = Instant::now();
-                    if let Some(cause) = self.overdue(now, limits) {
-                        return cause;
+                    if let Some(why) = self.overdue(now, limits) {
+                        hub.counters.overdue(why);
+                        return why.as_str();
                     }
                     if self.keep_alive.is_due(now, limits) {
                         self.ping(now, wire, queued);
@@ -339,17 +348,17 @@ impl State {
         deadline
     }
 
-    fn overdue(&self, now: Instant, limits: &Limits) -> Option<&'static str> {
+    fn overdue(&self, now: Instant, limits: &Limits) -> Option<Overdue> {
         if self.stalled.is_some_and(|since| now >= since + limits.stalled) {
-            Some("the peer does not read")
+            Some(Overdue::Stalled)
         } else if self.partial.is_some_and(|since| now >= since + limits.partial) && self.messages.is_empty() {
-            Some("a message was not completed in time")
+            Some(Overdue::Partial)
         } else if !self.heard && now >= self.opened + limits.partial {
-            Some("no message came")
+            Some(Overdue::Silent)
         } else if self.keep_alive.is_overdue(now, limits) {
-            Some("the peer does not answer keep-alives")
+            Some(Overdue::KeepAlive)
         } else if now >= self.keep_alive.last_use(self.used) + limits.idle && !self.is_writing() {
-            Some("idle")
+            Some(Overdue::Idle)
         } else {
             None
         }

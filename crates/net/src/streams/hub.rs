@@ -15,12 +15,13 @@ use tokio::sync::mpsc;
 use tokio::time;
 
 use super::connection::{self, Connection};
+use super::counters::{Counters, Overdue, count};
 use super::handshake;
 use super::locate::{Locator, Question};
 use super::lookup::Lookups;
 use super::seats::{Seat, Seats};
 use super::wire::Wire;
-use super::{Limits, Naming, News, Outlet, Request};
+use super::{Limits, News, Outlet, Parts, Request};
 use crate::listen::Listener;
 use crate::log;
 use crate::os_thread::{self, Thread};
@@ -38,9 +39,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 pub(super) fn spawn(
     requests: mpsc::UnboundedReceiver<Request>,
-    listeners: Vec<Listener>,
-    limits: Limits,
-    naming: Naming,
+    parts: Parts,
     outlet: Outlet,
     producer: Producer,
 ) -> io::Result<Thread> {
@@ -56,7 +55,7 @@ pub(super) fn spawn(
         .build()?;
     os_thread::spawn("rb-streams".into(), move || {
         let _log = tracing::dispatcher::set_default(&log::dispatcher(&producer));
-        runtime.block_on(run(requests, listeners, limits, naming, outlet));
+        runtime.block_on(run(requests, parts, outlet));
         // A look-up that hangs in the C library keeps its thread, not us.
         runtime.shutdown_background();
     })
@@ -77,6 +76,8 @@ struct Entry {
     peers: Vec<Peer>,
     send: mpsc::UnboundedSender<Bytes>,
     queued: Arc<AtomicUsize>,
+    /// Milliseconds that `Request::KeepAlive` named; 0: none.
+    flow_timer: Arc<AtomicU64>,
 }
 
 /// Messages that wait for a connection to be made.
@@ -102,6 +103,7 @@ struct Listening {
 pub(super) struct Hub {
     table: Mutex<Table>,
     seats: Seats,
+    pub(super) counters: Arc<Counters>,
     pub(super) limits: Limits,
     pub(super) outlet: Outlet,
     listening: Vec<Listening>,
@@ -110,13 +112,8 @@ pub(super) struct Hub {
     lookups: Lookups,
 }
 
-async fn run(
-    mut requests: mpsc::UnboundedReceiver<Request>,
-    listeners: Vec<Listener>,
-    limits: Limits,
-    naming: Naming,
-    outlet: Outlet,
-) {
+async fn run(mut requests: mpsc::UnboundedReceiver<Request>, parts: Parts, outlet: Outlet) {
+    let Parts { listeners, limits, naming, counters } = parts;
     let listening = |listener: &Listener| Listening {
         transport: listener.transport,
         address: listener.address,
@@ -125,6 +122,7 @@ async fn run(
     let hub = Arc::new(Hub {
         table: Mutex::new(Table::default()),
         seats: Seats::new(&limits),
+        counters,
         lookups: Lookups::new(limits, Locator::new(naming), outlet.clone()),
         limits,
         outlet,
@@ -144,6 +142,7 @@ async fn run(
                 let domain = domain.filter(|_| transport.is_secure() || transport.is_websocket());
                 hub.send(Peer { transport, remote, domain }, local, connection, bytes);
             }
+            Request::KeepAlive { connection, every } => hub.keep_alive(connection, every),
             Request::Resolve { id, host, port, service } => hub.lookups.resolve(id, Question { host, port, service }),
             Request::Leave { within } => {
                 let _ = time::timeout(within, hub.end()).await;
@@ -174,6 +173,7 @@ impl Hub {
             Ok(seat) => seat,
             Err(cause) => {
                 // Closed by being dropped.
+                count(&self.counters.refused);
                 tracing::warn!(target: "ringback.net", %remote, cause, "a connection is refused");
                 return;
             }
@@ -190,6 +190,7 @@ impl Hub {
             match shaken.unwrap_or_else(|_| Err("it was not completed in time".into())) {
                 Ok(wire) => hub.adopt(wire, local, peer, seat, true, Vec::new()),
                 Err(cause) => {
+                    count(&hub.counters.handshakes);
                     tracing::warn!(target: "ringback.net", %remote, transport = %peer.transport, cause, "a handshake failed");
                 }
             }
@@ -210,6 +211,7 @@ impl Hub {
         let id = ConnectionId(CONNECTIONS.fetch_add(1, Ordering::Relaxed));
         let (send, receive) = mpsc::unbounded_channel();
         let queued = Arc::new(AtomicUsize::new(0));
+        let flow_timer = Arc::new(AtomicU64::new(0));
         for bytes in first {
             queued.fetch_add(bytes.len(), Ordering::Relaxed);
             let _ = send.send(bytes);
@@ -223,11 +225,14 @@ impl Hub {
             for peer in &peers {
                 table.by_peer.insert(peer.clone(), id);
             }
-            table.connections.insert(id, Entry { peers, send, queued: Arc::clone(&queued) });
+            let entry = Entry { peers, send, queued: Arc::clone(&queued), flow_timer: Arc::clone(&flow_timer) };
+            table.connections.insert(id, entry);
         }
         tracing::debug!(target: "ringback.net", connection = id.0, %transport, %remote, accepted, "connected");
         let local = self.shown(transport, local);
-        let connection = Connection { id, transport, local, remote, accepted, wire, receive, queued };
+        count(if accepted { &self.counters.accepted } else { &self.counters.made });
+        self.counters.open.fetch_add(1, Ordering::Relaxed);
+        let connection = Connection { id, transport, local, remote, accepted, wire, receive, queued, flow_timer };
         let hub = Arc::clone(self);
         tokio::spawn(async move {
             if !accepted {
@@ -237,6 +242,7 @@ impl Hub {
             tracing::debug!(target: "ringback.net", connection = id.0, %remote, cause, "closed");
             hub.forget(id);
             drop(seat);
+            hub.counters.open.fetch_sub(1, Ordering::Relaxed);
             hub.outlet.send(News::Closed { connection: id }).await;
         });
     }
@@ -284,6 +290,16 @@ impl Hub {
         }
     }
 
+    fn keep_alive(&self, id: ConnectionId, every: Duration) {
+        let table = self.table.lock();
+        let Some(entry) = table.connections.get(&id) else { return };
+        let every = u64::try_from(every.as_millis()).unwrap_or(u64::MAX).max(1);
+        if entry.flow_timer.swap(every, Ordering::Relaxed) != every {
+            // Nothing to write: its task looks at its deadlines anew.
+            let _ = entry.send.send(Bytes::new());
+        }
+    }
+
     fn forget(&self, id: ConnectionId) {
         let mut table = self.table.lock();
         let Some(entry) = table.connections.remove(&id) else { return };
@@ -311,6 +327,7 @@ impl Hub {
             };
             drop(table);
             if slow {
+                self.counters.overdue(Overdue::Stalled);
                 // Its task sees the sender go, closes at once and tells.
                 tracing::warn!(target: "ringback.net", connection = id.0, %remote, "closed: the peer does not read");
                 self.forget(id);
@@ -335,6 +352,7 @@ impl Hub {
             }
             Err(cause) => {
                 drop(table);
+                count(&self.counters.failed);
                 self.tell(News::ConnectFailed { transport, remote, domain: peer.domain, cause: cause.into() });
             }
         }
@@ -349,6 +367,7 @@ impl Hub {
             Ok((wire, local)) => self.adopt(wire, local, peer, seat, false, waiting.messages),
             Err(error) => {
                 drop(seat);
+                count(&self.counters.failed);
                 tracing::debug!(target: "ringback.net", %transport, %remote, %error, "cannot connect");
                 let (domain, cause) = (peer.domain, error.to_string());
                 self.outlet.send(News::ConnectFailed { transport, remote, domain, cause }).await;

@@ -6,9 +6,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Limits;
+use super::locate::random;
 
 /// How long a connection is kept for the sake of keep-alives alone: longer than the usual registration.
 const KEPT: Duration = Duration::from_secs(7200);
+
+/// RFC 5626 §4.4.1: at random between 80 % and all of the time, each time anew, so that not all come at once.
+fn part() -> f64 {
+    0.8 + 0.2 * f64::from(random(1 << 16)) / f64::from(1 << 16)
+}
 
 #[derive(Debug)]
 pub(super) struct KeepAlive {
@@ -22,20 +28,41 @@ pub(super) struct KeepAlive {
     /// The last message that came.
     spoken: Instant,
     answered: Option<Instant>,
+    /// RFC 5626 §4.4.1: the longest silence that the peer wants, and the part of it that passes before the next ping.
+    flow_timer: Option<(Duration, f64)>,
 }
 
 impl KeepAlive {
     /// `framed`: RFC 6455 §5.5.2 has each side answer pings.
     pub(super) fn new(now: Instant, opened: bool, framed: bool) -> Self {
-        KeepAlive { sends: opened || framed, answers: framed, last: now, waiting: None, spoken: now, answered: None }
+        KeepAlive {
+            sends: opened || framed,
+            answers: framed,
+            last: now,
+            waiting: None,
+            spoken: now,
+            answered: None,
+            flow_timer: None,
+        }
+    }
+
+    /// Flow-Timer: the peer wants pings, and so answers them.
+    pub(super) fn set_flow_timer(&mut self, longest: Duration) {
+        self.flow_timer = Some((longest, part()));
+        self.answers |= self.sends;
+    }
+
+    fn silence(&self, limits: &Limits) -> Duration {
+        self.flow_timer.map_or(limits.ping, |(longest, part)| longest.mul_f64(part).min(limits.ping))
     }
 
     pub(super) fn is_due(&self, now: Instant, limits: &Limits) -> bool {
-        self.sends && self.waiting.is_none() && now >= self.last + limits.ping
+        self.sends && self.waiting.is_none() && now >= self.last + self.silence(limits)
     }
 
     pub(super) fn sent(&mut self, now: Instant) {
         self.last = now;
+        self.flow_timer = self.flow_timer.map(|(longest, _)| (longest, part()));
         self.waiting = self.answers.then_some(now);
     }
 
@@ -57,7 +84,7 @@ impl KeepAlive {
     pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
         match self.waiting {
             Some(since) => Some(since + limits.pong),
-            None => self.sends.then(|| self.last + limits.ping),
+            None => self.sends.then(|| self.last + self.silence(limits)),
         }
     }
 

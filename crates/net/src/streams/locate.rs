@@ -307,7 +307,7 @@ fn in_order(mut servers: Vec<Server>, mut random: impl FnMut(u32) -> u32) -> Vec
     ordered
 }
 
-fn random(bound: u32) -> u32 {
+pub(super) fn random(bound: u32) -> u32 {
     (random_u128() % u128::from(bound.max(1))) as u32
 }
 

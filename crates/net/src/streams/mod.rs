@@ -12,6 +12,7 @@
 
 mod alias;
 mod connection;
+mod counters;
 mod handshake;
 mod hub;
 mod keep_alive;
@@ -29,6 +30,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use ringback_ua::{ConnectionId, Flow, Place, ResolveId, Service, Transport};
 use tokio::sync::mpsc;
+
+pub use counters::ConnectionCounters;
+
+use counters::Counters;
 
 use crate::listen::Listener;
 use crate::os_thread::Thread;
@@ -50,6 +55,11 @@ pub(crate) enum Request {
         /// Whose certificate it has to be.
         domain: Option<Arc<str>>,
         bytes: Bytes,
+    },
+    /// RFC 5626 §4.4.1: how often the peer wants to hear something.
+    KeepAlive {
+        connection: ConnectionId,
+        every: Duration,
     },
     Resolve {
         id: ResolveId,
@@ -146,6 +156,14 @@ pub(crate) struct Naming {
     pub(crate) transports: Vec<Transport>,
 }
 
+/// What the streams' thread is made of.
+struct Parts {
+    listeners: Vec<Listener>,
+    limits: Limits,
+    naming: Naming,
+    counters: Arc<Counters>,
+}
+
 /// The signalling thread's side.
 #[derive(Debug)]
 pub(crate) struct Streams {
@@ -157,6 +175,7 @@ pub(crate) struct Streams {
     limits: Limits,
     naming: Naming,
     queue: Arc<EventQueue>,
+    counters: Arc<Counters>,
 }
 
 impl Streams {
@@ -169,7 +188,8 @@ impl Streams {
     ) -> Self {
         let (sender, news) = mpsc::channel(NEWS);
         let outlet = Outlet { news: sender, signalling };
-        Streams { requests: None, thread: None, news, outlet, listeners, limits, naming, queue }
+        let counters = Arc::default();
+        Streams { requests: None, thread: None, news, outlet, listeners, limits, naming, queue, counters }
     }
 
     /// Starts the thread if something is listened on.
@@ -184,8 +204,9 @@ impl Streams {
         let (requests, receiver) = mpsc::unbounded_channel();
         let producer = Producer::new(Arc::clone(&self.queue));
         let listeners = std::mem::take(&mut self.listeners);
-        self.thread =
-            Some(hub::spawn(receiver, listeners, self.limits, self.naming.clone(), self.outlet.clone(), producer)?);
+        let counters = Arc::clone(&self.counters);
+        let parts = Parts { listeners, limits: self.limits, naming: self.naming.clone(), counters };
+        self.thread = Some(hub::spawn(receiver, parts, self.outlet.clone(), producer)?);
         self.requests = Some(requests);
         Ok(())
     }
@@ -197,6 +218,10 @@ impl Streams {
             return false;
         }
         self.requests.as_ref().is_some_and(|requests| requests.send(request).is_ok())
+    }
+
+    pub(crate) fn counters(&self) -> ConnectionCounters {
+        self.counters.read()
     }
 
     pub(crate) fn next(&mut self) -> Option<News> {

@@ -15,8 +15,8 @@ use crate::wire::writer::Writer;
 const ALLOW: &str = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, NOTIFY";
 /// Option tags that may stand in Require.
 const EXTENSIONS: &[&str] = &["100rel", "timer", "replaces", "norefersub"];
-/// Those that may stand in a REGISTER besides (RFC 3327 §5.3, RFC 5626 §4.2).
-const OF_REGISTER: &[&str] = &["path", "outbound"];
+/// Those that may stand in a REGISTER besides (RFC 3327 §5.3, RFC 5626 §4.2, RFC 5627 §4.2).
+const OF_REGISTER: &[&str] = &["path", "outbound", "gruu"];
 
 /// A response nobody above is asked about.
 pub(super) struct Automatic<'a> {

@@ -165,6 +165,11 @@ impl Ua {
         format!("{:016x}{:016x}", self.rng.next_u64(), self.rng.next_u64())
     }
 
+    /// The counters, and of what is there now `half_open` alone: at no cost, however much is under way.
+    pub fn counters(&self) -> Stats {
+        Stats { live: Live { half_open: self.half_open, ..Live::default() }, ..self.counters }
+    }
+
     pub fn stats(&self) -> Stats {
         let answered = self.servers.iter().filter(|(_, server)| server.is_answered()).count();
         Stats {

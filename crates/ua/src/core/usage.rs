@@ -4,11 +4,15 @@
 //! Invariant: `usage_tags` names each usage by our tag, and nothing else. The subscriber's dialog is the one of the first NOTIFY (RFC 6665
 //! §4.1.2.4), which may overtake the 2xx; NOTIFYs of other forks find nothing and get 481.
 
+use std::sync::Arc;
+
 use ringback_sip::{Message, Method, StatusCode};
 use ringback_time::Now;
 use smallvec::SmallVec;
 
-use crate::api::{Body, Event, FailCause, Reply, Request, RequestKey, StandaloneKey, UaError, UsageKey};
+use crate::api::{
+    Body, ContactForm, Credentials, Event, FailCause, Reply, Request, RequestKey, StandaloneKey, UaError, UsageKey,
+};
 use crate::arena::Index;
 use crate::core::Ua;
 use crate::core::client::{Launch, Owner, class_of};
@@ -41,6 +45,15 @@ pub(super) struct Usage {
     pending: SmallVec<[Index; 1]>,
     /// Ours without a final response.
     requests: SmallVec<[Index; 1]>,
+    /// What the subscriber's later requests say about it, as the first one did.
+    own: Option<Arc<Credentials>>,
+    form: Option<Box<ContactForm>>,
+}
+
+impl Usage {
+    fn new(tag: u64, call_id: Box<str>) -> Usage {
+        Usage { tag, call_id, dialog: None, pending: SmallVec::new(), requests: SmallVec::new(), own: None, form: None }
+    }
 }
 
 impl Ua {
@@ -53,8 +66,9 @@ impl Ua {
         let call_id = request.call_id.as_str().into();
         let text = String::from_utf8_lossy(&hex(tag)).into_owned();
         let from = request.from.clone().with_tag(&text);
+        let (own, form) = (request.credentials.clone(), request.contact_form.clone());
         let request = self.send(now, Request { from, ..request })?;
-        let usage = Usage { tag, call_id, dialog: None, pending: SmallVec::new(), requests: SmallVec::new() };
+        let usage = Usage { own, form, ..Usage::new(tag, call_id) };
         let index = self.usages.insert(usage);
         self.usage_tags.insert(tag, index);
         Ok((UsageKey::new(index), request))
@@ -80,13 +94,8 @@ impl Ua {
             let why = Some("Too Many Record-Route Header Fields");
             return self.refuse(request, via, flow, StatusCode::BAD_REQUEST, why);
         }
-        let usage = Usage {
-            tag,
-            call_id: request.call_id().unwrap_or_default().into(),
-            dialog: Some(Dialog::of_uas(&echo, cseq, flow)),
-            pending: SmallVec::new(),
-            requests: SmallVec::new(),
-        };
+        let dialog = Some(Dialog::of_uas(&echo, cseq, flow));
+        let usage = Usage { dialog, ..Usage::new(tag, request.call_id().unwrap_or_default().into()) };
         let index = self.usages.insert(usage);
         self.usage_tags.insert(tag, index);
         let server = self.open_usage_server(now, index, incoming, echo, tag);
@@ -186,8 +195,10 @@ impl Ua {
         let DialogWay { hop, domain, destination } = self.dialog_way(dialog);
         self.put_user_agent(&mut out);
         put_headers(&mut out, headers);
-        let mut draft = Draft::new(out.body(parts(body)), line_end, true);
-        let authorizing = self.preauthorize(&mut draft, None, None);
+        let usage = self.usages.get(index).ok_or(UaError::UnknownCall)?;
+        let (own, form) = (usage.own.clone(), usage.form.clone());
+        let mut draft = Draft::new(out.body(parts(body)), line_end, true).with_form(form);
+        let authorizing = self.preauthorize(&mut draft, own, None);
         let (class, owner) = (class_of(method), Owner::Usage(index));
         let launch = Launch { draft, class, owner, cseq, hop, domain, destination, branch: None, authorizing };
         let client = self.launch(now, launch);

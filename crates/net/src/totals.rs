@@ -1,0 +1,17 @@
+//! What has been counted since the start, for anyone to read while the signalling thread goes on, and after it has ended.
+
+use ringback_engine::Counters;
+use ringback_ua::Stats;
+
+pub use crate::streams::ConnectionCounters;
+
+/// All counters of one system. They begin anew with each start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    /// Of `live` only `half_open`.
+    pub signalling: Stats,
+    pub sessions: Counters,
+    pub connections: ConnectionCounters,
+    /// That the kernel had no room for.
+    pub datagrams_lost: u64,
+}
