@@ -381,6 +381,17 @@ class CallSessionBase:
         until it has."""
 
     @property
+    def remote_reason(self) -> str | None:
+        """Why the peer ended the call, as its BYE, CANCEL or final response says: the values of its Reason header
+        (RFC 3326), such as 'Q.850;cause=17;text="User busy"', several joined by ", ". None before the end, and where
+        the peer gave none."""
+
+    @property
+    def completed_elsewhere(self) -> bool:
+        """True where the caller gave up because the call was answered on another telephone (RFC 3326 §3.1:
+        SIP;cause=200): it was not missed."""
+
+    @property
     def started_at(self) -> datetime:
         """When the INVITE was made or came; aware, UTC."""
 

@@ -180,8 +180,13 @@ class SessionControl:
         session, answered as well: attended. The peer is asked to take its place at its peer (Refer-To with Replaces, RFC
         3891), and both calls end. Meanwhile the call is TRANSFERRING. Cancelling the wait does not stop the transfer.
 
-        Raises `TransferFailed`, the call then being what it was before; `InvalidUri`; `InvalidState` for a call that is
-        not answered, or is being held, resumed or transferred.
+        A peer that hangs up after it has agreed, before it has told an outcome, has gone to the target as far as can be
+        known (many telephones hang up at once; RFC 5589 §6.1 has one whose attempt fails say so and stay). That counts as
+        success; `end_reason` is "remote hangup" then, and the other session of an attended transfer is left to its peer.
+
+        Raises `TransferFailed`, the call then being what it was before, or over where the peer hung up without having
+        agreed; `InvalidUri`; `InvalidState` for a call that is not answered, or is being held, resumed or transferred. A
+        peer that has vanished is given 32 s, all of them TRANSFERRING.
         """
         await _ringback.transfer(coordinator, session_id, target)
 
@@ -210,8 +215,12 @@ class SessionControl:
 
     @staticmethod
     async def update_media(coordinator: "SessionCoordinator", session_id: SessionId, sdp: str | None = None) -> None:
-        """Makes a new offer (re-INVITE), `sdp` or a generated one; returns after the 2xx. Raises `SdpError`,
-        `CallRejected`.
+        """Makes a new offer, `sdp` or a generated one; returns after the 2xx. In an answered call by re-INVITE. Before the
+        answer by UPDATE (RFC 3311 §5.1), where the first offer has an answer that arrived for certain (PRACK, RFC 3262)
+        and the peer takes UPDATE.
+
+        Raises `SdpError`; `CallRejected`; `InvalidState` for a call that has ended, one before the answer where that is
+        not so (yet), and while another offer of ours is under way.
         """
         await _ringback.reoffer(coordinator, session_id, sdp)
 

@@ -4,7 +4,7 @@ import pytest
 from support import Recorder, until
 from support.peer import SDP
 
-from ringback import CallRejected, CallState, InvalidState, MediaControl, SdpError, SessionControl
+from ringback import CallDecision, CallRejected, CallState, InvalidState, MediaControl, SdpError, SessionControl
 
 
 async def test_hold_and_resume(systems):
@@ -87,4 +87,36 @@ async def test_update_media(systems):
     await SessionControl.update_media(caller, call.id)
     with pytest.raises(SdpError):
         await SessionControl.update_media(caller, call.id, "no SDP")
+    assert call.state is CallState.ACTIVE
+
+
+async def test_update_media_before_the_answer(systems):
+    """By UPDATE (RFC 3311), once the first offer has an answer that arrived; there is no hold before the answer."""
+    desk = Recorder(CallDecision.Defer())
+    system, caller = await systems.start("desk", desk), await systems.start("alice")
+    call = await systems.call(caller, system)
+    (incoming,) = await desk.wait("incoming")
+    with pytest.raises(InvalidState):
+        await SessionControl.update_media(caller, call.id)
+    at_desk = await SessionControl.progress_incoming_call(system, incoming)
+    await until(lambda: call.state is CallState.RINGING)
+
+    async def updated(coordinator, session):
+        # The called side may offer once the caller's PRACK has come.
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    return await SessionControl.update_media(coordinator, session)
+                except (InvalidState, CallRejected):
+                    await asyncio.sleep(0.01)
+
+    await updated(caller, call.id)
+    await updated(system, at_desk.id)
+    for coordinator, session in [(caller, call), (system, at_desk)]:
+        with pytest.raises(InvalidState):
+            await SessionControl.hold_session(coordinator, session.id)
+    assert (call.state, at_desk.state) == (CallState.RINGING, CallState.RINGING)
+    await incoming.accept()
+    await call.wait_for_answer(5)
+    await SessionControl.update_media(caller, call.id)
     assert call.state is CallState.ACTIVE

@@ -176,6 +176,8 @@ pub(crate) struct Ending {
     pub(crate) wire: Wire,
     /// A pending `on_incoming_call` is to be cancelled.
     pub(crate) over: bool,
+    /// `End::remote_reason`.
+    pub(crate) remote_reason: Option<Box<str>>,
 }
 
 /// The message that ends a call.

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use crate::api::EndCause;
 use crate::call::{Call, Ending, Wire};
-use crate::end::rejected;
+use crate::end::{ELSEWHERE, reason_of, rejected};
 use crate::engine::Engine;
 use crate::locate::ANYWHERE;
 use crate::outgoing::{Outgoing, contacts, status_line};
@@ -98,6 +98,7 @@ struct Outcome {
     status: Option<u16>,
     phrase: String,
     targets: Vec<String>,
+    reason: Option<Box<str>>,
 }
 
 impl Forks {
@@ -117,9 +118,6 @@ impl Forks {
         }
     }
 }
-
-/// RFC 3326, as RFC 3261 §16.7 has the other branches cancelled.
-const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
 
 /// Where a call goes.
 pub(crate) enum Whither {
@@ -238,16 +236,17 @@ impl Engine {
             Event::Rejected { response, .. } => {
                 let (status, phrase) = status_line(&response);
                 let targets = if status / 100 == 3 { contacts(&response) } else { Vec::new() };
-                self.branch_failed(now, key, ua, Outcome { status: Some(status), phrase, targets });
+                let reason = reason_of(&response);
+                self.branch_failed(now, key, ua, Outcome { status: Some(status), phrase, targets, reason });
             }
             Event::Failed { status, cause, .. } => {
-                let outcome = Outcome { status: None, phrase: cause.to_string(), targets: Vec::new() };
+                let outcome = Outcome { status: None, phrase: cause.to_string(), targets: Vec::new(), reason: None };
                 let status = status.filter(|status| *status == StatusCode::REQUEST_TIMEOUT.as_u16());
                 self.branch_failed(now, key, ua, Outcome { status, ..outcome });
             }
             Event::Released { .. } => {
                 let phrase = "the dialog is gone".to_owned();
-                self.branch_failed(now, key, ua, Outcome { status: None, phrase, targets: Vec::new() });
+                self.branch_failed(now, key, ua, Outcome { status: None, phrase, targets: Vec::new(), reason: None });
             }
             _ => {}
         }
@@ -315,13 +314,16 @@ impl Engine {
 
 fn ending(best: Option<Outcome>) -> Ending {
     match best {
-        Some(Outcome { status: Some(status), phrase, targets }) if status != StatusCode::REQUEST_TIMEOUT.as_u16() => {
+        Some(Outcome { status: Some(status), phrase, targets, reason })
+            if status != StatusCode::REQUEST_TIMEOUT.as_u16() =>
+        {
             Ending {
                 change: Change::Reject,
                 reason: rejected(status, &phrase),
                 cause: EndCause::Rejected { status, reason: phrase, targets },
                 wire: Wire::Nothing,
                 over: false,
+                remote_reason: reason,
             }
         }
         Some(Outcome { status, phrase, .. }) => Ending::failed(status, phrase).silent(),

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::{Session, SessionId, State};
+use ringback_ua::DialogId;
+
+use crate::api::{Direction, Session, SessionId, State};
 use crate::notifier::Entity;
 
 pub(crate) const CONTENT_TYPE: &str = "application/dialog-info+xml";
@@ -14,6 +16,8 @@ struct Entry {
     call_id: Box<str>,
     local: Box<str>,
     remote: Box<str>,
+    /// Tags of the user's side and of the other, once there is a dialog.
+    tags: Option<(Box<str>, Box<str>)>,
     initiator: bool,
     state: &'static str,
     changed: bool,
@@ -42,10 +46,13 @@ impl Dialogs {
         Dialogs { version: self.version, entries: BTreeMap::new() }
     }
 
-    /// Takes the present state of a session of `entity`. False: there is nothing new to tell.
-    pub(crate) fn see(&mut self, entity: &Entity, session: &Session) -> bool {
+    /// Takes the present state of a session of `entity`, and of its dialog, where there is one. False: there is nothing new to tell.
+    pub(crate) fn see(&mut self, entity: &Entity, session: &Session, dialog: Option<&DialogId>) -> bool {
         let state = state_of(session.state());
         if let Some(entry) = self.entries.get_mut(&session.id) {
+            if let Some(dialog) = dialog {
+                entry.tags = tags_of(dialog, session.direction, entry.initiator);
+            }
             let new = entry.state != state;
             entry.changed |= new;
             entry.state = state;
@@ -60,7 +67,8 @@ impl Dialogs {
             true => (session.from_uri.clone(), session.to_uri.clone()),
             false => (session.to_uri.clone(), session.from_uri.clone()),
         };
-        let entry = Entry { call_id: session.call_id.clone(), local, remote, initiator, state, changed: true };
+        let tags = dialog.and_then(|dialog| tags_of(dialog, session.direction, initiator));
+        let entry = Entry { call_id: session.call_id.clone(), local, remote, tags, initiator, state, changed: true };
         self.entries.insert(session.id, entry);
         true
     }
@@ -85,11 +93,26 @@ impl Dialogs {
     }
 }
 
+/// RFC 4235 §4.1.2 names everything from the side of the user who is watched, which may be the peer's: the tags of `dialog` are ours and
+/// the peer's.
+fn tags_of(dialog: &DialogId, direction: Direction, initiator: bool) -> Option<(Box<str>, Box<str>)> {
+    let DialogId { local_tag, remote_tag, .. } = dialog;
+    let ours = (direction == Direction::Outgoing) == initiator;
+    let (local, remote) = if ours { (local_tag, remote_tag) } else { (remote_tag, local_tag) };
+    (!local.is_empty() && !remote.is_empty()).then(|| (local.as_str().into(), remote.as_str().into()))
+}
+
 fn write_entry(out: &mut String, id: SessionId, entry: &Entry) {
     out.push_str("<dialog id=\"");
     out.push_str(&id.to_string());
     out.push_str("\" call-id=\"");
     escape(out, &entry.call_id);
+    if let Some((local, remote)) = &entry.tags {
+        out.push_str("\" local-tag=\"");
+        escape(out, local);
+        out.push_str("\" remote-tag=\"");
+        escape(out, remote);
+    }
     out.push_str(if entry.initiator { "\" direction=\"initiator\">" } else { "\" direction=\"recipient\">" });
     out.push_str("<state>");
     out.push_str(entry.state);
@@ -125,7 +148,6 @@ mod tests {
     use ringback_time::Wall;
 
     use super::*;
-    use crate::api::Direction;
 
     fn session(id: u128, from: &str, to: &str) -> Session {
         let id = SessionId::from_u128(id);
@@ -136,21 +158,48 @@ mod tests {
     fn whole_partial_and_over() {
         let bob = Entity::parse("sip:bob@Example.com:5070").unwrap();
         let mut dialogs = Dialogs::default();
-        assert!(!dialogs.see(&bob, &session(1, "sip:a@b", "sip:c@example.com")), "somebody else");
+        assert!(!dialogs.see(&bob, &session(1, "sip:a@b", "sip:c@example.com"), None), "somebody else");
         let first = session(2, "sip:a@b?x=<y>", "sip:bob@example.com");
-        assert!(dialogs.see(&bob, &first) && !dialogs.see(&bob, &first));
+        assert!(dialogs.see(&bob, &first, None) && !dialogs.see(&bob, &first, None));
         let text = dialogs.document("sip:bob@example.com", true);
         assert!(text.contains("version=\"0\" state=\"full\" entity=\"sip:bob@example.com\""), "{text}");
         assert!(text.contains("call-id=\"c&lt;&amp;&quot;1\" direction=\"recipient\"><state>trying</state>"), "{text}");
         assert!(text.contains("<identity>sip:a@b?x=&lt;y&gt;</identity>"), "{text}");
         let second = session(3, "sip:bob@example.com", "sip:a@b");
-        assert!(dialogs.see(&bob, &second));
+        assert!(dialogs.see(&bob, &second, None));
         let text = dialogs.document("sip:bob@example.com", false);
         assert!(text.contains("version=\"1\" state=\"partial\"") && text.contains("initiator"), "{text}");
         assert_eq!(text.matches("<dialog ").count(), 1);
         second.set_state(State::Terminated);
-        assert!(dialogs.see(&bob, &second));
+        assert!(dialogs.see(&bob, &second, None));
         assert!(dialogs.document("x", false).contains("<state>terminated</state>"));
         assert_eq!(dialogs.document("x", true).matches("<dialog ").count(), 1);
+    }
+
+    #[test]
+    fn tags_are_named_from_the_side_of_the_user() {
+        let bob = Entity::parse("sip:bob@example.com").unwrap();
+        let dialog =
+            |remote: &str| DialogId { call_id: "c".into(), local_tag: "ours".into(), remote_tag: remote.into() };
+        let (to, from) = (("sip:a@b", "sip:bob@example.com"), ("sip:bob@example.com", "sip:a@b"));
+        for (direction, (caller, called), expected) in [
+            (Direction::Incoming, to, "local-tag=\"ours\" remote-tag=\"&lt;t\" direction=\"recipient\""),
+            (Direction::Incoming, from, "local-tag=\"&lt;t\" remote-tag=\"ours\" direction=\"initiator\""),
+            (Direction::Outgoing, to, "local-tag=\"&lt;t\" remote-tag=\"ours\" direction=\"recipient\""),
+            (Direction::Outgoing, from, "local-tag=\"ours\" remote-tag=\"&lt;t\" direction=\"initiator\""),
+        ] {
+            let id = SessionId::from_u128(7);
+            let session = Session::new(id, direction, caller, called, "c", Wall::from_unix_nanos(0));
+            let mut dialogs = Dialogs::default();
+            // No tag of the peer yet; and what has ended keeps its tags.
+            assert!(dialogs.see(&bob, &session, Some(&dialog(""))));
+            assert!(!dialogs.document("x", true).contains("-tag="));
+            session.set_state(State::Ringing);
+            assert!(dialogs.see(&bob, &session, Some(&dialog("<t"))));
+            session.set_state(State::Terminated);
+            assert!(dialogs.see(&bob, &session, None));
+            let text = dialogs.document("x", false);
+            assert!(text.contains(expected) && text.contains("terminated"), "{text}");
+        }
     }
 }

@@ -1,15 +1,18 @@
 //! Offers and answers at other times than INVITE and its 2xx: in reliable provisional responses and their PRACK (RFC 3262), in UPDATE
 //! (RFC 3311), and what several early dialogs of one call have said (RFC 3261 §13.2.2.4, RFC 6337 §2).
 
+use ringback_media_api::Token;
 use ringback_sip::{Message, StatusCode};
 use ringback_time::Now;
 use ringback_ua::{Body, CallKey, Reply as Answer, RequestKey};
 
-use crate::api::Error;
-use crate::call::{Ending, Stage};
+use crate::api::{Error, Reply};
+use crate::call::{Call, Ending, Stage};
 use crate::content;
+use crate::decide::ua_error;
 use crate::engine::Engine;
 use crate::media_flow::Plan;
+use crate::reinvite::Reinvite;
 use crate::table::Key;
 
 /// Early dialogs of one call whose description is kept. `ua` keeps as many.
@@ -149,6 +152,65 @@ impl Engine {
         Ok(())
     }
 
+    /// `Command::Reoffer` before the answer: UPDATE, where the INVITE's offer has its answer in a provisional response that arrived (RFC 3311
+    /// §5.1, RFC 3262 §5), and the peer takes it.
+    pub(crate) fn update_early(
+        &mut self,
+        now: Now,
+        key: Key,
+        token: Token,
+        own: Option<String>,
+    ) -> crate::commands::Answer {
+        const WHAT: &str = "a re-offer";
+        let fits = |call: &&Call| matches!(call.stage, Stage::Calling | Stage::Deferred | Stage::Forwarding);
+        let call = self.calls.get(key).filter(fits);
+        let Some(ua) = call.and_then(|call| call.ua).filter(|ua| self.ua.can_update(*ua)) else {
+            return Err(self.unfit(key, WHAT));
+        };
+        if call.is_some_and(|call| call.reinvite.is_some()) {
+            return Err(self.unfit(key, "a second re-offer while one is under way"));
+        }
+        let plan = self.plan_reoffer(key, own)?;
+        let Some(call) = self.calls.get_mut(key) else { return Ok(Some(Reply::Unit)) };
+        if call.media.external != matches!(plan, Plan::External { .. }) {
+            return Err(Error::Media("before the answer media stays where it is".into()));
+        }
+        let body = Body::sdp(plan.sdp().to_owned());
+        self.ua.update(now, ua, Some(body)).map_err(|error| ua_error(error, call.session.state()))?;
+        let first_offer = call.media.local_offer.replace(plan.sdp().to_owned());
+        call.media.generated = None;
+        if call.media.early.is_some() {
+            // RFC 6337 §3.1: the 2xx has nothing to add.
+            call.media.early = Some(Plan::Settled);
+        }
+        call.reinvite = Some(Reinvite::early(token, call.media.direction, first_offer));
+        Ok(None)
+    }
+
+    /// An UPDATE before the answer was accepted: that is what its early dialog says now.
+    pub(crate) fn updated_early(&mut self, key: Key, response: &Message, first_offer: Option<String>) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        call.media.local_offer = first_offer;
+        let tag = response.to_tag().unwrap_or_default();
+        if let Some(dialog) = call.early_dialogs.iter_mut().find(|fork| &*fork.tag == tag)
+            && let Some(sdp) = &call.media.remote_sdp
+        {
+            dialog.sdp.clone_from(sdp);
+        }
+    }
+
+    /// The call is answered while an UPDATE of before is under way. Where it is another early dialog that won, nobody will answer that.
+    pub(crate) fn answered_during_update(&mut self, key: Key, settled: bool) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        let Some(reinvite) = &mut call.reinvite else { return };
+        let Some(first_offer) = reinvite.first_offer.take() else { return };
+        if !settled {
+            call.media.local_offer = Some(first_offer);
+            let token = call.reinvite.take().map(|reinvite| reinvite.token).unwrap_or_default();
+            self.complete(token, Err(Error::Refused { status: 481, reason: "Answered by another".into() }));
+        }
+    }
+
     /// `Event::Refresh`: the description in force once more (RFC 4028 §7.4), by re-INVITE.
     pub(crate) fn refresh(&mut self, now: Now, key: Key) {
         let Some(call) = self.calls.get_mut(key) else { return };
@@ -161,7 +223,7 @@ impl Engine {
             && let Some(call) = self.calls.get_mut(key)
         {
             call.media.local_offer = Some(sdp);
-            call.reinvite = Some(crate::reinvite::Reinvite::refresh(call.media.direction));
+            call.reinvite = Some(Reinvite::refresh(call.media.direction));
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use ringback_sip::StatusCode;
+use ringback_sip::{HeaderName, Message, Reason, StatusCode, is_valid_header_text};
 use ringback_time::Now;
 use ringback_ua::{CancelReason, Reply as Answer};
 
@@ -25,6 +25,7 @@ impl Ending {
             cause: EndCause::Rejected { status: status.as_u16(), reason, targets: Vec::new() },
             wire: Wire::HangUp { reason: None, status, phrase, headers },
             over: false,
+            remote_reason: None,
         }
     }
 
@@ -36,6 +37,7 @@ impl Ending {
             cause: EndCause::Cancelled,
             wire: Wire::hang_up(None),
             over: false,
+            remote_reason: None,
         }
     }
 
@@ -47,6 +49,7 @@ impl Ending {
             cause: EndCause::Normal,
             wire: Wire::hang_up(None),
             over: false,
+            remote_reason: None,
         }
     }
 
@@ -64,6 +67,7 @@ impl Ending {
                 headers: Vec::new(),
             },
             over: true,
+            remote_reason: None,
         }
     }
 
@@ -74,6 +78,16 @@ impl Ending {
 
     pub(crate) fn over(self, over: bool) -> Ending {
         Ending { over, ..self }
+    }
+
+    /// It was `message`, of the peer, that ended the call.
+    pub(crate) fn told_by(self, message: &Message) -> Ending {
+        Ending { remote_reason: reason_of(message), ..self }
+    }
+
+    /// The same, where something is to be said: with that Reason header.
+    pub(crate) fn because(self, reason: Option<String>) -> Ending {
+        Ending { wire: Wire::hang_up(reason), ..self }
     }
 }
 
@@ -86,6 +100,32 @@ impl Wire {
 /// How `end_reason` names a final response.
 pub(crate) fn rejected(status: u16, reason: &str) -> String {
     if reason.is_empty() { format!("rejected {status}") } else { format!("rejected {status} {reason}") }
+}
+
+/// RFC 3326 §3.1: why telephones that ring are cancelled when another has answered.
+pub(crate) const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
+
+/// Octets of the Reason header fields of one message that are kept.
+const REASON_MOST: usize = 1024;
+
+/// What a message says of why it was sent, as far as it can be read and said again.
+pub(crate) fn reason_of(message: &Message) -> Option<Box<str>> {
+    let mut out = String::new();
+    for value in message.headers().values(&HeaderName::Reason) {
+        let fits = out.len() + value.len() + 2 <= REASON_MOST;
+        if fits && Reason::parse(value).is_some() && is_valid_header_text("Reason", value) {
+            if !out.is_empty() {
+                out.push_str(", ");
+            }
+            out.push_str(value);
+        }
+    }
+    (!out.is_empty()).then(|| out.into())
+}
+
+/// What the peer of an ended call has said of why, for the peer of the other leg.
+pub(crate) fn reason_to_pass(call: &Call) -> Option<String> {
+    call.session.end().and_then(|end| end.remote_reason.as_deref()).map(str::to_owned)
 }
 
 /// RFC 3326: why we end a call that nobody refuses.
@@ -106,7 +146,7 @@ impl Engine {
     /// Ends a call, once; nothing where it is gone already.
     pub(crate) fn finish(&mut self, now: Now, key: Key, ending: Ending) {
         let Some(mut call) = self.calls.remove(key) else { return };
-        let Ending { change, reason, cause, wire, over } = ending;
+        let Ending { change, reason, cause, wire, over, remote_reason } = ending;
         self.timers.clear_all(key, &mut call.timers);
         if let Some(ua) = call.ua {
             self.by_ua.remove(&ua);
@@ -118,7 +158,10 @@ impl Engine {
 
         let old = call.session.state();
         let new = states::last(old, change);
-        call.session.finish(new, End { reason, cause, at: now.wall });
+        if let Some(dialog) = call.ua.and_then(|ua| self.ua.dialog_id(ua)) {
+            self.ended_dialogs.remember(now.mono, &dialog);
+        }
+        call.session.finish(new, End { reason, cause, at: now.wall, remote_reason });
         self.retire(now, call.session.id);
         self.notifier.sees(&call.session);
         let reason = call.session.end().map_or("", |end| end.reason.as_str());
@@ -218,9 +261,10 @@ impl Engine {
         match std::mem::replace(&mut call.link, Link::None) {
             Link::None => {}
             Link::Caller(forward) => {
+                // "Call completed elsewhere" above all: else the targets have missed a call.
                 for leg in forward.legs {
                     self.unlink(leg);
-                    self.finish(now, leg, Ending::cancelled("cancelled"));
+                    self.finish(now, leg, Ending::cancelled("cancelled").because(reason_to_pass(&call)));
                 }
             }
             Link::Target(caller) => self.target_ended(now, caller, key, &call),
@@ -234,7 +278,7 @@ impl Engine {
                     Some("timeout") => "timeout",
                     _ => "hangup",
                 };
-                self.finish(now, other, Ending::hung_up(reason));
+                self.finish(now, other, Ending::hung_up(reason).because(reason_to_pass(&call)));
             }
         }
     }

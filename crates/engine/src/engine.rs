@@ -22,6 +22,7 @@ use crate::accounts::Accounts;
 use crate::api::{Command, Config, Directory, Error, Event, Record, Reply, SessionId, StoreRequest};
 use crate::bridge::Bridges;
 use crate::call::Call;
+use crate::ended::EndedDialogs;
 use crate::limits;
 use crate::locate::{Locating, SharedRoutes};
 use crate::media_flow::local_codec;
@@ -106,6 +107,7 @@ pub struct Engine {
     pub(crate) overdue: bool,
     /// When ended sessions are forgotten next.
     forget_at: Option<Mono>,
+    pub(crate) ended_dialogs: EndedDialogs,
     pub(crate) counters: Counters,
     pub(crate) template: LocalMedia,
     /// What the program prefers, in its order.
@@ -171,6 +173,7 @@ impl Engine {
             stop: Stop::default(),
             overdue: false,
             forget_at: None,
+            ended_dialogs: EndedDialogs::default(),
             counters: Counters::default(),
             codecs: template.codecs.clone(),
             reordered: false,
@@ -309,6 +312,7 @@ impl Engine {
         }
         if self.forget_at.is_some_and(|at| at <= now.mono) {
             self.directory.forget(now.mono);
+            self.ended_dialogs.forget(now.mono);
             self.forget_at = self.directory.has_ended().then(|| now.mono + FORGET_EVERY);
         }
     }

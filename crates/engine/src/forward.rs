@@ -13,7 +13,8 @@ use ringback_ua::Transport;
 use smallvec::SmallVec;
 
 use crate::api::{EndCause, Error, HeaderList};
-use crate::call::{Call, Ending, Link, Stage, Wire};
+use crate::call::{Call, Ending, Link, Stage};
+use crate::end::{ELSEWHERE, reason_to_pass};
 use crate::engine::Engine;
 use crate::headers;
 use crate::limits;
@@ -51,10 +52,9 @@ struct Outcome {
     status: u16,
     phrase: String,
     targets: Vec<String>,
+    /// The value of its Reason header.
+    reason: Option<String>,
 }
-
-/// RFC 3326: why the other targets are cancelled.
-const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
 
 /// A call that comes back to us is followed so far.
 const CHAIN_MOST: usize = 70;
@@ -240,11 +240,7 @@ impl Engine {
         }
         for other in forward.legs.iter().copied().filter(|other| *other != leg) {
             self.unlink(other);
-            self.finish(
-                now,
-                other,
-                Ending { wire: Wire::hang_up(Some(ELSEWHERE.into())), ..Ending::cancelled("cancelled") },
-            );
+            self.finish(now, other, Ending::cancelled("cancelled").because(Some(ELSEWHERE.into())));
         }
         if forward.early.is_some_and(|early| early != leg) {
             self.unbridge(caller);
@@ -296,7 +292,9 @@ impl Engine {
             forward.early = None;
         }
         let outcome = match call.session.end().map(|end| &end.cause) {
-            Some(EndCause::Rejected { status, reason, targets }) => Outcome::of_refusal(*status, reason, targets),
+            Some(EndCause::Rejected { status, reason, targets }) => {
+                Outcome::of_refusal(*status, reason, targets, reason_to_pass(call))
+            }
             Some(EndCause::Failed { status: Some(408), .. }) => Outcome::new(StatusCode::REQUEST_TIMEOUT),
             Some(EndCause::Failed { .. }) => Outcome::new(StatusCode::TEMPORARILY_UNAVAILABLE),
             _ => {
@@ -386,16 +384,16 @@ impl Forward {
 
 impl Outcome {
     fn new(status: StatusCode) -> Outcome {
-        Outcome { status: status.as_u16(), phrase: String::new(), targets: Vec::new() }
+        Outcome { status: status.as_u16(), phrase: String::new(), targets: Vec::new(), reason: None }
     }
 
-    fn of_refusal(status: u16, phrase: &str, targets: &[String]) -> Outcome {
+    fn of_refusal(status: u16, phrase: &str, targets: &[String], reason: Option<String>) -> Outcome {
         match status {
             // A challenge was for us; the caller could not answer it.
             401 | 407 => Outcome::new(StatusCode::FORBIDDEN),
             // RFC 3261 §16.7, 6: it is the target that is overloaded, not we.
             503 => Outcome::new(StatusCode::SERVER_INTERNAL_ERROR),
-            _ => Outcome { status, phrase: phrase.to_owned(), targets: targets.to_vec() },
+            _ => Outcome { status, phrase: phrase.to_owned(), targets: targets.to_vec(), reason },
         }
     }
 
@@ -404,7 +402,9 @@ impl Outcome {
         // What a peer wrote is checked before it is written again.
         let phrase = Some(self.phrase).filter(|text| !text.is_empty() && crate::headers::check_phrase(text).is_ok());
         let contact = |target: &String| (HeaderName::Contact.as_str().to_owned(), format!("<{target}>"));
-        let headers = if status.class() == 3 { self.targets.iter().map(contact).collect() } else { Vec::new() };
+        let mut headers: HeaderList =
+            if status.class() == 3 { self.targets.iter().map(contact).collect() } else { Vec::new() };
+        headers.extend(self.reason.map(|reason| (HeaderName::Reason.as_str().to_owned(), reason)));
         let mut ending = Ending::refused(status, phrase, headers);
         if let EndCause::Rejected { targets, .. } = &mut ending.cause {
             *targets = self.targets;

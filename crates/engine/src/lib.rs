@@ -45,6 +45,7 @@ mod dialog_info;
 mod digits;
 mod early;
 mod end;
+mod ended;
 mod engine;
 mod forward;
 #[doc(hidden)]

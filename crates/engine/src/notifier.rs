@@ -224,7 +224,8 @@ impl Engine {
             *dialogs = dialogs.anew();
             for id in self.calls.keys() {
                 if let Some(call) = self.calls.get(id) {
-                    dialogs.see(&watch.entity, &call.session);
+                    let dialog = call.ua.and_then(|ua| self.ua.dialog_id(ua));
+                    dialogs.see(&watch.entity, &call.session, dialog.as_ref());
                 }
             }
         }
@@ -351,6 +352,8 @@ impl Engine {
 
     fn see_session(&mut self, now: Now, session: &Session) {
         let mut told: Vec<UsageKey> = Vec::new();
+        let ua = self.live(session.id).and_then(|key| self.calls.get(key)?.ua);
+        let dialog = ua.and_then(|ua| self.ua.dialog_id(ua));
         for uri in [&session.from_uri, &session.to_uri] {
             let Some(entity) = Entity::parse(uri) else { continue };
             for usage in self.notifier.by_entity.get(&entity).into_iter().flatten() {
@@ -360,7 +363,7 @@ impl Engine {
                 let Some(watch) = self.notifier.watches.get_mut(usage) else { continue };
                 if let Package::Dialog(dialogs) = &mut watch.package
                     && watch.request.is_none()
-                    && dialogs.see(&entity, session)
+                    && dialogs.see(&entity, session, dialog.as_ref())
                 {
                     watch.changed = true;
                     told.push(*usage);

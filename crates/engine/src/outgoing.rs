@@ -341,6 +341,8 @@ impl Engine {
         let Some(ua) = call.ua else { return };
         call.stage = Stage::Confirmed;
         let late = call.late_offer;
+        self.answered_during_update(key, settled);
+        let Some(call) = self.calls.get_mut(key) else { return };
         let in_force = call.media.remote_sdp.clone();
         self.disarm(key, Timer::Silence);
         let said = content::session_description(response);
@@ -364,7 +366,9 @@ impl Engine {
             self.finish(now, key, Ending::failed(Some(488), error.to_string()));
             return;
         }
-        if let Some(call) = self.calls.get_mut(key) {
+        if let Some(call) = self.calls.get_mut(key)
+            && call.reinvite.is_none()
+        {
             call.media.local_offer = None;
         }
         self.answered(now, key);

@@ -207,6 +207,18 @@ impl Engine {
         self.complete(asked.token, Ok(Reply::Unit));
     }
 
+    /// The peer hangs up before it has told an outcome. One that has taken the REFER is where it was sent, as far as can be known: many
+    /// telephones hang up right after the 202, and the BYE overtakes a last NOTIFY that was lost. RFC 5589 §6.1 has a transferee whose
+    /// attempt fails say so and stay; what it says in the same breath as its BYE comes to a dialog that is gone. A call that was to be
+    /// replaced is left to the target (§7.3), for it may be that nobody took its place. The token is to be completed.
+    pub(crate) fn transferee_left(&mut self, key: Key) -> Token {
+        let taken = self.asked_of(key).is_some_and(|asked| asked.request.is_none() || asked.notified);
+        match taken.then(|| self.take_transfer(key)).flatten() {
+            Some(Transfer::Asked(asked)) => asked.token,
+            _ => Token::default(),
+        }
+    }
+
     fn transfer_failed(&mut self, key: Key, status: Option<u16>, cause: String) {
         let Some(Transfer::Asked(asked)) = self.take_transfer(key) else { return };
         self.disarm(key, Timer::Ring);

@@ -56,12 +56,26 @@ pub(crate) struct Reinvite {
     leaves: bool,
     /// RFC 4028: nobody has asked for it.
     refresh: bool,
+    /// It is an UPDATE before the answer. The INVITE's own offer is still open then: another early dialog may answer it.
+    pub(crate) first_offer: Option<String>,
 }
 
 impl Reinvite {
+    /// A new offer before the answer.
+    pub(crate) fn early(token: Token, before: Direction, first_offer: Option<String>) -> Reinvite {
+        Reinvite { token, wanted: Wanted::Reoffer, before, leaves: false, refresh: false, first_offer }
+    }
+
     /// The session is refreshed by what is in force.
     pub(crate) fn refresh(before: Direction) -> Reinvite {
-        Reinvite { token: Token::default(), wanted: Wanted::Reoffer, before, leaves: false, refresh: true }
+        Reinvite {
+            token: Token::default(),
+            wanted: Wanted::Reoffer,
+            before,
+            leaves: false,
+            refresh: true,
+            first_offer: None,
+        }
     }
 }
 
@@ -84,6 +98,9 @@ impl Engine {
         own: Option<String>,
     ) -> commands::Answer {
         let key = self.at(session, wanted.what())?;
+        if !self.is_up(key) && wanted == Wanted::Reoffer {
+            return self.update_early(now, key, token, own);
+        }
         if !self.is_up(key) {
             return Err(self.unfit(key, wanted.what()));
         }
@@ -120,7 +137,7 @@ impl Engine {
                 let leaves = matches!(plan, Plan::External { .. }) && !call.media.external;
                 call.media.generated = None;
                 call.media.local_offer = Some(plan.sdp().to_owned());
-                call.reinvite = Some(Reinvite { token, wanted, before, leaves, refresh: false });
+                call.reinvite = Some(Reinvite { token, wanted, before, leaves, refresh: false, first_offer: None });
                 Ok(None)
             }
             Err(Error::InvalidState { what, .. }) => {
@@ -135,7 +152,7 @@ impl Engine {
     }
 
     /// What a later offer says.
-    fn plan_reoffer(&mut self, key: Key, own: Option<String>) -> Result<Plan, Error> {
+    pub(crate) fn plan_reoffer(&mut self, key: Key, own: Option<String>) -> Result<Plan, Error> {
         let Some(call) = self.calls.get(key) else { return Err(Error::Sdp("the call is over".into())) };
         if own.is_none() && call.media.external {
             let sdp = redirect(call.media.local_sdp.as_deref().unwrap_or_default(), call.media.direction)?;
@@ -158,6 +175,7 @@ impl Engine {
         };
         match result {
             Ok(()) => {
+                self.updated_early(key, response, reinvite.first_offer);
                 if reinvite.leaves {
                     self.leave_media(now, key);
                 }
@@ -172,7 +190,7 @@ impl Engine {
                 if let Some(call) = self.calls.get_mut(key) {
                     call.media.external = external_before;
                     call.media.direction = reinvite.before;
-                    call.media.local_offer = None;
+                    call.media.local_offer = reinvite.first_offer;
                 }
                 self.complete(reinvite.token, Err(error));
             }
@@ -194,7 +212,7 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else { return };
         let Some(reinvite) = call.reinvite.take() else { return };
         call.media.direction = reinvite.before;
-        call.media.local_offer = None;
+        call.media.local_offer = reinvite.first_offer;
         self.complete(reinvite.token, Err(Error::Refused { status, reason }));
         self.take_up(now, key);
     }

@@ -5,6 +5,7 @@ use ringback_time::Now;
 use ringback_ua::DialogId;
 
 use crate::call::{Ending, Link, Stage, Transfer};
+use crate::end::ELSEWHERE;
 use crate::engine::Engine;
 use crate::table::Key;
 
@@ -71,9 +72,27 @@ impl Engine {
             return Err(StatusCode::BAD_REQUEST);
         }
         let replaces = parse(value).ok_or(StatusCode::BAD_REQUEST)?;
-        let key = self.ua.find_dialog(&replaces.dialog).and_then(|ua| self.by_ua.get(&ua).copied());
-        let (key, call) =
-            key.and_then(|key| Some((key, self.calls.get(key)?))).ok_or(StatusCode::CALL_DOES_NOT_EXIST)?;
+        let mut dialog = replaces.dialog;
+        let mut found = self.ua.find_dialog(&dialog);
+        if found.is_none() {
+            // Who watches a user (RFC 4235) knows the dialog from that user's side, and cannot know that it is us who picks it up.
+            let swapped = DialogId {
+                call_id: dialog.call_id.clone(),
+                local_tag: dialog.remote_tag.clone(),
+                remote_tag: dialog.local_tag.clone(),
+            };
+            found = self.ua.find_dialog(&swapped);
+            if found.is_some() || !self.ended_dialogs.has(&dialog) {
+                dialog = swapped;
+            }
+        }
+        let key = found.and_then(|ua| self.by_ua.get(&ua).copied());
+        let found = key.and_then(|key| Some((key, self.calls.get(key)?)));
+        let (key, call) = found.ok_or(match self.ended_dialogs.has(&dialog) {
+            // "If the dialog has already terminated": who was there has left.
+            true => StatusCode::DECLINE,
+            false => StatusCode::CALL_DOES_NOT_EXIST,
+        })?;
         match call.stage {
             Stage::Confirmed if replaces.early_only => Err(StatusCode::BUSY_HERE),
             // What is to be heard there is the program's affair.
@@ -93,7 +112,12 @@ impl Engine {
         }
         self.take_over(now, old, new);
         let answered = self.calls.get(old).is_some_and(|call| call.stage.is_answered());
-        self.finish(now, old, if answered { Ending::hung_up(REPLACED) } else { Ending::cancelled(REPLACED) });
+        let ending = match answered {
+            true => Ending::hung_up(REPLACED),
+            // It rang, and was picked up at another telephone.
+            false => Ending::cancelled(REPLACED).because(Some(ELSEWHERE.into())),
+        };
+        self.finish(now, old, ending);
     }
 
     /// Whom the peer of a call hears: the other leg, or the other call in its bridge.

@@ -2,10 +2,11 @@
 
 use ringback_sip::{Message, Method, StatusCode};
 use ringback_time::Now;
-use ringback_ua::{Event, FailCause, Flow, Reply as Answer, RequestKey};
+use ringback_ua::{DialogId, Event, FailCause, Flow, Reply as Answer, RequestKey};
 
+use crate::api::Reply;
 use crate::call::{Ending, Stage};
-use crate::end::rejected;
+use crate::end::{reason_of, rejected};
 use crate::engine::Engine;
 use crate::outgoing::{contacts, status_line};
 use crate::states::Change;
@@ -79,7 +80,9 @@ impl Engine {
         );
         match event {
             Event::Invite { .. } => {}
-            Event::Cancelled { .. } => self.finish(now, key, Ending::cancelled("cancelled").silent().over(true)),
+            Event::Cancelled { request, .. } => {
+                self.finish(now, key, Ending::cancelled("cancelled").silent().over(true).told_by(&request));
+            }
             Event::Provisional { call, response, offers } => {
                 self.provisional(now, key, &response, offers.then_some(call));
             }
@@ -92,7 +95,7 @@ impl Engine {
             Event::ReinviteAcked { body, .. } => self.reinvite_acked(now, key, body),
             Event::ReinviteAnswered { response, .. } => self.reinvite_answered(now, key, &response),
             Event::ReinviteFailed { status, reason, .. } => self.reinvite_failed(now, key, status, reason),
-            Event::Bye { .. } => self.finish(now, key, Ending::hung_up("remote hangup").silent().over(true)),
+            Event::Bye { request, .. } => self.bye_received(now, key, &request),
             // RFC 3261 §12.2.1.2: 481 within a dialog tells that it is over at the peer. As a rule its BYE crossed with our request,
             // or was lost and is yet to come: the call has ended as that BYE says, not failed.
             Event::Gone { status: 481, .. } => {
@@ -171,8 +174,26 @@ impl Engine {
             cause: crate::api::EndCause::Rejected { status, reason: phrase, targets },
             wire: crate::call::Wire::Nothing,
             over: false,
+            remote_reason: reason_of(response),
         };
+        self.remember_dialog(now, response, response.from_tag(), response.to_tag());
         self.finish(now, key, ending);
+    }
+
+    fn bye_received(&mut self, now: Now, key: Key, request: &Message) {
+        self.remember_dialog(now, request, request.to_tag(), request.from_tag());
+        let transferred = self.transferee_left(key);
+        self.finish(now, key, Ending::hung_up("remote hangup").silent().over(true).told_by(request));
+        self.complete(transferred, Ok(Reply::Unit));
+    }
+
+    /// A message that ends a dialog names it; by now `ua` has forgotten it.
+    fn remember_dialog(&mut self, now: Now, message: &Message, local_tag: Option<&str>, remote_tag: Option<&str>) {
+        if let (Some(call_id), Some(local_tag)) = (message.call_id(), local_tag) {
+            let remote_tag = remote_tag.unwrap_or_default().to_owned();
+            let dialog = DialogId { call_id: call_id.to_owned(), local_tag: local_tag.to_owned(), remote_tag };
+            self.ended_dialogs.remember(now.mono, &dialog);
+        }
     }
 
     /// The call that answers to `key`, if it is in that stage.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use ringback_engine::api::{Direction, Session};
+use ringback_engine::api::{Direction, End, Session};
 
 use crate::convert;
 use crate::coordinator::Coordinator;
@@ -88,6 +88,19 @@ impl CallSessionBase {
     #[getter]
     fn end_reason(&self) -> Option<&str> {
         self.session.end().map(|end| end.reason.as_str())
+    }
+
+    /// Why the peer ended the call, as its BYE, CANCEL or final response says: the values of its Reason header (RFC 3326), such as
+    /// 'Q.850;cause=17;text="User busy"', several joined by ", ". None before the end, and where the peer gave none.
+    #[getter]
+    fn remote_reason(&self) -> Option<&str> {
+        self.session.end().and_then(|end| end.remote_reason.as_deref())
+    }
+
+    /// True where the caller gave up because the call was answered on another telephone (RFC 3326 §3.1: SIP;cause=200): it was not missed.
+    #[getter]
+    fn completed_elsewhere(&self) -> bool {
+        self.session.end().is_some_and(End::completed_elsewhere)
     }
 
     /// When the INVITE was made or came; aware, UTC.

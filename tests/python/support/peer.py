@@ -81,8 +81,12 @@ class Peer(asyncio.DatagramProtocol):
         self.send(text, address(to_uri))
         return text
 
-    def follow(self, invite: str, method: str, *, response: str | None = None, cseq: int = 1) -> str:
-        """Sends CANCEL, ACK or BYE for an INVITE of ours; `response` is what came to it, and names the dialog."""
+    def follow(
+        self, invite: str, method: str, *, response: str | None = None, cseq: int = 1, headers: str = "", body: str = ""
+    ) -> str:
+        """Sends CANCEL, ACK or BYE, or another request of the dialog, for an INVITE of ours; `response` is what came to
+        it, and names the dialog.
+        """
         uri = invite.split(" ")[1]
         via = header(invite, "Via")
         if method not in ("CANCEL",) and not (method == "ACK" and response and not response.startswith("SIP/2.0 2")):
@@ -97,7 +101,7 @@ class Peer(asyncio.DatagramProtocol):
             f"CSeq: {cseq} {method}",
             "Max-Forwards: 70",
         ]
-        text = finish(lines, "", "")
+        text = finish(lines, headers, body)
         self.send(text, address(uri))
         return text
 

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use ringback_sip::Reason;
 use ringback_time::{Mono, Wall};
 
 use crate::api::SessionId;
@@ -93,6 +94,16 @@ pub struct End {
     pub reason: String,
     pub cause: EndCause,
     pub at: Wall,
+    /// What the peer's BYE, CANCEL or final response said of why (RFC 3326): the Reason header's values.
+    pub remote_reason: Option<Box<str>>,
+}
+
+impl End {
+    /// The caller gave up because the call was answered on another telephone (RFC 3326 §3.1): nobody has missed it.
+    pub fn completed_elsewhere(&self) -> bool {
+        let reasons = self.remote_reason.as_deref().unwrap_or_default();
+        self.cause == EndCause::Cancelled && Reason::parse_all(reasons).any(|reason| reason.is_completed_elsewhere())
+    }
 }
 
 #[derive(Debug)]

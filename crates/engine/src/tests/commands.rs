@@ -113,7 +113,7 @@ const TABLE: [(&str, Stage, &str); 10] = [
             decide(net, B, &session, Decision::Progress { sdp: None }).expect("progress");
             session.id
         },
-        "dddddd I d III II dd I I d ddd dd d",
+        "dddddd I d IId II dd I I d ddd dd d",
     ),
     (
         "forwarding",

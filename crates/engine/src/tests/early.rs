@@ -257,3 +257,176 @@ fn a_redirection_is_followed_where_that_is_asked_for() {
     hang_up(&mut net, A, &session);
     assert_eq!(called.state(), State::Terminated);
 }
+
+fn reoffer(net: &mut Net, node: usize, session: &Session) -> Token {
+    let id = session.id;
+    net.command(node, |token| Command::Reoffer { token, session: id, sdp: None })
+}
+
+fn refused(net: &mut Net, node: usize, session: &Session) -> Option<Result<Reply, Error>> {
+    let token = reoffer(net, node, session);
+    net.result(node, token)
+}
+
+fn is_unfit(result: Option<Result<Reply, Error>>) -> bool {
+    matches!(result, Some(Err(Error::InvalidState { .. })))
+}
+
+/// Node A has called the phone, which has answered the offer in a response that arrived.
+fn early_call(net: &mut Net, headers: &str) -> (Phone, Arc<Session>, String) {
+    let (mut phone, session, invite) = calls_phone(net, CallOptions::default());
+    assert!(is_unfit(refused(net, A, &session)), "nothing is settled yet");
+    phone.reply(net, &invite, "183 Session Progress", headers, &sdp(4001, 1, "sendrecv"));
+    if headers.contains("100rel") {
+        let prack = phone.receive(net, "PRACK ");
+        phone.reply(net, &prack, "200 OK", "", "");
+    }
+    (phone, session, invite)
+}
+
+#[test]
+fn a_caller_offers_anew_before_the_answer_by_update() {
+    // How the UPDATE ends, and what the 200 to the INVITE says.
+    for (status, port, last) in [("200 OK", 4002, ""), ("488 No", 4001, ""), ("200 OK", 4002, "old")] {
+        let mut net = pair();
+        let (mut phone, session, invite) = early_call(&mut net, RELIABLE);
+        let token = reoffer(&mut net, A, &session);
+        let update = phone.receive(&mut net, "UPDATE ");
+        assert!(body(&update).contains("m=audio"));
+        assert!(is_unfit(refused(&mut net, A, &session)), "one at a time");
+        let answer = if status == "200 OK" { sdp(4002, 2, "sendrecv") } else { String::new() };
+        phone.reply(&mut net, &update, status, "", &answer);
+        match net.result(A, token) {
+            Some(Ok(Reply::Unit)) => assert_eq!(status, "200 OK"),
+            Some(Err(Error::Refused { status: 488, .. })) => assert_eq!(status, "488 No"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(remote_port(&net, A), Some(port));
+        let said = if last == "old" { sdp(4001, 1, "sendrecv") } else { String::new() };
+        phone.reply(&mut net, &invite, "200 OK", "", &said);
+        phone.receive(&mut net, "ACK ");
+        assert_eq!((session.state(), remote_port(&net, A)), (State::Active, Some(port)), "{status} {last}");
+        // The next one is a re-INVITE.
+        reoffer(&mut net, A, &session);
+        phone.receive(&mut net, "INVITE ");
+    }
+}
+
+#[test]
+fn an_update_that_the_answer_overtakes_comes_to_its_end() {
+    for other_fork in [false, true] {
+        let mut net = pair();
+        let (mut phone, session, invite) = early_call(&mut net, RELIABLE);
+        let token = reoffer(&mut net, A, &session);
+        let update = phone.receive(&mut net, "UPDATE ");
+        if other_fork {
+            let forked =
+                as_fork(&invite.replace("To: <sip:phone@10.9.0.1>", "To: <sip:phone@10.9.0.1>;tag=phone"), "two");
+            phone.reply(&mut net, &forked, "200 OK", "", &sdp(4009, 1, "sendrecv"));
+            assert!(matches!(net.result(A, token), Some(Err(Error::Refused { status: 481, .. }))));
+            assert_eq!(remote_port(&net, A), Some(4009));
+        } else {
+            phone.reply(&mut net, &invite, "200 OK", "", "");
+            assert!(net.result(A, token).is_none());
+            phone.reply(&mut net, &update, "200 OK", "", &sdp(4002, 2, "sendrecv"));
+            assert!(matches!(net.result(A, token), Some(Ok(Reply::Unit))));
+            assert_eq!(remote_port(&net, A), Some(4002));
+        }
+        assert_eq!(session.state(), State::Active);
+        hang_up(&mut net, A, &session);
+        while let Some((to, message)) = net.outside.pop_front() {
+            if to == phone.address && message.starts_with("BYE ") {
+                phone.reply(&mut net, &message, "200 OK", "", "");
+            }
+        }
+        net.assert_idle();
+    }
+}
+
+#[test]
+fn the_end_of_the_call_ends_an_update_of_before() {
+    for by_us in [false, true] {
+        let mut net = pair();
+        let (mut phone, session, invite) = early_call(&mut net, RELIABLE);
+        let token = reoffer(&mut net, A, &session);
+        if by_us {
+            hang_up(&mut net, A, &session);
+        } else {
+            phone.reply(&mut net, &invite, "486 Busy Here", "", "");
+        }
+        assert!(matches!(net.result(A, token), Some(Err(Error::Ended(_)))), "{by_us}");
+        assert!(session.state().is_final());
+        net.advance(200 * SECOND);
+        net.assert_idle();
+    }
+}
+
+#[test]
+fn without_an_answer_that_arrived_or_a_peer_that_takes_update_there_is_no_offer_before_the_answer() {
+    for headers in ["", "Allow: INVITE, UPDATE\r\n", "Require: 100rel\r\nRSeq: 1\r\nAllow: INVITE\r\n"] {
+        let mut net = pair();
+        let (_, session, _) = early_call(&mut net, headers);
+        assert!(is_unfit(refused(&mut net, A, &session)), "{headers}");
+        let id = session.id;
+        assert!(is_unfit(net.ask(A, |token| Command::Hold { token, session: id })));
+    }
+}
+
+#[test]
+fn the_called_side_offers_anew_before_its_answer() {
+    let mut net = pair();
+    let mut phone = Phone::new(B);
+    let allow = "Supported: 100rel\r\nAllow: INVITE, ACK, BYE, UPDATE\r\n";
+    phone.invite(&mut net, allow, &sdp(4001, 1, "sendrecv"));
+    let session = net.nodes[B].incoming().expect("it arrived");
+    assert!(is_unfit(refused(&mut net, B, &session)), "nothing is said yet");
+    decide(&mut net, B, &session, Decision::Progress { sdp: None }).expect("progress");
+    let early = phone.receive(&mut net, "SIP/2.0 183");
+    let rack = format!("RAck: {} 1 INVITE\r\n", header(&early, "RSeq").expect("reliable"));
+    phone.request(&mut net, "PRACK", &rack, "", "");
+    phone.receive(&mut net, "SIP/2.0 200");
+    let token = reoffer(&mut net, B, &session);
+    let update = phone.receive(&mut net, "UPDATE ");
+    assert!(body(&update).contains("m=audio"));
+    phone.reply(&mut net, &update, "200 OK", "", &sdp(4002, 2, "sendrecv"));
+    assert!(matches!(net.result(B, token), Some(Ok(Reply::Unit))));
+    assert_eq!(remote_port(&net, B), Some(4002));
+    decide(&mut net, B, &session, accept()).expect("accepted");
+    let ok = phone.receive(&mut net, "SIP/2.0 200");
+    assert_eq!((header(&ok, "CSeq"), body(&ok)), (Some("1 INVITE"), ""));
+    assert_eq!((session.state(), remote_port(&net, B)), (State::Active, Some(4002)));
+}
+
+#[test]
+fn an_update_before_the_answer_that_nobody_answers_harms_no_call_of_ours() {
+    let mut net = pair();
+    let (mut phone, session, invite) = early_call(&mut net, RELIABLE);
+    let token = reoffer(&mut net, A, &session);
+    net.advance(33 * SECOND);
+    assert!(matches!(net.result(A, token), Some(Err(Error::Refused { status: 408, .. }))));
+    assert_eq!(session.state(), State::Ringing, "another may answer");
+    assert!(phone.nothing(&net, "BYE ") && phone.nothing(&net, "CANCEL "));
+    phone.reply(&mut net, &invite, "200 OK", "", "");
+    assert_eq!((session.state(), remote_port(&net, A)), (State::Active, Some(4001)));
+    hang_up(&mut net, A, &session);
+    net.advance(200 * SECOND);
+    net.assert_idle();
+
+    // The caller that says nothing within its dialog has gone.
+    let mut net = pair();
+    let mut phone = Phone::new(B);
+    let allow = "Supported: 100rel\r\nAllow: INVITE, ACK, BYE, UPDATE\r\n";
+    phone.invite(&mut net, allow, &sdp(4001, 1, "sendrecv"));
+    let session = net.nodes[B].incoming().expect("it arrived");
+    decide(&mut net, B, &session, Decision::Progress { sdp: None }).expect("progress");
+    let early = phone.receive(&mut net, "SIP/2.0 183");
+    let rack = format!("RAck: {} 1 INVITE\r\n", header(&early, "RSeq").expect("reliable"));
+    phone.request(&mut net, "PRACK", &rack, "", "");
+    reoffer(&mut net, B, &session);
+    net.advance(33 * SECOND);
+    assert_eq!(session.state(), State::Failed);
+    phone.receive(&mut net, "SIP/2.0 487");
+    assert!(phone.nothing(&net, "BYE "), "RFC 3261 §15");
+    net.advance(200 * SECOND);
+    net.assert_idle();
+}

@@ -126,6 +126,13 @@ fn the_lamp_of_a_user_follows_its_calls() {
     let partial = |state| (false, Some(state));
     let expected = [(true, None), partial("trying"), partial("early"), partial("confirmed"), partial("terminated")];
     assert_eq!(seen, expected);
+    // RFC 4235 §4.1.2: the tags are there as soon as the dialog is, and still when it has ended.
+    let invite = sent(&net, C, "INVITE ")[0];
+    let caller_tag = header(invite, "From").and_then(|from| from.split("tag=").nth(1)).expect("a tag");
+    let ringing = sent(&net, B, "SIP/2.0 180")[0];
+    let called_tag = header(ringing, "To").and_then(|to| to.split("tag=").nth(1)).expect("a tag");
+    let tags = format!("local-tag=\"{called_tag}\" remote-tag=\"{caller_tag}\" direction=\"recipient\"");
+    assert!(documents[2..].iter().all(|text| text.contains(&tags)), "{tags} {documents:?}");
     for (version, text) in documents.iter().enumerate() {
         assert!(text.contains(&format!("version=\"{version}\"")) && text.contains(&format!("entity=\"{user}\"")));
     }

@@ -314,6 +314,102 @@ fn notifies_of_something_else_change_nothing() {
 }
 
 #[test]
+fn a_phone_that_has_taken_the_refer_and_hangs_up_has_gone_to_the_target() {
+    // What it says before its BYE: the 202, a first NOTIFY, the latter alone (the 202 was lost).
+    for (accepts, notifies) in [(true, false), (true, true), (false, true)] {
+        let mut net = pair();
+        let (mut phone, session) = phone_calls(&mut net);
+        let consult = dial(&mut net, B, &uri(A));
+        let called = net.nodes[A].incoming().expect("it rings");
+        decide(&mut net, A, &called, accept()).expect("it is accepted");
+        let token = transfer(&mut net, B, &session, TransferTarget::Session(consult.id));
+        let refer = phone.receive(&mut net, "REFER ");
+        if accepts {
+            phone.reply(&mut net, &refer, "202 Accepted", "", "");
+        }
+        if notifies {
+            notify(&mut phone, &mut net, "active;expires=60", "SIP/2.0 100 Trying");
+        }
+        phone.request(&mut net, "BYE", "", "", "");
+        assert!(done(&net, B, token), "{accepts} {notifies}");
+        assert_eq!(end_of(&session), (State::Terminated, "remote hangup".into()));
+        // Nobody may have taken its place: that is for the target to say.
+        net.advance(60 * SECOND);
+        assert_eq!(consult.state(), State::Active);
+        // The last NOTIFY, which was lost and comes again.
+        notify(&mut phone, &mut net, "terminated;reason=noresource", "SIP/2.0 200 OK");
+        phone.receive(&mut net, "SIP/2.0 481");
+        hang_up(&mut net, B, &consult);
+        net.assert_idle();
+    }
+}
+
+#[test]
+fn what_is_over_cannot_be_replaced() {
+    let mut net = pair();
+    let replacing = |net: &mut Net, n: u32, headers: &str| {
+        let mut other = Phone::new(B);
+        (other.call_id, other.own) = (format!("other-{n}"), "<sip:other@10.9.0.1>;tag=o".into());
+        other.branch = 100 * n;
+        other.invite(net, headers, &sdp(4002, 1, "sendrecv"));
+        let answer = other.receive(net, "SIP/2.0 ");
+        other.branch -= 1;
+        other.ack(net, "");
+        answer.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    // RFC 3891 §3: who was there has hung up, or we have; a call of ours was refused.
+    let (mut phone, session) = phone_calls(&mut net);
+    let ours = tag(&phone.theirs).to_owned();
+    phone.request(&mut net, "BYE", "", "", "");
+    phone.receive(&mut net, "SIP/2.0 200");
+    let old = replaces(&session, &ours, "own", "");
+    assert_eq!(replacing(&mut net, 1, &old), "603");
+    assert_eq!(replacing(&mut net, 2, &replaces(&session, &ours, "another", "")), "481");
+    let mut phone = Phone::new(B);
+    (phone.call_id, phone.own) = ("second".into(), "<sip:phone@10.9.0.1>;tag=own2".into());
+    phone.branch = 10;
+    phone.invite(&mut net, "", &sdp(4000, 1, "sendrecv"));
+    let session = net.nodes[B].incoming().expect("it arrived");
+    decide(&mut net, B, &session, accept()).expect("it is accepted");
+    phone.receive(&mut net, "SIP/2.0 200");
+    phone.ack(&mut net, "");
+    let ours = tag(&phone.theirs).to_owned();
+    hang_up(&mut net, B, &session);
+    assert_eq!(replacing(&mut net, 3, &replaces(&session, &ours, "own2", "")), "603");
+    let session = dial(&mut net, B, "sip:phone@10.9.0.1");
+    let mut phone = Phone::new(B);
+    let invite = phone.receive(&mut net, "INVITE ");
+    let ours = tag(header(&invite, "From").expect("a From")).to_owned();
+    phone.reply(&mut net, &invite, "486 Busy Here", "", "");
+    assert_eq!(replacing(&mut net, 4, &replaces(&session, &ours, "phone", "")), "603");
+    // It is remembered as long as an ended session is.
+    net.advance(61 * SECOND);
+    assert_eq!(replacing(&mut net, 5, &old), "481");
+}
+
+#[test]
+fn who_watches_a_user_picks_its_call_up_by_what_the_document_says() {
+    let mut net = pair();
+    dial(&mut net, B, "sip:phone@10.9.0.1");
+    let mut phone = Phone::new(B);
+    let invite = phone.receive(&mut net, "INVITE ");
+    phone.reply(&mut net, &invite, "180 Ringing", "", "");
+    let session = placed(&net, B);
+    let ours = tag(header(&invite, "From").expect("a From")).to_owned();
+    let mut other = Phone::new(B);
+    (other.call_id, other.branch) = ("other".into(), 1000);
+    // RFC 4235: local-tag is the watched user's, which is not us.
+    other.invite(&mut net, &replaces(&session, "phone", &ours, ";early-only"), &sdp(4002, 1, "sendrecv"));
+    other.receive(&mut net, "SIP/2.0 200");
+    other.ack(&mut net, "");
+    assert_eq!(session.state(), State::Cancelled);
+    let cancel = phone.receive(&mut net, "CANCEL ");
+    assert_eq!(header(&cancel, "Reason"), Some("SIP;cause=200;text=\"Call completed elsewhere\""));
+    phone.reply(&mut net, &invite, "487 Request Terminated", "", "");
+    end_all_with_phone(&mut net, &mut phone);
+}
+
+#[test]
 fn a_transfer_needs_an_answered_call_that_does_nothing_else() {
     let mut net = three();
     let (caller, called) = ringing(&mut net);

@@ -58,8 +58,8 @@ pub struct Answer {
 pub enum Event {
     /// A new call. Already checked (what RFC 3261 §8.2 refuses has been refused); 100 goes out by itself after 200 ms.
     Invite { call: CallKey, request: Message, flow: Flow },
-    /// The caller gave up: its CANCEL and its INVITE (487) have been answered. `Released` follows.
-    Cancelled { call: CallKey },
+    /// The caller gave up: its CANCEL (`request`) and its INVITE (487) have been answered. `Released` follows.
+    Cancelled { call: CallKey, request: Message },
     /// 101-199 to our INVITE. A peer that repeats itself is told each time, but for what RFC 3262 has it repeat. `offers`: our INVITE
     /// had no offer, the description is the peer's, and `Ua::prack` is due.
     Provisional { call: CallKey, response: Message, offers: bool },
@@ -128,7 +128,7 @@ impl Event {
             | Event::Password { .. }
             | Event::UsageResponse { .. } => None,
             Event::Invite { call, .. }
-            | Event::Cancelled { call }
+            | Event::Cancelled { call, .. }
             | Event::Provisional { call, .. }
             | Event::Answered { call, .. }
             | Event::Rejected { call, .. }

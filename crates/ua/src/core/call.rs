@@ -10,6 +10,7 @@ use crate::api::{Body, CancelReason};
 use crate::arena::Index;
 use crate::core::again::Redirects;
 use crate::core::answering::CallIdentity;
+use crate::core::early_end::EarlyEnd;
 use crate::core::reliable::{Reliable, Wanted};
 use crate::core::server::Path;
 use crate::core::session::Session;
@@ -128,6 +129,8 @@ pub(super) struct Call {
     /// Of the called side: what the INVITE says of reliable provisional responses, and those that were sent.
     pub(super) reliability: Wanted,
     pub(super) reliable: Option<Box<Reliable>>,
+    /// Of the called side: the end of its early dialog, where there is one, may be told by 199.
+    pub(super) early_end: EarlyEnd,
     /// The first INVITE has no offer.
     pub(super) late_offer: bool,
     /// The peer has said that it takes UPDATE.
@@ -163,6 +166,7 @@ impl Call {
             identity: None,
             reliability: Wanted::No,
             reliable: None,
+            early_end: EarlyEnd::Untold,
             late_offer: false,
             allows_update: false,
             peer_offer: None,

@@ -17,6 +17,7 @@ mod challenging;
 mod client;
 mod compose;
 mod deadlines;
+mod early_end;
 mod fork;
 mod guard;
 mod identify;

@@ -4,7 +4,7 @@
 //! program that never answers keeps nothing.
 
 use bytes::Bytes;
-use ringback_sip::StatusCode;
+use ringback_sip::{Method, StatusCode};
 use ringback_time::Now;
 
 use crate::api::{Event, RequestKey};
@@ -13,8 +13,10 @@ use crate::core::Ua;
 use crate::core::requests::{Incoming, inspect};
 use crate::core::server::{Machine, NewServer, Path};
 use crate::timer::{Kind, Target as Wake};
+use crate::transaction::linger::{Length, Past};
 use crate::transaction::server_request;
 use crate::wire::echo::{Echo, Tag};
+use crate::wire::tags::from_tag;
 
 /// Such requests that wait for an answer, and answers kept for retransmissions, together; one more request is answered 503.
 const OUTSIDE_MOST: usize = 32_768;
@@ -26,6 +28,9 @@ impl Ua {
         let Incoming { request, via, flow, key, cseq, .. } = *incoming;
         if let Err(status) = inspect(incoming) {
             return self.refuse(request, via, flow, status, None);
+        }
+        if self.is_merged(now, incoming) {
+            return self.refuse(request, via, flow, StatusCode::LOOP_DETECTED, None);
         }
         if self.outside >= OUTSIDE_MOST {
             self.counters.overload += 1;
@@ -49,6 +54,21 @@ impl Ua {
             server.end = Some(end);
         }
         self.event(Event::OutOfDialog { key: RequestKey::new(index), request: request.clone(), flow: *flow });
+    }
+
+    /// RFC 3261 §8.2.2.2: whether it is a request that has come before, by another path; if not, its own copies will be. What needs no
+    /// transaction (OPTIONS) is answered each time, and a registrar keeps the order of what it gets by itself (§10.3, 7).
+    pub(super) fn is_merged(&mut self, now: Now, incoming: &Incoming<'_>) -> bool {
+        let Incoming { request, method, key, cseq, .. } = *incoming;
+        let Some(from_tag) = from_tag(request).filter(|_| *method != Method::Register) else { return false };
+        let call_id = request.call_id().unwrap_or_default();
+        let merged = self.keys.of_merged_request(from_tag, call_id, cseq, method.as_str());
+        let own = Past::Merged(key.hashed() as u16);
+        let known = self.linger.get(merged);
+        if known.is_none() {
+            self.linger.insert(now.mono, Length::Long, merged, own);
+        }
+        known.is_some_and(|known| known != own)
     }
 
     /// The final response, by the user. `again`: the status, where the response is a function of the request.

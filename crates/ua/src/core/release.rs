@@ -23,7 +23,8 @@ impl Ua {
     /// BYE that ends the call over there.
     pub(super) fn gone(&mut self, now: Now, index: Index, status: u16) {
         let Some(call) = self.calls.get(index) else { return };
-        if call.stage == Stage::Ending {
+        // An early dialog of ours is no more than a part of the INVITE: another may answer, and the INVITE has an end of its own.
+        if matches!(call.stage, Stage::Ending | Stage::Calling { .. }) {
             return;
         }
         // A request of ours may overtake our 2xx: until its ACK the peer need not know the dialog. The 2xx's own deadline decides then.
@@ -32,8 +33,11 @@ impl Ua {
         }
         self.call_event(index, Event::Gone { call: CallKey::new(index), status });
         self.end_requests(index);
-        if let Some(call) = self.calls.get_mut(index) {
-            call.quiet = true;
+        let Some(call) = self.calls.get_mut(index) else { return };
+        call.quiet = true;
+        if matches!(call.stage, Stage::Incoming { .. }) {
+            // RFC 3261 §15: the called side has no BYE before its answer. The INVITE is refused.
+            return self.release(now, index);
         }
         self.send_bye(now, index, None);
     }

@@ -158,6 +158,7 @@ impl Ua {
         }
         let input = crate::transaction::server_invite::Input::Provisional;
         self.drive_server_invite(now, server, input, Some(bytes));
+        self.early_dialog_begun(index, reply.status);
     }
 
     /// §3: again after T1, doubled each time without bound but 64*T1; then the INVITE is refused.

@@ -9,6 +9,7 @@ use crate::api::{CallKey, Event, Reply, UaError};
 use crate::arena::Index;
 use crate::core::call::{Accepted, Call, Stage};
 use crate::core::compose::check_reply;
+use crate::core::early_end::EarlyEnd;
 use crate::core::reliable::Wanted;
 use crate::core::requests::{Incoming, inspect};
 use crate::core::server::{Machine, NewServer, Path};
@@ -63,6 +64,7 @@ impl Ua {
         call.dialog = Some(dialog);
         call.merged = Some(merged);
         call.reliability = Wanted::of(request);
+        call.early_end = EarlyEnd::of(request, call.reliability);
         call.allows_update = allows_update(request);
         call.late_offer = request.body().is_empty();
         let index = self.calls.insert(call);
@@ -112,6 +114,7 @@ impl Ua {
         let status = reply.status;
         if first && status.is_final() {
             self.stop_reliable(index);
+            self.tell_early_end(now, index, server, reply);
         }
         let mut with_session = None;
         if status.is_success() {
@@ -136,7 +139,7 @@ impl Ua {
         };
         self.drive_server_invite(now, server, input, Some(bytes.clone()));
         match status.class() {
-            1 => {}
+            1 => self.early_dialog_begun(index, status),
             2 => {
                 let wake = Wake { kind: Kind::Accepted, owner: index };
                 let timer = self.timers.set(now.mono, self.config.t1, wake);
@@ -238,7 +241,7 @@ impl Ua {
         let call = CallKey::new(index);
         let terminated = Reply::new(StatusCode::REQUEST_TERMINATED);
         if first {
-            self.call_event(index, Event::Cancelled { call });
+            self.call_event(index, Event::Cancelled { call, request: request.clone() });
         } else {
             self.call_event(index, Event::ReinviteCancelled { call });
         }

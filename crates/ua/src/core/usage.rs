@@ -80,6 +80,9 @@ impl Ua {
         if let Err(status) = inspect(incoming) {
             return self.refuse(request, via, flow, status, None);
         }
+        if self.is_merged(now, incoming) {
+            return self.refuse(request, via, flow, StatusCode::LOOP_DETECTED, None);
+        }
         if self.usages.len() >= USAGES_MOST {
             self.counters.overload += 1;
             return self.refuse(request, via, flow, StatusCode::SERVICE_UNAVAILABLE, None);

@@ -136,6 +136,13 @@ impl Keys {
         hasher.finish()
     }
 
+    /// The same for a request that makes no call, as what a row stands for; no transaction has a key like it.
+    pub(crate) fn of_merged_request(&self, from_tag: &str, call_id: &str, cseq: u32, method: &str) -> Key {
+        let mut hasher = FoldHasher::with_seed(self.own[1], &self.shared[1]);
+        hasher.write(method.as_bytes());
+        Key(self.of_merged(from_tag, call_id, cseq, Class::Other), hasher.finish())
+    }
+
     /// The To tag of a response that leaves no state behind: the same for each retransmission of the request (§8.2.7).
     pub(crate) fn stateless_tag(&self, key: Key) -> u64 {
         let mut hasher = FoldHasher::with_seed(self.own[2], &self.shared[1]);

@@ -32,6 +32,9 @@ pub(crate) enum Past {
     ClientAccepted,
     /// Non-INVITE client transaction, Completed: until K.
     ClientCompleted,
+    /// No transaction, but what one outside of dialogs is recognised by when it comes by another path (RFC 3261 §8.2.2.2). Some bits
+    /// of its key.
+    Merged(u16),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

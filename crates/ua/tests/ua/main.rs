@@ -5,6 +5,7 @@ mod answering;
 mod calls;
 mod challenging;
 mod common;
+mod early_end;
 mod fuzzed;
 mod lossy;
 mod outside;

@@ -104,3 +104,49 @@ fn requests_without_answers_are_bounded() {
     assert!(solo.lines().iter().all(|line| line == "SIP/2.0 503 Service Unavailable"));
     assert_eq!(solo.ua.stats().overload, 40_000 - 32_768);
 }
+
+#[test]
+fn the_same_request_by_another_path_is_a_loop() {
+    for (method, more) in [("MESSAGE", ""), ("SUBSCRIBE", "Contact: <sip:a@192.0.2.2:5070>\r\nEvent: dialog\r\n")] {
+        let requests = vec![Method::Message, Method::Subscribe, Method::Register];
+        let mut solo = Solo::with(Config { requests, ..Config::default() });
+        let send = |solo: &mut Solo, branch: &str, cseq: u32| {
+            solo.receive(&format!(
+                "{method} sip:b@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2:5070;branch=z9hG4bK{branch};rport\r\n\
+                 Max-Forwards: 70\r\nFrom: <sip:a@192.0.2.2>;tag=1\r\nTo: <sip:b@192.0.2.1>\r\nCall-ID: c\r\n\
+                 CSeq: {cseq} {method}\r\n{more}Content-Length: 0\r\n\r\n"
+            ));
+        };
+        let answer = |solo: &mut Solo| {
+            let key = match solo.event() {
+                Event::OutOfDialog { key, .. } | Event::Subscribe { key, .. } => key,
+                other => panic!("{other:?}"),
+            };
+            solo.call(|ua, now| ua.answer_request(now, key, Reply::new(StatusCode::ACCEPTED)));
+            assert!(solo.only_text().starts_with("SIP/2.0 202 "));
+        };
+        // RFC 3261 §8.2.2.2: while it waits for the answer, and as long as it is remembered.
+        send(&mut solo, "one", 1);
+        send(&mut solo, "two", 1);
+        assert!(solo.only_text().starts_with("SIP/2.0 482 Loop Detected"), "{method}");
+        answer(&mut solo);
+        for branch in ["two", "three"] {
+            send(&mut solo, branch, 1);
+            assert!(solo.only_text().starts_with("SIP/2.0 482 "), "{method}");
+        }
+        // Its own retransmission, the next request, and the same much later.
+        send(&mut solo, "one", 1);
+        assert!(solo.only_text().starts_with("SIP/2.0 202 "), "{method}");
+        send(&mut solo, "four", 2);
+        answer(&mut solo);
+        solo.wait(33 * SECOND);
+        send(&mut solo, "two", 1);
+        answer(&mut solo);
+        assert!(solo.events.is_empty());
+    }
+    // A registrar orders by Call-ID and CSeq itself, and who tries another way must not be turned away.
+    let mut solo = registrar();
+    solo.receive(&register("1", ""));
+    solo.receive(&register("2", ""));
+    assert_eq!(solo.events.len(), 2);
+}
