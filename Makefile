@@ -10,7 +10,7 @@ SECONDS ?= 60
 # Where cmake is missing, .venv has one (libopus is built with it).
 export PATH := $(PATH):$(abspath $(BIN))
 
-.PHONY: help demo test check bench wheel fuzz build test-rust test-python test-examples test-interop fmt clean
+.PHONY: help demo test check bench bench-signalling wheel fuzz build test-rust test-python test-examples test-interop fmt clean
 .DELETE_ON_ERROR:
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make test     all tests: Rust, Python (each version found), examples, real peers"
 	@echo "make check    formatting, lints, types"
 	@echo "make bench    figures beside peers and the machine's own floor"
+	@echo "make bench-signalling   registrar, passwords, idle connections, a flood"
 	@echo "make wheel    dist/ringback-*.whl"
 	@echo "make fuzz SECONDS=60   each fuzz target for so long"
 
@@ -73,6 +74,9 @@ check: build
 
 bench: build
 	$(BIN)/python benches/run.py $(ARGS)
+
+bench-signalling: build
+	$(BIN)/python benches/signalling.py $(ARGS)
 
 # libFuzzer needs a nightly compiler or RUSTC_BOOTSTRAP; the targets' bodies run in `make test` as well, over seeded mutations.
 fuzz:

@@ -1,5 +1,6 @@
 """A process that is measured: started, watched and ended by its id, and by nothing else."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 READY_SECONDS = 20.0
 END_SECONDS = 10.0
@@ -41,7 +42,7 @@ class Memory:
 
 
 class Peer:
-    """A program that answers calls. It prints "ready PORT" once it does, and may print "stats JSON" at its end."""
+    """A program that answers calls. It prints "ready PORT" once it does, and may print "stats JSON" at its end, or when asked."""
 
     def __init__(self, command: Sequence[str], log: Path, cpus: Sequence[int] | None = None) -> None:
         self.command = list(command)
@@ -49,6 +50,7 @@ class Peer:
         self.port = 0
         self.stats: str | None = None
         self._ready = threading.Event()
+        self._told = threading.Event()
         with log.open("wb") as errors, pinned(cpus):
             self._process = subprocess.Popen(
                 self.command,
@@ -73,6 +75,7 @@ class Peer:
                 self._ready.set()
             elif word == "stats":
                 self.stats = rest
+                self._told.set()
         self._ready.set()
 
     def __enter__(self) -> Self:
@@ -94,6 +97,16 @@ class Peer:
         """Raises `PeerError` where the program is no more."""
         if self._process.poll() is not None:
             raise PeerError(f"{self.command[0]} ended with {self._process.returncode}: {self.last_words()}")
+
+    def ask(self, seconds: float = 30.0) -> dict[str, Any]:
+        """Its statistics now, of a program that tells them at SIGUSR1. Raises `PeerError` where it does not."""
+        self._told.clear()
+        self._process.send_signal(signal.SIGUSR1)
+        if not self._told.wait(seconds) or self.stats is None:
+            self.check()
+            raise PeerError(f"{self.command[0]} has told no statistics in {seconds:g} s")
+        found: dict[str, Any] = json.loads(self.stats)
+        return found
 
     def last_words(self) -> str:
         text = self.log.read_text(errors="replace").strip()

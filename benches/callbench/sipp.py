@@ -78,13 +78,14 @@ def call(
     rate: int,
     seconds: float,
     directory: Path,
+    scenario: Path | None = None,
     cpus: Sequence[int] | None = None,
     progress: Callable[[int, int, int, int], None] = lambda _done, _wanted, _failed, _retransmissions: None,
 ) -> Outcome:
     """Places `rate` calls a second for `seconds` to 127.0.0.1:`port` and waits until all of them are over.
 
-    The scenario is SIPp's own `uac`: INVITE with SDP, 180, 200, ACK, BYE at once, 200. `progress` gets what is done,
-    wanted, failed and retransmitted so far.
+    Where no scenario is given it is SIPp's own `uac`: INVITE with SDP, 180, 200, ACK, BYE at once, 200. `progress` gets what
+    is done, wanted, failed and retransmitted so far.
     """
     directory.mkdir(parents=True, exist_ok=True)
     statistics = directory / "sipp.csv"
@@ -92,7 +93,8 @@ def call(
     wanted = max(1, round(rate * seconds))
     own_port = free_port()
     command = [
-        sipp, "-sn", "uac", f"127.0.0.1:{port}", "-i", "127.0.0.1", "-p", str(own_port), "-mp", str(own_port + 2),
+        sipp, *(("-sn", "uac") if scenario is None else ("-sf", str(scenario))), f"127.0.0.1:{port}",
+        "-i", "127.0.0.1", "-p", str(own_port), "-mp", str(own_port + 2),
         "-d", "0", "-r", str(rate), "-m", str(wanted), "-l", str(max(1_000, 3 * rate)),
         "-nostdin", "-f", "60", "-buff_size", str(4 << 20),
         "-trace_stat", "-stf", str(statistics), "-fd", "250ms",
