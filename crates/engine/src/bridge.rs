@@ -180,6 +180,8 @@ impl Engine {
         self.tell_bridge(id, BridgeEventKind::Left, Some(gone.id));
         if ends {
             let _ = self.destroy_bridge(id);
+        } else {
+            self.relax(id);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a program does with a bridge: members in and out, roles, lock, announcements, events.
 //!
 //! A bridge is mixed from the moment that it needs to be: a created one with its first member; one of two calls, which is relayed, with
-//! the third, or with the first role, gain, announcement or listener to its events.
+//! the third, or with the first role, gain, announcement or listener to its events, and as long as there is one.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use ringback_media_api::{Command as MediaCommand, LegId, Role, RoomId, Sound, Ta
 use ringback_time::Now;
 
 use crate::api::{BridgeEventKind, BridgeId, BridgeRole, Error, Reply, SessionId};
-use crate::bridge::Bridge;
+use crate::bridge::{Bridge, Member};
 use crate::commands::Answer;
 use crate::engine::{Engine, Output};
 use crate::limits;
@@ -131,6 +131,7 @@ impl Engine {
         (member.role, member.beside) = (role, beside);
         let (leg, role) = (member.leg, member.role());
         self.output.push_back(Output::Media(MediaCommand::SetRole { leg, role }));
+        self.relax(id);
         DONE
     }
 
@@ -146,6 +147,7 @@ impl Engine {
         member.gain_db = gain_db;
         let leg = member.leg;
         self.output.push_back(Output::Media(MediaCommand::SetGain { leg, gain_db }));
+        self.relax(id);
         DONE
     }
 
@@ -202,13 +204,23 @@ impl Engine {
 
     /// A sound in a bridge has ended, or the bridge has.
     pub(crate) fn played_to_bridge(&mut self, token: Token) {
-        for bridge in self.bridges.table.values_mut() {
+        for (id, bridge) in &mut self.bridges.table {
             // What played when its bridge was destroyed is answered already.
             if let Some(place) = bridge.playing.iter().position(|playing| *playing == token) {
                 bridge.playing.remove(place);
+                let id = *id;
                 self.complete(token, Ok(Reply::Unit));
+                self.relax(id);
                 return;
             }
+        }
+    }
+
+    /// Nobody records a bridge any more.
+    pub(crate) fn recorded_bridge(&mut self, room: RoomId) {
+        let of_room = |(id, bridge): (&BridgeId, &Bridge)| (bridge.room == Some(room)).then_some(*id);
+        if let Some(id) = self.bridges.table.iter().find_map(of_room) {
+            self.relax(id);
         }
     }
 
@@ -225,6 +237,7 @@ impl Engine {
         if let Some(bridge) = self.bridges.table.get_mut(&id) {
             bridge.watchers = bridge.watchers.saturating_sub(1);
         }
+        self.relax(id);
         DONE
     }
 
@@ -256,6 +269,23 @@ impl Engine {
             bridge.room = Some(room);
         }
         room
+    }
+
+    /// Two calls for which alone a bridge was made are relayed again, where nothing is left that needs them to be mixed.
+    pub(crate) fn relax(&mut self, id: BridgeId) {
+        let Some(bridge) = self.bridges.table.get_mut(&id) else { return };
+        let [first, second] = &mut bridge.members[..] else { return };
+        let plain = |member: &Member| member.role == BridgeRole::Member && member.gain_db == 0.0;
+        let recorded = bridge.tape.upgrade().is_some_and(|tape| !tape.is_stopped() && !tape.is_ended());
+        let mixed = bridge.watchers > 0 || !bridge.playing.is_empty() || recorded;
+        if !bridge.of_two || bridge.room.is_none() || mixed || !plain(first) || !plain(second) {
+            return;
+        }
+        bridge.room = None;
+        // Who talks is not known of what is relayed.
+        (first.talking, second.talking) = (false, false);
+        let (a, b) = (first.leg, second.leg);
+        self.output.push_back(Output::Media(MediaCommand::Bridge { a, b }));
     }
 
     /// What was relayed so far is mixed from now on.

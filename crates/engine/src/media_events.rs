@@ -16,6 +16,10 @@ impl Engine {
             self.played_to_bridge(token);
             return;
         }
+        if let MediaEvent::RoomRecorded { room } = event {
+            self.recorded_bridge(room);
+            return;
+        }
         // A leg that was closed may still have something on the way.
         let Some(&key) = self.legs.get(&event.leg()) else { return };
         self.current = Some(key);

@@ -84,6 +84,10 @@ pub enum Event {
         token: Token,
         completed: bool,
     },
+    /// A room is not recorded any more (`Command::RecordRoom`), because nobody wants it to be.
+    RoomRecorded {
+        room: RoomId,
+    },
     /// The leg is no more; its ports may be reused.
     Closed {
         leg: LegId,
@@ -111,7 +115,7 @@ impl Event {
             | Event::Speech { leg, .. }
             | Event::Closed { leg, .. }
             | Event::Failed { leg, .. } => *leg,
-            Event::RoomPlayed { room, .. } => room.place(),
+            Event::RoomPlayed { room, .. } | Event::RoomRecorded { room } => room.place(),
         }
     }
 }

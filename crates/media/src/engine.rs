@@ -268,6 +268,14 @@ impl MediaEngine {
         if key_a == key_b {
             return;
         }
+        if self.pair_of_room(key_a, key_b) {
+            return;
+        }
+        self.couple(key_a, key_b);
+    }
+
+    /// Two legs hear each other, and nobody else, from now on.
+    pub(crate) fn couple(&mut self, key_a: u32, key_b: u32) {
         for key in [key_a, key_b] {
             self.unbridge(key);
             self.detach(key);

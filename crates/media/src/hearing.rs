@@ -159,12 +159,33 @@ impl Hearing {
         to.append(&mut self.ready);
     }
 
-    /// Samples of another rate are pulled from now on. What was decoded ahead, less than a packet, is lost.
+    /// Samples of another rate are pulled from now on.
     pub(crate) fn change_rate(&mut self, rate: u32) {
-        if rate != self.decoding.rate {
-            self.decoding.change_rate(rate);
-            self.ready.clear();
+        if rate == self.decoding.rate {
+            return;
         }
+        if let Ok(mut resampler) = Resampler::new(self.decoding.rate, rate) {
+            let ready = std::mem::take(&mut self.ready);
+            resampler.process(&ready, &mut self.ready);
+        }
+        self.decoding.change_rate(rate);
+    }
+
+    /// Whatever was heard until `timestamp`: it goes on with that as soon as it comes, and `late_ms` after that, but waits for it no longer
+    /// than `wait_ms`.
+    pub(crate) fn expect(&mut self, timestamp: u32, wait_ms: u32, late_ms: u32) {
+        let ms = self.clock_rate / 1000;
+        self.jitter.expect(timestamp, wait_ms * ms, late_ms * ms);
+    }
+
+    /// Goes on at once with what comes first.
+    pub(crate) fn begin_at(&mut self, timestamp: u32) {
+        self.jitter.start_at(timestamp);
+    }
+
+    /// What was pulled and is not heard after all is pulled again.
+    pub(crate) fn give_back(&mut self, samples: &[i16]) {
+        self.ready.splice(..0, samples.iter().copied());
     }
 
     pub(crate) fn decoding(&mut self) -> &mut Decoding {
@@ -207,7 +228,9 @@ impl Decoding {
     fn change_rate(&mut self, rate: u32) {
         self.rate = rate;
         self.stage = self.stage.take().filter(|stage| stage.codec != Codec::Opus).and_then(|stage| {
-            let resampler = Resampler::new(stage.decoder.sample_rate(), rate).ok()?;
+            let mut resampler = Resampler::new(stage.decoder.sample_rate(), rate).ok()?;
+            // What was decoded last leads to what comes.
+            resampler.process(&self.decoded, &mut Vec::new());
             Some(Stage { resampler, ..stage })
         });
     }

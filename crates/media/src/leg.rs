@@ -15,6 +15,7 @@ use crate::audio::Audio;
 use crate::control::Control;
 use crate::dial::Dial;
 use crate::ear::Ear;
+use crate::handover::{Handover, Joint};
 use crate::keypad::{Keypad, Listener};
 use crate::latch::{self, Latch};
 use crate::outgoing::Outgoing;
@@ -60,6 +61,9 @@ pub(crate) struct Leg {
     pub(crate) transmitting: bool,
     pub(crate) reframe: Option<Box<Reframe>>,
     pub(crate) transcode: Option<Box<Transcode>>,
+    pub(crate) joint: Joint,
+    /// For the room that it is about to join.
+    pub(crate) handover: Option<Box<Handover>>,
     /// Of what is sent, once it was.
     pub(crate) encoder: Option<Encoder>,
 
@@ -104,6 +108,8 @@ pub(crate) struct Incoming {
     /// By playout buffers that are closed.
     pub(crate) discarded: u64,
     pub(crate) codec: Option<Codec>,
+    /// What came last went on to another leg, or back, as it was.
+    pub(crate) goes_on: bool,
 }
 
 /// No hand, and no machine that keeps to RFC 4733, dials faster: what a peer sends beyond it is not told, so that events do not pile up.
@@ -177,6 +183,7 @@ impl Incoming {
             retained: Retention::Waiting,
             discarded: 0,
             codec: None,
+            goes_on: true,
         }
     }
 
@@ -210,6 +217,8 @@ impl Leg {
             transmitting: true,
             reframe: None,
             transcode: None,
+            joint: Joint::default(),
+            handover: None,
             encoder: None,
             monitor: None,
             watch: None,
@@ -307,7 +316,13 @@ impl Leg {
 
     /// What comes goes on undecoded, and nobody here listens.
     pub(crate) fn relays(&self) -> bool {
-        (self.peer.is_some() || self.echo) && self.audio.is_none() && self.transcode.is_none()
+        (self.peer.is_some() || self.echo) && self.audio.is_none() && self.incoming.goes_on
+    }
+
+    /// Whether packets of `codec` leave it as they come: the codec is its own, or it sends nothing.
+    #[inline]
+    pub(crate) fn passes(&self, codec: Codec) -> bool {
+        self.target.is_none_or(|target| codec::is_relayable(codec, target.format.codec))
     }
 
     pub(crate) fn rtp_is_due(&self) -> bool {

@@ -31,6 +31,7 @@ mod ear;
 mod engine;
 #[doc(hidden)]
 pub mod fuzz;
+mod handover;
 mod hearing;
 mod keypad;
 mod latch;

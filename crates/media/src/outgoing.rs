@@ -38,6 +38,8 @@ pub(crate) struct Outgoing {
     /// When the relay or echo last brought something, and how long after that nothing is to be filled in.
     fed_ms: Option<u64>,
     fed_for_ms: u64,
+    /// What was relayed last is all that is sent as long as it lasts: something else takes over.
+    lasting: bool,
 }
 
 /// How numbers of the stream that is relayed become ours.
@@ -85,6 +87,7 @@ impl Outgoing {
             last_sent: None,
             fed_ms: None,
             fed_for_ms: 0,
+            lasting: false,
         }
     }
 
@@ -159,6 +162,7 @@ impl Outgoing {
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(1);
         self.next_timestamp = timestamp.wrapping_add(units);
+        self.lasting = false;
         // What is relayed after this gets numbers after this.
         self.relayed.sequence_offset = None;
         self.count(octets, now);
@@ -241,6 +245,34 @@ impl Outgoing {
 
     pub(crate) fn is_fed(&self, now_ms: u64) -> bool {
         self.fed_ms.is_some_and(|fed| now_ms < fed + self.fed_for_ms)
+    }
+
+    /// The timestamp, as its sender counts, of what follows the packet of `stream` that was sent last; `None` where the last was not one.
+    pub(crate) fn relayed_until(&self, stream: u32) -> Option<u32> {
+        let offset = self.relayed.timestamp_offset.filter(|_| self.relayed.stream == stream)?;
+        self.relayed.sequence_offset?;
+        Some(self.next_timestamp.wrapping_sub(offset))
+    }
+
+    /// No silence is to follow what was sent, until it is over.
+    pub(crate) fn lasts(&mut self) {
+        self.lasting = true;
+    }
+
+    /// Whether what was sent ends later than a packet of `units` before `due_ms`, and something else takes over.
+    pub(crate) fn is_lasting(&mut self, due_ms: u64, units: u32) -> bool {
+        self.lasting &= distance32(self.clock(due_ms), self.next_timestamp) < units as i32;
+        self.lasting
+    }
+
+    /// Where what takes over comes a packet after the end of what was sent, the clock waits: nothing is missing. True: it did.
+    pub(crate) fn wait(&mut self, due_ms: u64, units: u32) -> bool {
+        let late = distance32(self.clock(due_ms), self.next_timestamp);
+        let waits = self.lasting && (units as i32..2 * units as i32).contains(&late);
+        if waits {
+            self.anchor_timestamp = self.anchor_timestamp.wrapping_sub(late.unsigned_abs());
+        }
+        waits
     }
 
     /// The extended numbers of what is relayed count something else from now on.

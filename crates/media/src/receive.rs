@@ -148,8 +148,14 @@ fn audio<O: Out + ?Sized>(
     }
     let stream = leg.incoming.stream;
     match peer {
-        Some(peer) => relay(peer, stream, placed, codec, now, bytes, out),
-        None if leg.echo => relay(leg, stream, placed, codec, now, bytes, out),
+        Some(peer) => {
+            leg.incoming.goes_on = peer.passes(codec);
+            relay(peer, stream, placed, codec, now, bytes, out);
+        }
+        None if leg.echo => {
+            leg.incoming.goes_on = leg.passes(codec);
+            relay(leg, stream, placed, codec, now, bytes, out);
+        }
         None => {}
     }
 }
@@ -200,6 +206,7 @@ fn relay<O: Out + ?Sized>(
         transcode(to, stream, placed, codec, sends, payload);
         return;
     }
+    to.joint.forget();
     if to.transcode.is_some() {
         finish_transcoding(to, target, now, out);
     }
@@ -263,17 +270,22 @@ fn record(recorder: &mut Option<Box<Recorder>>, header: Option<Header>, codec: C
 /// Keeps what came for the turns of `to`, which cannot send it as it is.
 fn transcode(to: &mut Leg, stream: u32, placed: &Placed, codec: Codec, sends: Codec, payload: &[u8]) {
     if to.transcode.as_ref().is_none_or(|transcode| !transcode.is_for(sends)) {
-        // What was relayed until now is over.
+        // What was relayed until now is over, and what follows goes on with it.
+        let goes_on = to.outgoing.relayed_until(stream).is_some();
         to.reframe = None;
         to.outgoing.unfeed();
         to.transcode = Transcode::new(stream, codec, sends).map(Box::new);
+        if let Some(transcode) = to.transcode.as_mut().filter(|_| goes_on) {
+            transcode.begin_at(placed.header.timestamp);
+            to.outgoing.lasts();
+        }
     }
     if let Some(transcode) = &mut to.transcode {
         transcode.push(stream, placed.extended, placed.header.timestamp, codec, payload);
     }
 }
 
-/// What comes can be sent as it is from now on: what waits to be transcoded goes out before it, but for less than a packet.
+/// What comes can be sent as it is from now on: what waits to be transcoded goes out before it.
 #[cold]
 fn finish_transcoding<O: Out + ?Sized>(to: &mut Leg, target: Target, now: Now, out: &mut O) {
     let Some(mut transcode) = to.transcode.take() else { return };
@@ -282,7 +294,21 @@ fn finish_transcoding<O: Out + ?Sized>(to: &mut Leg, target: Target, now: Now, o
     transcode.drain(codec, &mut samples);
     let ptime_ms = u32::from(target.format.ptime_ms);
     let units = ptime_ms * codec::units_per_ms(codec);
-    for frame in samples.chunks_exact(ptime_ms as usize * codec::samples_per_ms(codec)) {
+    let per_packet = ptime_ms as usize * codec::samples_per_ms(codec);
+    for frame in samples.chunks(per_packet) {
+        let units = if frame.len() == per_packet {
+            units
+        } else if codec::octets_per_unit(codec).is_some() {
+            // The rest in a shorter packet, in whole milliseconds.
+            (frame.len() / codec::samples_per_ms(codec)) as u32 * codec::units_per_ms(codec)
+        } else {
+            0
+        };
+        if units == 0 {
+            continue;
+        }
+        let whole = (units / codec::units_per_ms(codec)) as usize * codec::samples_per_ms(codec);
+        let frame = frame.get(..whole).unwrap_or_default();
         let mut packet = vec![0; HEADER_LEN];
         to.encoder(codec).encode(frame, &mut packet);
         let (timestamp, gap) = to.outgoing.own_timestamp(to.due_ms, units);
@@ -293,6 +319,10 @@ fn finish_transcoding<O: Out + ?Sized>(to: &mut Leg, target: Target, now: Now, o
         }
         record(&mut to.recorder, Some(header), codec, &packet);
         out.rtp(to.id, target.to, &packet);
+    }
+    if !codec::is_stateless(codec) {
+        // The peer's decoder will follow another.
+        to.encoder = None;
     }
 }
 

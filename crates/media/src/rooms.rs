@@ -32,6 +32,10 @@ impl Rooms {
         self.slab.get_mut(member.room as usize).map(|room| &mut **room)
     }
 
+    pub(crate) fn at(&mut self, place: u32) -> Option<&mut Room> {
+        self.slab.get_mut(place as usize).map(|room| &mut **room)
+    }
+
     /// A member has sent its packet.
     pub(crate) fn after_turn(&mut self, leg: &mut Leg) {
         let Some(member) = &mut leg.member else { return };
@@ -58,22 +62,27 @@ impl MediaEngine {
             tracing::debug!(target: "ringback.media", ?leg, ?id, "no such leg to join a conference");
             return;
         };
-        self.unbridge(key);
-        self.detach(key);
         let now_ms = millis(now.mono);
+        let peer = self.legs.get(key as usize).and_then(|leg| self.legs.get(leg.peer? as usize));
+        let peer_rate = peer.map_or(0, |peer| peer.codec().sample_rate());
+        self.part(now_ms, key);
+        self.detach(key);
         let Some(leg) = self.legs.get(key as usize) else { return };
         let (due_ms, codec) = (leg.due_ms, leg.codec());
         let place = match self.rooms.index.get(&id) {
             Some(place) => *place,
-            None => self.open_room(now_ms, id, due_ms, codec.sample_rate()),
+            None => self.open_room(now_ms, id, due_ms, codec.sample_rate().max(peer_rate)),
         };
         let Some(room) = self.rooms.slab.get_mut(place as usize) else { return };
         let Some(leg) = self.legs.get_mut(key as usize) else { return };
-        let Ok(member) = Member::new(place, key, role, codec, room.rate()) else { return };
+        // What it sends need not be what it is sent.
+        let comes = leg.incoming.codec.unwrap_or(codec);
+        let Ok(member) = Member::new(place, key, role, comes, room.rate()) else { return };
         let mut member = Box::new(member);
         room.insert(&mut member);
-        leg.member = Some(member);
         leg.unfeed();
+        MediaEngine::take_over(leg, &mut member, now_ms, room.rate());
+        leg.member = Some(member);
         // Its audio goes to the others: nothing is kept for a program that did not ask in time.
         leg.incoming.retained = Retention::Over;
         if room.is_together() {
@@ -211,7 +220,10 @@ impl MediaEngine {
     }
 
     fn mix<O: Out + ?Sized>(&mut self, now_ms: u64, place: u32, out: &mut O) {
-        let Some(room) = self.rooms.slab.get_mut(place as usize).filter(|room| room.due_ms <= now_ms) else { return };
+        if self.rooms.slab.get(place as usize).is_none_or(|room| room.due_ms > now_ms) || self.pair_at_last(place) {
+            return;
+        }
+        let Some(room) = self.rooms.slab.get_mut(place as usize) else { return };
         let legs = &mut self.legs;
         if catch_unwind(AssertUnwindSafe(|| room.mix(legs, now_ms, out))).is_ok() {
             return;

@@ -22,6 +22,22 @@ impl Transcode {
         Some(Transcode { stream, sends, hearing: Hearing::new(comes, sends.sample_rate()).ok()? })
     }
 
+    /// Goes on with what waits to be heard of a stream.
+    pub(crate) fn going_on(stream: u32, sends: Codec, mut hearing: Hearing) -> Self {
+        hearing.change_rate(sends.sample_rate());
+        Transcode { stream, sends, hearing }
+    }
+
+    /// What waits to be heard of that stream.
+    pub(crate) fn into_hearing(self, stream: u32) -> Option<Hearing> {
+        (self.stream == stream).then_some(self.hearing)
+    }
+
+    /// The packet that comes first is heard at once: what came before it was.
+    pub(crate) fn begin_at(&mut self, timestamp: u32) {
+        self.hearing.begin_at(timestamp);
+    }
+
     /// Whether it makes samples for this codec.
     pub(crate) fn is_for(&self, sends: Codec) -> bool {
         self.sends == sends

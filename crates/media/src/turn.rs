@@ -107,9 +107,22 @@ fn send<O: Out + ?Sized>(
             Feed::Payload(payload) => shared = Some(payload),
         }
     }
-    // While it comes, what is relayed is all that is sent.
-    if !sounds && !leg.muted && leg.outgoing.is_fed(leg.due_ms) {
-        return;
+    // While it comes, what is relayed is all that is sent, and while it lasts where something else takes over.
+    if !sounds && !leg.muted {
+        let lasts = shared.is_none() && leg.outgoing.is_lasting(leg.due_ms, units);
+        if lasts || leg.outgoing.is_fed(leg.due_ms) {
+            return;
+        }
+    }
+    let (timestamp, gap) = if leg.outgoing.wait(leg.due_ms, units) {
+        leg.outgoing.own_timestamp(leg.due_ms, units)
+    } else {
+        (timestamp, gap)
+    };
+    if sounds {
+        leg.joint.pass(&mut scratch.samples, samples / 4);
+    } else {
+        leg.joint.forget();
     }
     scratch.packet.clear();
     scratch.packet.resize(HEADER_LEN, 0);

@@ -250,3 +250,50 @@ fn a_port_that_the_program_closed_is_let_go() {
     world.run(ms(100));
     assert_eq!(Arc::strong_count(&port), 1 + world.out.ready.len());
 }
+
+#[test]
+fn what_was_cleared_is_over_within_40_ms() {
+    use ringback_audio::{Coding, Decoder, level_dbm0};
+    use ringback_media_api::{Codec, LegConfig, SendFormat};
+
+    for (codec, coding) in [(Codec::Pcmu, Coding::Pcmu), (Codec::G722, Coding::G722), (Codec::Opus, Coding::Opus)] {
+        for rate in [8000, 16_000, 24_000, 48_000_u32] {
+            let mut world = World::new(1, 48);
+            let a = leg(0, 1);
+            let send = Some(SendFormat { codec, payload_type: 96, ptime_ms: 20 });
+            world.open(a, LegConfig { send, ..config(leg(9, 1)) });
+            let port = open(&mut world, a, rate, 20);
+            let loud: Vec<i16> = (0..rate)
+                .map(|n| (8000.0 * (std::f64::consts::TAU * 600.0 * f64::from(n) / f64::from(rate)).sin()) as i16)
+                .collect();
+            for round in 0..20 {
+                world.forget();
+                // However much waits to be sent, and wherever in the packet time it comes.
+                port.write(&loud);
+                world.run(ms(300 + round));
+                let sent: u64 = world.sent_by(a).len() as u64;
+                let counted = port.clear();
+                let cleared_at = world.now.mono;
+                world.run(ms(300));
+                assert!(
+                    counted <= sent * u64::from(rate / 50)
+                        && counted + u64::from(rate / 10) > sent * u64::from(rate / 50)
+                );
+                assert_eq!(port.clear(), 0, "nothing of it was sent after");
+                // What a filter and Opus' look-ahead still held goes out in the first packet after it, and a little of the second.
+                let mut decoder = Decoder::new(coding);
+                let mut loud_ms = 0;
+                for packet in world.sent_by(a) {
+                    let mut samples = Vec::new();
+                    decoder.decode(&packet.payload, &mut samples);
+                    if packet.at > cleared_at {
+                        let loud = samples.chunks(samples.len() / 20).filter(|ms| level_dbm0(ms) > -45.0).count();
+                        assert!(loud == 0 || packet.at.since(cleared_at) < ms(40));
+                        loud_ms += loud;
+                    }
+                }
+                assert!(loud_ms <= 30, "{codec:?}, {rate} Hz: {loud_ms} ms of it");
+            }
+        }
+    }
+}

@@ -117,6 +117,8 @@ pub struct JitterBuffer {
     played: Option<u32>,
     /// Units by which the playout is to wait, so that the delay becomes longer.
     hold: u32,
+    /// Units by which it may wait until something is there, and then waits on.
+    expected: Option<(u32, u32)>,
     counters: Counters,
 }
 
@@ -148,6 +150,7 @@ impl JitterBuffer {
             arrivals: Arrivals::new(settings.unit_per_ms(), settings.depth, settings.least, settings.most),
             played: None,
             hold: 0,
+            expected: None,
             counters: Counters::default(),
         }
     }
@@ -220,6 +223,16 @@ impl JitterBuffer {
         if self.idle {
             self.clock = self.clock.wrapping_add(want);
             return Next::Gap(want);
+        }
+        if let Some((wait, late)) = self.expected {
+            if self.filled == 0 && wait > 0 {
+                let gap = wait.min(want);
+                self.expected = Some((wait - gap, late));
+                self.clock = self.clock.wrapping_add(gap);
+                return Next::Gap(gap);
+            }
+            self.expected = None;
+            self.hold = late;
         }
         if self.hold > 0 {
             let gap = self.hold.min(want);
@@ -316,12 +329,20 @@ impl JitterBuffer {
         }
     }
 
+    /// Plays from `timestamp` on as soon as something comes, and `late` units after that, but not before `wait` units have passed
+    /// without.
+    pub fn expect(&mut self, timestamp: u32, wait: u32, late: u32) {
+        self.start_at(timestamp);
+        self.expected = Some((wait, late));
+    }
+
     /// Plays from `timestamp` on, whatever comes.
     pub fn start_at(&mut self, timestamp: u32) {
         self.cursor = timestamp;
         self.idle = false;
         self.empty_units = 0;
         self.hold = 0;
+        self.expected = None;
         // What was played before was on another timeline.
         self.played = None;
     }

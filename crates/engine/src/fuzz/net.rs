@@ -115,6 +115,10 @@ impl Legs {
             }
             MediaCommand::Bridge { b, .. } => {
                 assert!(self.open.contains_key(&b) && b != leg, "{b:?} is not open");
+                // The last two of a room are relayed again.
+                for member in [leg, b] {
+                    self.rooms.remove(&member);
+                }
                 assert!(
                     self.bridged.insert(leg, b).is_none() && self.bridged.insert(b, leg).is_none(),
                     "bridged twice"

@@ -222,6 +222,7 @@ fn a_bridge_of_two_is_mixed_once_it_has_to_be() {
     assert_eq!((net.nodes[B].legs.bridged.len(), net.nodes[B].legs.rooms.len()), (0, 3), "mixed");
     remove(&mut net, bridge, &calls[2]).expect("left");
     assert_eq!(info(&mut net, bridge).expect("there").sessions, ids(&[&calls[0], &calls[1]]));
+    assert_eq!((net.nodes[B].legs.bridged.len(), net.nodes[B].legs.rooms.len()), (2, 0), "relayed again");
     // As any bridge of two, it is gone with one of them.
     hang_up(&mut net, B, &calls[0]);
     assert_eq!((info(&mut net, bridge), net.nodes[B].legs.rooms.len()), (None, 0));
@@ -236,6 +237,79 @@ fn a_bridge_of_two_is_mixed_once_it_has_to_be() {
     hang_up(&mut net, B, &calls[1]);
     use BridgeEventKind::{Destroyed, Left};
     assert_eq!(events(&net), [(Left, Some(calls[1].id)), (Left, Some(calls[2].id)), (Destroyed, None)]);
+}
+
+#[test]
+fn a_bridge_of_two_is_relayed_again_when_nothing_needs_it_mixed() {
+    let mut net = pair();
+    let (calls, legs) = calls(&mut net, 3);
+    let bridge = pair_bridge(&mut net, &calls[0], &calls[1]);
+    let is_relayed = |net: &Net| match (net.nodes[B].legs.bridged.len(), net.nodes[B].legs.rooms.len()) {
+        (2, 0) => true,
+        (0, 2 | 3) => false,
+        other => panic!("{other:?}"),
+    };
+    let expect = |net: &Net, relayed: bool, what: &str| assert_eq!(is_relayed(net), relayed, "{what}");
+    let session = calls[0].id;
+    let gain = |net: &mut Net, gain_db| {
+        done(net.ask(B, |token| Command::SetBridgeGain { token, bridge, session, gain_db })).expect("set");
+    };
+    role(&mut net, bridge, &calls[1], BridgeRole::Listener, None).expect("a listener");
+    gain(&mut net, 3.0);
+    role(&mut net, bridge, &calls[1], BridgeRole::Member, None).expect("a member");
+    expect(&net, false, "the other is louder");
+    gain(&mut net, 0.0);
+    expect(&net, true, "no role, no gain");
+    // Watched, and by two.
+    for _ in 0..2 {
+        watch(&mut net, bridge).expect("there");
+    }
+    let leg = legs[0];
+    net.media_event(B, ringback_media_api::Event::Talking { leg, talking: true });
+    done(net.ask(B, |token| Command::UnwatchBridge { token, bridge })).expect("one of two");
+    expect(&net, false, "one still watches");
+    done(net.ask(B, |token| Command::UnwatchBridge { token, bridge })).expect("the other");
+    expect(&net, true, "nobody watches");
+    assert_eq!(info(&mut net, bridge).expect("there").talking, [], "what is relayed is not listened to");
+    // A sound, while a third comes and goes.
+    let sound = Arc::new(Sound::of(8000, &[1; 80]));
+    let playing = net.command(B, |token| Command::PlayToBridge { token, bridge, sound });
+    add(&mut net, bridge, &calls[2]).expect("a third");
+    remove(&mut net, bridge, &calls[2]).expect("left");
+    expect(&net, false, "it plays");
+    net.media_event(
+        B,
+        ringback_media_api::Event::RoomPlayed { room: last_room(&net), token: playing, completed: true },
+    );
+    assert!(matches!(net.result(B, playing), Some(Ok(Reply::Unit))));
+    expect(&net, true, "it has played");
+    // A recording.
+    let tape = Arc::new(Tape::new(false, || {}));
+    let recorded = Arc::clone(&tape);
+    done(net.ask(B, |token| Command::RecordBridge { token, bridge, tape: recorded })).expect("it begins");
+    expect(&net, false, "it is recorded");
+    tape.stop();
+    net.media_event(B, ringback_media_api::Event::RoomRecorded { room: last_room(&net) });
+    expect(&net, true, "nobody records");
+    // One that was created stays a conference.
+    destroy(&mut net, bridge).expect("destroyed");
+    let created = create(&mut net, None).expect("created");
+    for call in &calls {
+        add(&mut net, created, call).expect("joined");
+    }
+    remove(&mut net, created, &calls[2]).expect("left");
+    expect(&net, false, "created");
+    destroy(&mut net, created).expect("destroyed");
+}
+
+/// The one that was made last.
+fn last_room(net: &Net) -> ringback_media_api::RoomId {
+    let made = net.nodes[B].legs.log.iter().rev();
+    let mut rooms = made.filter_map(|command| match command {
+        ringback_media_api::Command::Join { room, .. } => Some(*room),
+        _ => None,
+    });
+    rooms.next().expect("a room")
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(crate) struct Member {
     pub(crate) key: u32,
     pub(crate) role: Role,
     gain: Option<f32>,
-    hearing: Hearing,
+    pub(crate) hearing: Hearing,
     /// The frame: empty where it says nothing.
     pub(crate) own: Vec<i16>,
     /// The frame to come was taken from the playout buffer.
@@ -50,6 +50,8 @@ pub(crate) struct Member {
     pub(crate) listed: bool,
     /// It has heard nothing of the room yet.
     pub(crate) fresh: bool,
+    /// It was heard by another until it joined, and goes on.
+    pub(crate) continuing: bool,
     pub(crate) leaving: Leaving,
 }
 
@@ -85,6 +87,7 @@ impl Member {
             queue: None,
             listed: false,
             fresh: true,
+            continuing: false,
             leaving: Leaving::No,
         })
     }
@@ -178,6 +181,19 @@ impl Member {
     /// The frame rises from nothing, or falls to it.
     pub(crate) fn fade(&mut self, rises: bool) {
         fade(&mut self.own, rises);
+    }
+
+    /// What waits to be heard of it, where that is all that its peer is to hear: nobody made it louder or silent.
+    pub(crate) fn take_hearing(&mut self, codec: Codec) -> Option<Hearing> {
+        if self.role != Role::Member || self.gain.is_some() {
+            return None;
+        }
+        let rate = self.hearing.decoding().rate();
+        let mut hearing = std::mem::replace(&mut self.hearing, Hearing::new(codec, rate).ok()?);
+        if self.pulled {
+            hearing.give_back(&self.own);
+        }
+        Some(hearing)
     }
 
     /// Packets that the playout buffer did not play though they came.

@@ -20,7 +20,7 @@ mod voice;
 use std::sync::Arc;
 
 use ringback_audio::accumulate;
-use ringback_media_api::{Event, Role, RoomId, Sound, Token};
+use ringback_media_api::{Event, LegId, Role, RoomId, Sound, Token};
 use slab::Slab;
 
 pub(crate) use listen::Feed;
@@ -64,6 +64,8 @@ pub(crate) struct Room {
     rate: u32,
     wanted_rate: u32,
     waited: u8,
+    /// Two who are to be relayed to each other when they are the only ones left.
+    pub(crate) pair: Option<[LegId; 2]>,
     /// Members or their codecs have changed.
     pub(crate) recount: bool,
     /// All fades out, because the next frame has another rate.
@@ -112,6 +114,7 @@ impl Room {
             rate,
             wanted_rate: rate,
             waited: 0,
+            pair: None,
             recount: false,
             fading: false,
             lanes: Vec::new(),
@@ -131,6 +134,11 @@ impl Room {
     /// Of the samples that are mixed, Hz.
     pub(crate) fn rate(&self) -> u32 {
         self.rate
+    }
+
+    /// Two are in it, and nobody who has left is still to be heard.
+    pub(crate) fn is_pair(&self) -> bool {
+        self.members.len() == 2 && self.ghosts.is_empty()
     }
 
     /// All work is done on one phase.
@@ -202,7 +210,7 @@ impl Room {
         }
         self.announce(out);
         self.lower(legs);
-        self.record();
+        self.record(out);
         for place in 0..self.busy.len() {
             self.queue(legs, place);
         }
@@ -296,9 +304,10 @@ impl Room {
             if self.fading {
                 member.heard = false;
             }
-            if heard != heard_before || self.fading {
+            if (heard != heard_before && !(heard && member.continuing)) || self.fading {
                 member.fade(heard && !self.fading);
             }
+            member.continuing &= member.own.is_empty();
             self.count(member);
         }
         member.listed = member.is_busy();

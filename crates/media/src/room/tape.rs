@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use ringback_audio::{Resampler, saturate};
-use ringback_media_api::Tape;
+use ringback_media_api::{Event, Tape};
 
 use super::Room;
+use crate::Out;
 
 pub(super) struct Taping {
     tape: Arc<Tape>,
@@ -28,10 +29,11 @@ impl Room {
     }
 
     /// Puts the frame on the tape.
-    pub(super) fn record(&mut self) {
+    pub(super) fn record<O: Out + ?Sized>(&mut self, out: &mut O) {
         let Some(taping) = &mut self.tape else { return };
         if taping.tape.is_stopped() {
             self.tape = None;
+            out.event(Event::RoomRecorded { room: self.id });
             return;
         }
         self.samples.clear();
