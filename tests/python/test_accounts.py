@@ -1,14 +1,17 @@
 """`Account` and `Registration`: being registered elsewhere, by our own registrar and by a scripted one."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from support import Peer, Recorder, until
-from support.peer import SDP, header
+from support.peer import SDP, finish, header
+from support.streams import StreamPeer
 
 from ringback import (
     Account,
+    CallRejected,
     CallState,
     CompositeHandler,
     InvalidUri,
@@ -247,3 +250,95 @@ async def test_an_account_that_cannot_be(systems):
             await desk.register(bad)
     with pytest.raises(InvalidUri):
         await systems.start("other", None, lambda builder: builder.with_account(Account(aor=ALICE, proxy="http://x")))
+
+
+class Edge:
+    """A registrar over TCP that does what a test says: each connection is a `StreamPeer`."""
+
+    async def __aenter__(self) -> "Edge":
+        self.connections: asyncio.Queue[StreamPeer] = asyncio.Queue()
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        await StreamPeer.close_all()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.put_nowait(StreamPeer(reader, writer))
+
+    async def take(self, headers: str = "") -> tuple[StreamPeer, str]:
+        """The next connection, and the REGISTER that came by it, granted."""
+        async with asyncio.timeout(10):
+            connection = await self.connections.get()
+        request = await connection.receive("REGISTER", timeout=10)
+        await self.grant(connection, request, headers)
+        return connection, request
+
+    @staticmethod
+    async def grant(connection: StreamPeer, request: str, headers: str = "") -> None:
+        lines = [
+            "SIP/2.0 200 OK",
+            *(line for line in request.split("\r\n") if re.match(r"(Via|From|Call-ID|CSeq):", line)),
+        ]
+        lines += [f"To: {header(request, 'To')};tag=edge", f"Contact: {header(request, 'Contact')};expires=600"]
+        await connection.send(finish(lines, headers, ""))
+
+
+async def test_a_lost_connection_is_replaced_and_registered_by_again(systems):
+    async with Edge() as edge:
+        watcher = Watcher()
+        desk = await systems.start("desk", watcher)
+        account = Account(aor=ALICE, registrar=f"127.0.0.1:{edge.port}", transport=Transport.TCP)
+        registration = await desk.register(account)
+        connection, first = await edge.take()
+        assert "reg-id=1" in header(first, "Contact")
+        await registration.wait_registered()
+        await connection.close()
+        _, second = await edge.take()
+        assert header(second, "Call-ID") == header(first, "Call-ID")
+        assert "reg-id=1" in header(second, "Contact")
+        await watcher.wait("registration", 4)
+        states = [RegistrationState.REGISTERING, RegistrationState.REGISTERED]
+        assert watcher.states == states * 2
+
+
+async def test_a_flow_is_kept_alive_as_often_as_the_edge_wants(systems):
+    async with Edge() as edge:
+        desk = await systems.start("desk")
+        account = Account(aor=ALICE, registrar=f"127.0.0.1:{edge.port}", transport=Transport.TCP)
+        registration = await desk.register(account)
+        connection, _ = await edge.take("Flow-Timer: 1\n")
+        await registration.wait_registered()
+        for _ in range(2):
+            async with asyncio.timeout(10):
+                assert await connection.reader.readexactly(4) == b"\r\n\r\n"
+            connection.writer.write(b"\r\n")
+        assert registration.state is RegistrationState.REGISTERED
+
+
+async def test_requests_outside_of_calls_go_the_account_s_way(systems):
+    async with Edge() as edge:
+        desk = await systems.start("desk")
+        account = Account(aor=ALICE, proxy=f"127.0.0.1:{edge.port}", transport=Transport.TCP)
+        registration = await desk.register(account)
+        connection, _ = await edge.take()
+        await registration.wait_registered()
+        far = "sip:bob@far.example"
+        for method, operation in (
+            ("MESSAGE", SessionControl.send_message(desk, ALICE, far, "hello")),
+            ("OPTIONS", SessionControl.send_options(desk, far, from_uri=ALICE)),
+            ("SUBSCRIBE", SessionControl.subscribe(desk, ALICE, far, "dialog")),
+        ):
+            task = asyncio.create_task(operation)
+            request = await connection.receive(f"{method} {far} SIP/2.0")
+            assert f"127.0.0.1:{edge.port}" in header(request, "Route")
+            assert header(request, "From").startswith(f"<{ALICE}>")
+            await connection.respond(request, "404 Not Found")
+            if method == "OPTIONS":
+                assert (await task).status == 404
+            else:
+                with pytest.raises(CallRejected) as refused:
+                    await task
+                assert refused.value.status == 404

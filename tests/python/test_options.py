@@ -164,8 +164,8 @@ async def test_a_closed_port_fails_at_once(systems, kind, suffix):
 
 async def test_a_transport_that_is_not_there(systems, peer):
     caller = await systems.start("alice", None, lambda builder: builder.with_transport(Transport.TCP))
-    with pytest.raises(CallFailed, match="no route"):
-        await SessionControl.send_options(caller, peer.uri, timeout=30)
+    with pytest.raises(CallFailed, match=r"UDP to .*: it is not configured"):
+        await SessionControl.send_options(caller, f"{peer.uri};transport=udp", timeout=30)
 
 
 async def test_a_host_that_is_not_there(systems):

@@ -430,3 +430,40 @@ async def test_many_registrations_at_once(systems, tmp_path):
         for phone in phones:
             await phone.__aexit__()
     await until(lambda: True)
+
+
+async def test_memory_survives_a_stop_and_a_start(systems):
+    pbx, registrar = await server(systems, handler=Recorder())
+    async with Phone() as phone, Phone() as other:
+        await phone.register(pbx, f"<{phone.uri}>;q=0.5")
+        await other.register(pbx)
+        before = await registrar.lookup(BOB)
+        for _ in range(2):
+            await SessionControl.stop(pbx)
+            await SessionControl.start(pbx)
+        after = await registrar.lookup(BOB)
+        assert [binding.contact for binding in after] == [binding.contact for binding in before]
+        # Order goes on, too.
+        assert status(await phone.register(pbx, cseq=1)) == 500
+        call = await SessionControl.create_outgoing_call(pbx, pbx.local_address, BOB)
+        await answer(phone)
+        await call.wait_for_answer(5)
+        await call.hangup()
+
+
+async def test_a_gruu_rings_one_instance(systems):
+    pbx, _ = await server(systems, handler=Recorder())
+    instances = ["urn:uuid:00000000-0000-0000-0000-000000000001", "urn:uuid:00000000-0000-0000-0000-000000000002"]
+    async with Phone() as desk, Phone() as mobile:
+        for phone, instance in ((desk, instances[0]), (mobile, instances[1])):
+            contact = f'<{phone.uri}>;+sip.instance="<{instance}>"'
+            text = await phone.register(pbx, contact, headers="Supported: gruu\n")
+            gruu = f"{BOB};gr={instance}"
+            assert f'pub-gruu="{gruu}"' in text
+            call = await SessionControl.create_outgoing_call(pbx, pbx.local_address, gruu)
+            await answer(phone)
+            await call.wait_for_answer(5)
+            await call.hangup()
+            await phone.receive("BYE")
+        with pytest.raises(asyncio.TimeoutError):
+            await desk.receive("INVITE", timeout=0)

@@ -391,6 +391,29 @@ async def test_connections_of_one_source_are_limited(systems):
                 continue
 
 
+async def test_a_request_to_sips_is_not_taken_without_tls(systems):
+    called = await systems.run(builder("127.0.0.1", Transport.TCP, Recorder()))
+    uri = called.local_address.replace("sip:", "sips:", 1)
+    peer = await StreamPeer.connect("127.0.0.1", port_of(called))
+    for method in ("OPTIONS", "INVITE"):
+        await peer.send(peer.compose(method, uri))
+        assert (await peer.receive("SIP/2.0")).startswith("SIP/2.0 403 SIPS Needs TLS")
+    await peer.send(peer.compose("OPTIONS", called.local_address))
+    await peer.receive("SIP/2.0 200")
+
+
+async def test_without_udp_an_address_is_reached_by_what_there_is(systems):
+    caller = await systems.run(builder("127.0.0.1", Transport.TCP, Recorder()))
+    called = await systems.run(builder("127.0.0.1", Transport.TCP, Recorder()))
+    plain = f"sip:x@127.0.0.1:{port_of(called)}"
+    assert (await SessionControl.send_options(caller, plain)).status == 200
+    call = await SessionControl.create_outgoing_call(caller, caller.local_address, plain)
+    await call.wait_for_answer(5)
+    await call.hangup()
+    with pytest.raises(CallFailed, match=r"UDP .* not configured"):
+        await SessionControl.send_options(caller, plain + ";transport=udp")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 async def test_a_response_says_where_the_request_came_from(systems, host):
     """RFC 3581 §4: by UDP the response goes to the source, and names it; IPv6 stands there without brackets."""

@@ -49,6 +49,8 @@ pub(crate) struct Account {
     pub(crate) leaving: Vec<Token>,
     /// The connection that the registration came by.
     pub(crate) flow: Option<Flow>,
+    /// It has closed while a request was under way by it.
+    pub(crate) lost: bool,
     /// RFC 5626 §4.4.1: how often, at least, the edge wants to hear something by that connection. Seconds.
     pub(crate) flow_timer: Option<u64>,
     /// RFC 3608.
@@ -126,6 +128,7 @@ impl Account {
             due: None,
             leaving: Vec::new(),
             flow: None,
+            lost: false,
             flow_timer: None,
             service_route: None,
             gruu: None,

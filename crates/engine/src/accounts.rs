@@ -133,6 +133,9 @@ impl Engine {
         let Some(id) = self.accounts.by_request.remove(&key) else { return false };
         let Some(account) = self.accounts.table.get_mut(&id) else { return true };
         account.request = None;
+        if outcome.is_ok() {
+            account.lost = false;
+        }
         match outcome {
             Ok(answer) => match account.judge(&answer.response, answer.flow) {
                 Verdict::Again => self.send_register(now, id),
@@ -143,9 +146,14 @@ impl Engine {
                 }
             },
             Err(cause) => {
-                // The next try makes a connection of its own.
-                account.flow = None;
-                self.account_failed(now, id, None, &cause.to_string(), None);
+                // The next try makes a connection of its own: at once where it was the old one that failed, which says nothing of the
+                // registrar (RFC 5626 §4.5).
+                let by_old = account.flow.take().is_some() | std::mem::take(&mut account.lost);
+                if by_old && account.wanted {
+                    self.register_soon(now, id);
+                } else {
+                    self.account_failed(now, id, None, &cause.to_string(), None);
+                }
             }
         }
         true
@@ -242,14 +250,20 @@ impl Engine {
         let lost: Vec<u64> =
             self.accounts.table.iter().filter(|(_, account)| by_it(account)).map(|(id, _)| *id).collect();
         for id in lost {
-            let pause = Duration::from_secs_f64(self.random());
             let Some(account) = self.accounts.table.get_mut(&id) else { continue };
             account.flow = None;
-            if account.request.is_none() && account.wanted {
-                self.accounts.arm(id, Some(now.mono + pause));
-                self.turn(id, RegistrationState::Registering, None);
+            // A request by it fails, too; then it is time.
+            account.lost = account.request.is_some();
+            if !account.lost && account.wanted {
+                self.register_soon(now, id);
             }
         }
+    }
+
+    fn register_soon(&mut self, now: Now, id: u64) {
+        let pause = Duration::from_secs_f64(self.random());
+        self.accounts.arm(id, Some(now.mono + pause));
+        self.turn(id, RegistrationState::Registering, None);
     }
 
     /// The system stops: all are unregistered, within bounds.

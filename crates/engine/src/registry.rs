@@ -35,6 +35,17 @@ enum Job {
     Call(Key),
 }
 
+impl Job {
+    /// A connection is gone.
+    fn forget(&mut self, connection: ConnectionId) {
+        if let Job::Register { flow, .. } = self
+            && flow.connection == Some(connection)
+        {
+            flow.connection = None;
+        }
+    }
+}
+
 /// What the store is at.
 #[derive(Debug)]
 enum Asked {
@@ -316,9 +327,21 @@ impl Engine {
     }
 
     pub(crate) fn registry_closed(&mut self, connection: ConnectionId) {
-        if let Some(registry) = &mut self.registry {
-            registry.registrar.handle_closed(connection);
+        let Some(registry) = &mut self.registry else { return };
+        registry.registrar.handle_closed(connection);
+        // What is about to be bound to it, too.
+        for (_, asked) in registry.asked.values_mut() {
+            match asked {
+                Asked::Find(job) => job.forget(connection),
+                Asked::Write(_, plan) => {
+                    let sources = plan.write.saved.iter_mut().map(|record| &mut record.source.connection);
+                    sources.filter(|known| **known == Some(connection)).for_each(|known| *known = None);
+                }
+                Asked::Remove(..) | Asked::Forget => {}
+            }
         }
+        let waiting = registry.busy.values_mut().flat_map(|lane| &mut lane.waiting);
+        waiting.for_each(|job| job.forget(connection));
     }
 
     /// The address of record that a call goes to, where it is one of ours: by its domain, and without a port or with the one we listen on.

@@ -347,8 +347,8 @@ impl Signalling {
         *self.totals.lock() = Totals {
             signalling: self.engine.ua_counters(),
             sessions: self.engine.counters(),
-            connections: self.streams.counters(),
             datagrams_lost: self.work.unsent,
+            ..Totals::default()
         };
         if !self.work.events.is_empty() {
             self.producer.events(now.mono, &mut self.work.events);

@@ -27,7 +27,7 @@ use crate::queue::{EventQueue, Producer};
 use crate::routes::RouteTable;
 use crate::signalling::{LEAVE_MOST, Signalling, UdpSocket, Work};
 use crate::store::{self, Store};
-use crate::streams::{Limits, Naming, Streams};
+use crate::streams::{self, Limits, Naming, Streams};
 use crate::sys::{self, Epoll};
 use crate::totals::Totals;
 use crate::wake::Waker;
@@ -65,6 +65,7 @@ pub struct System {
     inbox: Arc<Inbox>,
     files: Files,
     totals: Arc<Mutex<Totals>>,
+    connections: Mutex<Arc<streams::Counters>>,
     /// Of a registrar that keeps them in memory, between a shutdown and the next start.
     bindings: Arc<Mutex<Vec<Record>>>,
     state: Mutex<State>,
@@ -112,6 +113,7 @@ impl System {
             directory: Arc::default(),
             inbox,
             totals: Arc::default(),
+            connections: Mutex::default(),
             bindings: Arc::default(),
             state: Mutex::new(State::Bound(listeners)),
             running: AtomicBool::new(false),
@@ -137,7 +139,8 @@ impl System {
 
     /// What has been counted since the last start; also after a shutdown.
     pub fn totals(&self) -> Totals {
-        *self.totals.lock()
+        let connections = self.connections.lock().read();
+        Totals { connections, ..*self.totals.lock() }
     }
 
     /// Sound files, played and recorded.
@@ -218,7 +221,11 @@ impl System {
             ..Limits::new(config.limits.connections, config.limits.message_bytes)
         };
         let naming = Naming { nameserver: self.settings.nameserver, transports: config.transports.clone() };
-        let streams = Streams::new(streams, limits, naming, Arc::clone(waker), Arc::clone(&self.queue));
+        // Those of the last run may still be written by a thread that did not end in time.
+        let counters = Arc::<streams::Counters>::default();
+        *self.connections.lock() = Arc::clone(&counters);
+        *self.totals.lock() = Totals::default();
+        let streams = Streams::new(streams, limits, naming, Arc::clone(waker), Arc::clone(&self.queue), counters);
         let mut engine = Engine::with_directory(
             config.clone(),
             Box::new(RouteTable::new(self.addresses.clone())),

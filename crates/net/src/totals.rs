@@ -5,7 +5,7 @@ use ringback_ua::Stats;
 
 pub use crate::streams::ConnectionCounters;
 
-/// All counters of one system. They begin anew with each start.
+/// All counters of one system. (Those of connections are kept by their thread, and read there.) They begin anew with each start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Totals {
     /// Of `live` only `half_open`.

@@ -493,3 +493,43 @@ fn what_is_bound_in_memory_goes_on_with_the_next_engine() {
     assert!(own.nodes[A].engine.bindings(own.now).is_empty());
     own.run();
 }
+
+#[test]
+fn what_is_being_bound_to_a_connection_that_closes_is_not_bound_to_it() {
+    use ringback_ua::{ConnectionId, Flow, Transport};
+    for store in [StoreKind::Own, StoreKind::Shared] {
+        let mut net = registrar(store);
+        let local = SocketAddr::from(([10, 0, 0, 1], 5060));
+        let flow = Flow { transport: Transport::Tcp, local, remote: outside(1), connection: Some(ConnectionId(3)) };
+        let text = |cseq| register_text(1, cseq, "Contact: <sip:bob@10.9.0.1;transport=tcp>\r\n", "");
+        // The second one waits for the first.
+        for cseq in [1, 2] {
+            net.inject_by(A, flow, &text(cseq).replace("SIP/2.0/UDP", "SIP/2.0/TCP"));
+        }
+        let now = net.now;
+        net.nodes[A].engine.handle_closed(now, ConnectionId(3));
+        let mut kept = Vec::new();
+        for _ in 0..10 {
+            if net.nodes[A].store.is_empty() {
+                break;
+            }
+            let (id, work) = asked(&mut net);
+            let found = match work {
+                StoreWork::Write(write) => {
+                    kept = write.saved;
+                    Vec::new()
+                }
+                _ => kept.clone(),
+            };
+            stored(&mut net, id, Ok(found));
+        }
+        let token = net.command(A, |token| Command::Lookup { token, aor: AOR.into() });
+        if store == StoreKind::Shared {
+            let (id, _) = asked(&mut net);
+            stored(&mut net, id, Ok(kept.clone()));
+        }
+        let Some(Ok(Reply::Bindings(records))) = net.result(A, token) else { panic!("no reply") };
+        let connections: Vec<_> = records.iter().map(|record| record.source.connection).collect();
+        assert_eq!(connections, [None], "{store:?}");
+    }
+}

@@ -33,7 +33,7 @@ use tokio::sync::mpsc;
 
 pub use counters::ConnectionCounters;
 
-use counters::Counters;
+pub(crate) use counters::Counters;
 
 use crate::listen::Listener;
 use crate::os_thread::Thread;
@@ -185,10 +185,10 @@ impl Streams {
         naming: Naming,
         signalling: Arc<Waker>,
         queue: Arc<EventQueue>,
+        counters: Arc<Counters>,
     ) -> Self {
         let (sender, news) = mpsc::channel(NEWS);
         let outlet = Outlet { news: sender, signalling };
-        let counters = Arc::default();
         Streams { requests: None, thread: None, news, outlet, listeners, limits, naming, queue, counters }
     }
 
@@ -218,10 +218,6 @@ impl Streams {
             return false;
         }
         self.requests.as_ref().is_some_and(|requests| requests.send(request).is_ok())
-    }
-
-    pub(crate) fn counters(&self) -> ConnectionCounters {
-        self.counters.read()
     }
 
     pub(crate) fn next(&mut self) -> Option<News> {

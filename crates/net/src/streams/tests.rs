@@ -31,7 +31,8 @@ pub(super) fn listening(wanted: Listen, change: impl FnOnce(&mut Limits)) -> Fix
     let address = listener.address;
     let waker = Arc::new(Waker::new().expect("a waker"));
     let queue = Arc::new(EventQueue::new().expect("a queue"));
-    let mut streams = Streams::new(vec![listener], limits, Naming::default(), Arc::clone(&waker), queue);
+    let mut streams =
+        Streams::new(vec![listener], limits, Naming::default(), Arc::clone(&waker), queue, Arc::default());
     streams.listen().expect("started");
     let epoll = Epoll::new(4).expect("an epoll");
     epoll.add(waker.as_fd(), 0).expect("added");

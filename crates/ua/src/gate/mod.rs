@@ -124,8 +124,9 @@ impl Gate {
         if now.saturating_sub(nonce.made) >= LIFETIME {
             return Verdict::Stale;
         }
-        // RFC 2069 has no count: such a nonce is good once.
-        match self.replays.take(now, nonce.bits, nonce.made, given.nc().unwrap_or(1)) {
+        // RFC 2069 has no count, and its response covers none that stands there all the same: such a nonce is good once.
+        let count = if given.qop().flatten().is_some() { given.nc().unwrap_or(1) } else { 1 };
+        match self.replays.take(now, nonce.bits, nonce.made, count) {
             true => Verdict::Good,
             false => Verdict::Stale,
         }

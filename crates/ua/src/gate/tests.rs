@@ -70,6 +70,32 @@ fn credentials_are_good_once_while_their_nonce_is_young() {
 }
 
 #[test]
+fn a_count_that_no_response_covers_makes_no_credentials_good_again() {
+    let mut gate = gate("pbx", &[]);
+    let request = request();
+    let nonce = gate.nonce(at(1000), 7);
+    // RFC 2069: without `qop`.
+    let challenge = Challenge::parse(&format!("Digest realm=\"pbx\", nonce=\"{nonce}\"")).unwrap();
+    let ha1 = ha1(Algorithm::Md5, "alice", "pbx", "secret");
+    let answer = Answer {
+        challenge: &challenge,
+        username: "alice",
+        ha1: &ha1,
+        cnonce: "c",
+        nc: 1,
+        method: "OPTIONS",
+        uri: "sip:100@pbx.example",
+        body: b"",
+    };
+    let text = answer.response().unwrap().to_string();
+    assert!(!text.contains("nc="), "{text}");
+    for (number, expected) in [(1, Verdict::Good), (2, Verdict::Stale), (3, Verdict::Stale)] {
+        let given = Authorization::parse(&format!("{text}, nc={number:08x}")).unwrap();
+        assert_eq!(gate.judge(at(1000), &given, &request, Some("secret")), expected, "{number}");
+    }
+}
+
+#[test]
 fn whose_address_it_is() {
     let named = gate("pbx.example", &["other.example"]);
     let plain = gate("Our PBX", &[]);
