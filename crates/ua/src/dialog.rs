@@ -48,6 +48,10 @@ pub(crate) struct Dialog {
 impl Dialog {
     /// §12.1.1, of the called side. `echo.more` is the remote target.
     pub(crate) fn of_uas(echo: &Echo, remote_cseq: u32, flow: &Flow) -> Dialog {
+        // With a stream and no proxy between, the peer is at the other end of it: no other way is as sure (a peer behind NAT
+        // has no other). A GRUU (RFC 5627) leads to whoever gave it, which may be this very system: not a name to look up
+        // while the peer itself is at hand.
+        let at_hand = echo.hops == 1 && (flow.connection.is_some() || is_gruu(echo.more.of(&echo.buffer)));
         Dialog {
             remote_tag: echo.from_tag,
             buffer: echo.buffer.clone(),
@@ -59,9 +63,7 @@ impl Dialog {
             routes: echo.routes.clone(),
             local_cseq: 0,
             remote_cseq: Some(remote_cseq),
-            // With a stream and no proxy between, the peer is at the other end of it: no other way is as sure (a peer behind NAT
-            // has no other).
-            hop: (flow.connection.is_some() && echo.hops == 1).then(|| Target::of_flow(flow)),
+            hop: at_hand.then(|| Target::of_flow(flow)),
             hop_domain: None,
             reliable: None,
             described: false,
@@ -109,6 +111,18 @@ impl Dialog {
             hop_domain: None,
             reliable: None,
             described: false,
+        }
+    }
+
+    /// After a response that came by `flow` to a request for `request_uri`, which had no other way where it was `pinned`: keeps to that
+    /// flow where the Contact leads nowhere.
+    pub(crate) fn keep_to(&mut self, flow: &Flow, pinned: bool, request_uri: &str) {
+        // RFC 7118 §5.2: what a WebSocket client says about its address leads nowhere; the connection does, unless a proxy is in between.
+        // Nor does what a contact behind a NAT says, which is why the request had one way only (RFC 5626 §5.3). Who is called at its own
+        // address and answers with a GRUU of another host is there, whoever else that name leads to (RFC 5627 §4.4).
+        let elsewhere = || is_gruu(self.target()) && !same_host(self.target(), request_uri);
+        if self.is_direct() && (flow.transport.is_websocket() || pinned || elsewhere()) {
+            self.hop = Some(Target::of_flow(flow));
         }
     }
 
@@ -204,6 +218,19 @@ impl Dialog {
         out.text("\r\nCall-ID: ").raw(self.call_id.bytes(&self.buffer));
         out.text("\r\nCSeq: ").number(cseq.into()).text(" ").text(method.as_str()).text("\r\n");
         line_end
+    }
+}
+
+/// RFC 5627 §3.1.
+fn is_gruu(uri: &str) -> bool {
+    // Hardly any is: parsed only where it may be.
+    memchr::memmem::find(uri.as_bytes(), b";gr").is_some() && Uri::parse(uri).is_ok_and(|uri| uri.param("gr").is_some())
+}
+
+fn same_host(one: &str, other: &str) -> bool {
+    match (Uri::parse(one), Uri::parse(other)) {
+        (Ok(one), Ok(other)) => one.host() == other.host(),
+        _ => false,
     }
 }
 

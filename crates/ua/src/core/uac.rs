@@ -152,7 +152,7 @@ impl Ua {
     }
 
     /// 1xx to an INVITE.
-    pub(super) fn invite_progress(&mut self, now: Now, owner: Owner, client: Index, response: &Message) {
+    pub(super) fn invite_progress(&mut self, now: Now, owner: Owner, client: Index, response: &Message, flow: &Flow) {
         let index = match owner {
             Owner::Invite(index) => index,
             Owner::Nobody => return self.orphan_client(now, client),
@@ -188,6 +188,11 @@ impl Ua {
                 }
                 None => None,
             };
+            if let (Some(place), Some(client)) = (place, self.clients.get(client))
+                && let Some(dialog) = call.early.get_mut(place)
+            {
+                dialog.keep_to(flow, client.pinned, client.draft.request_uri());
+            }
             if let Some(place) = place
                 && !self.acknowledge_provisional(now, index, Place::Early(place), response)
             {
@@ -241,11 +246,7 @@ impl Ua {
             dialog.local_cseq = early.local_cseq.max(dialog.local_cseq);
             dialog.described = early.described;
         }
-        // RFC 7118 §5.2: what a WebSocket client says about its address leads nowhere; the connection does, unless a proxy is in between.
-        // Nor does what a contact behind a NAT says, which is why the INVITE had one way only (RFC 5626 §5.3).
-        if (flow.transport.is_websocket() || client.pinned) && dialog.is_direct() {
-            dialog.hop = Some(Target::of_flow(flow));
-        }
+        dialog.keep_to(flow, client.pinned, client.draft.request_uri());
         call.dialog = Some(dialog);
         // §13.2.2.4: the other early dialogs have ended; what still comes of them is a fork.
         call.early = Vec::new();

@@ -429,3 +429,46 @@ fn an_info_goes_out_and_its_answer_comes_back() {
     assert!(matches!(solo.event(), Event::Released { .. }));
     solo.assert_nothing_left();
 }
+
+/// A GRUU is of a host that may know no better than we do, or be us: whoever is at hand is asked directly.
+#[test]
+fn a_peer_at_hand_that_names_itself_by_a_gruu_is_reached_without_a_lookup() {
+    const GRUU: &str = "sip:bob@pbx.example;gr=urn:uuid:7";
+    let contact = format!("Contact: <{GRUU}>");
+
+    let mut solo = Solo::new();
+    let (call, invite) = solo.calling(BOB, Some(SDP));
+    let reliable = [contact.as_str(), "Require: 100rel", "RSeq: 1"];
+    solo.receive(&response(&invite, "183 Session Progress", "peer", &reliable, SDP));
+    assert_eq!(solo.sent[0].1.remote, address("192.0.2.2:5070"));
+    assert!(solo.only_text().starts_with(&format!("PRACK {GRUU} SIP/2.0")));
+    solo.receive(&response(&invite, "200 OK", "peer", &[&contact], ""));
+    solo.call(|ua, now| ua.ack(now, call, None));
+    assert_eq!(solo.sent[0].1.remote, address("192.0.2.2:5070"));
+    assert!(solo.only_text().starts_with(&format!("ACK {GRUU} SIP/2.0")));
+
+    let mut solo = Solo::new();
+    let invite = request("INVITE", 1, "", &[], SDP).replace("<sip:peer@192.0.2.2:5070>", &format!("<{GRUU}>"));
+    solo.receive(&invite);
+    let Event::Invite { call, .. } = solo.event() else { panic!() };
+    solo.call(|ua, now| ua.respond(now, call, Reply::new(StatusCode::OK)).unwrap());
+    let text = solo.only_text();
+    solo.receive(&request("ACK", 1, &to_tag(&text), &[], ""));
+    solo.event();
+    solo.call(|ua, now| ua.bye(now, call, None));
+    assert_eq!(solo.sent[0].1.remote, address("192.0.2.2:5070"));
+    assert!(solo.only_text().starts_with(&format!("BYE {GRUU} SIP/2.0")));
+}
+
+/// Who was called by the name that the GRUU has may be anywhere behind it.
+#[test]
+fn a_gruu_of_the_host_that_was_called_is_looked_up() {
+    let mut solo = Solo::new();
+    let call = solo.place("sip:bob@pbx.example", Some(SDP));
+    let (id, ..) = solo.lookups.remove(0);
+    solo.call(|ua, now| ua.handle_resolved(now, id, Ok(vec![address("192.0.2.20:5060")])));
+    let invite = solo.only_text();
+    solo.receive(&response(&invite, "200 OK", "peer", &["Contact: <sip:bob@pbx.example;gr=urn:uuid:7>"], ""));
+    solo.call(|ua, now| ua.ack(now, call, None));
+    assert_eq!(solo.lookups.remove(0).1, "pbx.example");
+}

@@ -244,7 +244,7 @@ impl Ua {
                 let round_trip = closed.map_or(Duration::ZERO, |client| now.mono.since(client.begun));
                 self.request_answered(now, owner, index, response, round_trip, flow);
             }
-            Some(Machine::Invite(_)) => self.invite_progress(now, owner, index, response),
+            Some(Machine::Invite(_)) => self.invite_progress(now, owner, index, response, flow),
             _ => {}
         }
     }
