@@ -13,6 +13,7 @@ import jssip_peer
 import kamailio_peer
 import pjsua_peer
 import pytest
+import quality
 from authority import Authority
 from capture import Capture, CaptureError, read
 from judge import counts, faults
@@ -20,7 +21,7 @@ from judge import counts, faults
 # What these tests share with those of the package alone is beside both.
 sys.path.append(str(Path(__file__).parents[1] / "shared"))
 
-PROGRAMS = ("sipp", "baresip", "kamailio", "tshark")
+PROGRAMS = ("sipp", "baresip", "kamailio", "tshark", "espeak-ng")
 CI = os.environ.get("CI") == "true"
 
 
@@ -28,6 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing = {peer for peer in PROGRAMS if shutil.which(peer) is None}
     if not pjsua_peer.HERE:
         missing.add("pjsua2")
+    if not quality.HERE:
+        missing.add("pesq")
     if not jssip_peer.HERE:
         missing.add("jssip")
     if not kamailio_peer.TLS_HERE:
