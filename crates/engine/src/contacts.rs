@@ -17,6 +17,7 @@ use crate::api::EndCause;
 use crate::call::{Call, Ending, Wire};
 use crate::end::{ELSEWHERE, reason_of, rejected};
 use crate::engine::Engine;
+use crate::forward::{MAX_BREADTH, breadth_of};
 use crate::locate::ANYWHERE;
 use crate::outgoing::{Outgoing, contacts, status_line};
 use crate::states::Change;
@@ -184,10 +185,14 @@ impl Engine {
         Some(ways).filter(|ways| !ways.is_empty())
     }
 
-    /// Sends the INVITE by each way at once. False where not one could be begun.
+    /// Sends the INVITE by each way at once, whatever the contacts' q: RFC 3261 §16.6 leaves it to policy whether those of a lower q ring at the
+    /// same time or after the others, and a telephone that does not ring because another one with a higher q rang for half a minute
+    /// in an empty room is a call missed. q orders who is tried first among flows to one telephone, and what `lookup` gives. False where not
+    /// one could be begun.
     pub(crate) fn fork(&mut self, now: Now, key: Key, ways: Vec<Way>, invite: &Invite) -> bool {
         let mut forks = Forks::default();
-        for way in ways {
+        let (ways, invite) = &share_breadth(ways, invite.clone());
+        for way in ways.iter().cloned() {
             let rings = |instance: &str| forks.ringing.iter().any(|(_, of)| of.as_deref() == Some(instance));
             if way.instance.as_deref().is_some_and(rings) {
                 forks.later.push(way);
@@ -310,6 +315,18 @@ impl Engine {
             self.cancel_branches(now, forks.0.branches(), reason.as_deref());
         }
     }
+}
+
+/// RFC 5393 §5.3.3: a forwarded call's Max-Breadth is divided among the contacts; there are no more of them than it allows.
+fn share_breadth(mut ways: Vec<Way>, mut invite: Invite) -> (Vec<Way>, Invite) {
+    let said = invite.headers.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case(MAX_BREADTH));
+    if let Some((_, value)) = said
+        && let Ok(all) = value.parse::<u32>()
+    {
+        ways.truncate(all.max(1) as usize);
+        *value = breadth_of(all, ways.len()).unwrap_or(1).to_string();
+    }
+    (ways, invite)
 }
 
 fn ending(best: Option<Outcome>) -> Ending {

@@ -36,6 +36,8 @@ pub(crate) struct Forward {
     /// The caller's From, which the targets see.
     from: NameAddr,
     max_forwards: u8,
+    /// What each target may branch out into at a time: RFC 5393 §5.
+    breadth: u32,
     /// Those of the caller's headers that are passed on (`Config::forwarded_headers`).
     headers: HeaderList,
     /// The answer for the caller; `None` after a late offer, where it is made when it is needed.
@@ -55,6 +57,9 @@ struct Outcome {
     /// The value of its Reason header.
     reason: Option<String>,
 }
+
+pub(crate) const MAX_BREADTH: &str = "Max-Breadth";
+const BREADTH: u32 = 60;
 
 /// A call that comes back to us is followed so far.
 const CHAIN_MOST: usize = 70;
@@ -102,6 +107,7 @@ impl Engine {
         let Some(request) = &call.request else { return Err(self.unfit(caller, "forwarding")) };
         let from = request.from().map_err(|error| Error::InvalidUri { uri: String::new(), why: error.to_string() })?;
         let hops = max_forwards(request);
+        let request_breadth = max_breadth(request);
         let request_uri = request.request_uri().cloned();
         let passed = headers::passed(request, &self.config.forwarded_headers);
         // A caller that we have nothing in common with is told so before anybody's telephone rings.
@@ -118,6 +124,14 @@ impl Engine {
             let reason = StatusCode::TOO_MANY_HOPS.reason().to_owned();
             return Err(Error::Refused { status: StatusCode::TOO_MANY_HOPS.as_u16(), reason });
         }
+        // RFC 5393 §5.3.3: what the caller leaves us is divided among those that ring at the same time. Max-Forwards alone does not bound how
+        // calls multiply where systems fork to each other.
+        let breadth = breadth_of(request_breadth, if parallel { targets.len() } else { 1 });
+        let Some(breadth) = breadth else {
+            self.finish(now, caller, Ending::refused(StatusCode::MAX_BREADTH_EXCEEDED, None, Vec::new()));
+            let reason = StatusCode::MAX_BREADTH_EXCEEDED.reason().to_owned();
+            return Err(Error::Refused { status: StatusCode::MAX_BREADTH_EXCEEDED.as_u16(), reason });
+        };
         let mut forward = Forward {
             targets: targets.into(),
             legs: SmallVec::new(),
@@ -125,6 +139,7 @@ impl Engine {
             ring: ring.min(RING_MOST),
             from: NameAddr { params: Default::default(), ..from },
             max_forwards: hops - 1,
+            breadth,
             headers: passed,
             plan,
             early: None,
@@ -362,7 +377,10 @@ impl Forward {
         Outgoing {
             from: self.from.clone(),
             to,
-            headers: self.headers.clone(),
+            headers: {
+                let breadth = (MAX_BREADTH.to_owned(), self.breadth.to_string());
+                self.headers.iter().cloned().chain([breadth]).collect()
+            },
             max_forwards: self.max_forwards,
             sdp: None,
             late_offer: false,
@@ -411,6 +429,18 @@ impl Outcome {
         }
         ending
     }
+}
+
+/// RFC 5393 §5.3.3.1: 60 where the request says nothing that can be read.
+fn max_breadth(request: &Message) -> u32 {
+    let said = request.headers().get_str(MAX_BREADTH).and_then(|value| value.trim().parse().ok());
+    said.unwrap_or(BREADTH)
+}
+
+/// The share of each of so many branches; `None`: there is not enough for each to have some.
+pub(crate) fn breadth_of(all: u32, branches: usize) -> Option<u32> {
+    let share = all.checked_div(u32::try_from(branches).ok()?)?;
+    (share > 0).then_some(share)
 }
 
 /// RFC 3261 §16.6, 3: 70 where the request has none.

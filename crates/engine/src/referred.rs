@@ -24,6 +24,8 @@ use crate::timers::Timer;
 const DECISION_MOST: Duration = Duration::from_secs(20);
 /// What a NOTIFY says the subscription will last: longer than any target rings.
 const EXPIRES: u32 = 300;
+/// How often a NOTIFY is tried again.
+const TOLD_MOST: u8 = 5;
 const REFER_SUB: &str = "Refer-Sub";
 
 /// A REFER of the peer.
@@ -45,6 +47,9 @@ pub(crate) struct Referral {
     in_flight: Option<RequestKey>,
     /// What is to be told next.
     due: Option<(u16, String)>,
+    /// What the NOTIFY under way tells, and how often it was told in vain.
+    told: (u16, String),
+    refused: u8,
     /// The target has answered: the call ends when that is told.
     answered: bool,
 }
@@ -113,6 +118,8 @@ impl Engine {
             new: None,
             in_flight: None,
             due: None,
+            told: (0, String::new()),
+            refused: 0,
             answered: false,
         })
     }
@@ -248,7 +255,10 @@ impl Engine {
         ];
         let body = Body { content_type: SIPFRAG.into(), bytes: fragment(status, phrase).into() };
         match self.ua.request(now, ua, Method::Notify, headers, Some(body)) {
-            Ok(request) => referral.in_flight = Some(request),
+            Ok(request) => {
+                referral.in_flight = Some(request);
+                referral.told = (status, phrase.to_owned());
+            }
             Err(error) => {
                 referral.quiet = true;
                 tracing::info!(target: "ringback.session", call_id = self.call_id(key), "no NOTIFY: {error}");
@@ -268,10 +278,21 @@ impl Engine {
             return false;
         };
         referral.in_flight = None;
-        // RFC 6665 §4.2.2: a subscription whose NOTIFY fails is gone.
-        if !response.as_ref().is_ok_and(|response| response.status().is_some_and(StatusCode::is_success)) {
-            referral.quiet = true;
-            referral.due = None;
+        let status = response.as_ref().ok().and_then(Message::status).map(StatusCode::as_u16);
+        match status {
+            Some(200..300) => referral.refused = 0,
+            // RFC 5057 §5.1: these are about the request, not the subscription. Another request of the dialog may have overtaken it (RFC 3261
+            // §12.2.2 has it refused with 500 then), and the outcome must not be lost by that.
+            Some(491 | 500) if referral.refused < TOLD_MOST => {
+                referral.refused += 1;
+                let told = referral.told.clone();
+                referral.due.get_or_insert(told);
+            }
+            // RFC 6665 §4.2.2: a subscription whose NOTIFY fails is gone.
+            _ => {
+                referral.quiet = true;
+                referral.due = None;
+            }
         }
         if let Some((status, phrase)) = referral.due.take() {
             self.tell_referrer(now, key, status, &phrase);

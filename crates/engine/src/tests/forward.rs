@@ -555,3 +555,40 @@ fn both_legs_use_one_codec_where_both_peers_know_it() {
         }
     }
 }
+
+#[test]
+fn what_a_call_may_branch_out_into_is_shared_by_those_that_ring_at_once() {
+    // What the caller says, targets at a time, what each gets; none: 440 (RFC 5393 §5.3.3).
+    for (said, targets, parallel, share) in [
+        ("", 1, false, Some("60")),
+        ("", 3, true, Some("20")),
+        ("Max-Breadth: 7\r\n", 2, true, Some("3")),
+        ("Max-Breadth: 7\r\n", 2, false, Some("7")),
+        ("Max-Breadth: what\r\n", 2, true, Some("30")),
+        ("Max-Breadth: 1\r\n", 2, true, None),
+        ("Max-Breadth: 0\r\n", 1, false, None),
+    ] {
+        let mut net = three();
+        let mut phone = Phone::new(B);
+        phone.invite(&mut net, said, &sdp(4000, 1, "sendrecv"));
+        let first = net.nodes[B].incoming().expect("it arrived");
+        let targets = (0..targets).map(|n| format!("sip:{n}@{}", address(C))).collect();
+        let decision = Decision::Forward { targets, redirect: false, parallel, ring: 30 * SECOND };
+        let result = decide(&mut net, B, &first, decision);
+        let invites = sent(&net, B, "INVITE");
+        match share {
+            Some(share) => {
+                assert!(result.is_ok() && !invites.is_empty(), "{said}: {result:?}");
+                assert!(
+                    invites.iter().all(|invite| header(invite, "Max-Breadth") == Some(share)),
+                    "{said} {invites:?}"
+                );
+            }
+            None => {
+                assert!(matches!(result, Err(Error::Refused { status: 440, .. })), "{said}: {result:?}");
+                assert!(invites.is_empty());
+                phone.receive(&mut net, "SIP/2.0 440");
+            }
+        }
+    }
+}

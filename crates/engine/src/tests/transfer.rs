@@ -493,6 +493,32 @@ fn a_phone_that_hangs_up_at_once_or_does_not_want_its_notifies() {
     }
 }
 
+#[test]
+fn a_notify_that_another_request_has_overtaken_is_told_again() {
+    // How often it is refused, and whether the outcome arrives then.
+    for (times, arrives) in [(1, true), (5, true), (6, false)] {
+        let mut net = pair();
+        let (mut phone, session) = phone_calls(&mut net);
+        phone.request(&mut net, "REFER", &format!("Refer-To: {}\r\n", uri(A)), "", "");
+        decide_transfer(&mut net, B, &session, true);
+        let target = net.nodes[A].incoming().expect("it rings");
+        decide(&mut net, A, &target, reject(486, "Busy Here")).expect("it is refused");
+        for _ in 0..times {
+            let notify = phone.receive(&mut net, "NOTIFY ");
+            phone.reply(&mut net, &notify, "500 Server Internal Error", "", "");
+        }
+        assert_eq!(!phone.nothing(&net, "NOTIFY "), arrives, "{times}");
+        if arrives {
+            let last = phone.receive(&mut net, "NOTIFY ");
+            phone.reply(&mut net, &last, "200 OK", "", "");
+            assert_eq!(body(&last), "SIP/2.0 486 Busy Here\r\n", "what came meanwhile is told");
+            assert!(phone.nothing(&net, "NOTIFY "));
+        }
+        assert_eq!(session.state(), State::Active);
+        end_all_with_phone(&mut net, &mut phone);
+    }
+}
+
 /// A calls B, which forwards to C: A's session, both of B's, C's.
 fn forwarded(net: &mut Net) -> [Arc<Session>; 4] {
     let (caller, called) = ringing(net);

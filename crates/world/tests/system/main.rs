@@ -7,4 +7,5 @@ mod common;
 mod limits;
 mod media;
 mod paths;
+mod renegotiation;
 mod transfers;
