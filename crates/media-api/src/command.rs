@@ -154,6 +154,10 @@ pub struct LegConfig {
     /// Payload type of comfort noise (RFC 3389), where the peer may send it; it is never made here.
     pub comfort_noise: Option<u8>,
     pub opus: OpusSend,
+    /// The peer wants VoIP metrics in extended reports (RFC 3611 §4.7).
+    pub xr_voip: bool,
+    /// Both sides measure the round trip by receiver reference times (RFC 3611 §4.4) where one sends nothing.
+    pub xr_reference_time: bool,
     /// Digits are looked for in the received audio too.
     pub dtmf_inband: bool,
     /// False while the direction attribute forbids (`a=recvonly` or `inactive` on our side): nothing is sent but RTCP.

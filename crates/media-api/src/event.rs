@@ -16,6 +16,57 @@ pub struct Statistics {
     pub packets_discarded: u64,
     /// `None` until something was measured.
     pub quality: Option<Quality>,
+    /// `None` until the peer has reported.
+    pub remote: Option<RemoteMetrics>,
+}
+
+/// What the peer's RTCP says of the stream that we send; the latest of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RemoteMetrics {
+    /// From sender and receiver reports.
+    pub reported: Option<Reported>,
+    /// From extended reports.
+    pub voip: Option<VoipMetrics>,
+}
+
+/// RFC 3550 §6.4.1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reported {
+    /// Since the report before that.
+    pub loss_percent: f32,
+    /// Since the beginning; less than none where packets were duplicated.
+    pub packets_lost: i32,
+    pub jitter_ms: f32,
+}
+
+/// RFC 3611 §4.7, as its receiver measured it. `None`: not known there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct VoipMetrics {
+    pub loss_percent: f32,
+    /// Came, and was not played.
+    pub discard_percent: f32,
+    /// Lost and discarded in bursts, and between them.
+    pub burst_density_percent: f32,
+    pub gap_density_percent: f32,
+    /// Means.
+    pub burst_duration_ms: u16,
+    pub gap_duration_ms: u16,
+    pub round_trip_ms: Option<u16>,
+    pub end_system_delay_ms: Option<u16>,
+    pub signal_level_dbm0: Option<i8>,
+    pub noise_level_dbm0: Option<i8>,
+    pub echo_return_loss_db: Option<u8>,
+    pub r_factor: Option<u8>,
+    pub external_r_factor: Option<u8>,
+    pub mos_lq: Option<f32>,
+    pub mos_cq: Option<f32>,
+    /// `None`: not said. Else whether what is lost is concealed.
+    pub conceals: Option<bool>,
+    /// `None`: not said.
+    pub adaptive_jitter_buffer: Option<bool>,
+    pub jitter_buffer_nominal_ms: u16,
+    pub jitter_buffer_maximum_ms: u16,
+    pub jitter_buffer_absolute_maximum_ms: u16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -14,7 +14,7 @@ pub use audio_port::{AudioPort, Playout};
 pub use command::{
     Codec, Command, Detection, EventFormat, LegConfig, OpusSend, ReceiveFormat, SendFormat, Token, Tone,
 };
-pub use event::{Event, Quality, Statistics};
+pub use event::{Event, Quality, RemoteMetrics, Reported, Statistics, VoipMetrics};
 pub use leg::LegId;
 pub use ports::{MediaPort, MediaPorts};
 pub use room::{Role, RoomId};

@@ -60,8 +60,9 @@ impl Audio {
         self.hand_over(out);
     }
 
-    pub(crate) fn receive(&mut self, extended: u64, timestamp: u32, codec: Codec, payload: &[u8]) {
-        self.hearing.push(extended, timestamp, codec, payload);
+    /// False: it came too late to be played.
+    pub(crate) fn receive(&mut self, extended: u64, timestamp: u32, codec: Codec, payload: &[u8]) -> bool {
+        self.hearing.push(extended, timestamp, codec, payload)
     }
 
     /// Plays what is due by `now_ms`: one frame, more only after a stall. Returns when the next is due.

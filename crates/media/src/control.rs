@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use rand_core::RngCore;
-use ringback_media_api::Codec;
+use ringback_media_api::{Codec, RemoteMetrics};
 use ringback_rtp::ReceiverState;
-use ringback_rtp::rtcp::{self, Interval, Report, ReportBlock, RoundTrip, SenderInfo};
+use ringback_rtp::rtcp::{
+    self, DelaySinceLast, Extended, ExtendedBlock, Interval, Report, ReportBlock, RoundTrip, SenderInfo, VoipMetrics,
+};
 use ringback_time::{Mono, Now};
 
 use crate::outgoing::Outgoing;
+use crate::voip;
 
 /// RFC 3550 §6.2: 5 % of the session's 64 kbit/s, in octets a second, for both ends together.
 const BANDWIDTH: f64 = 400.0;
@@ -23,11 +26,22 @@ pub(crate) struct Control {
     average_size: f64,
     /// Middle of the NTP time of the peer's last sender report, and when it came.
     last_sr: Option<(u32, Mono)>,
+    /// The same of the reference time of a peer that sends none, with its SSRC.
+    last_reference: Option<(u32, u32, Mono)>,
     pub(crate) round_trip: RoundTrip,
     /// What of our packets the peer lost between its last two reports.
     pub(crate) peer_loss_percent: Option<u8>,
+    /// What the peer has said of the stream that it gets.
+    pub(crate) remote: Option<Box<RemoteMetrics>>,
     /// RTP packets sent when each of the last two reports was made.
     sent_before: [u64; 2],
+}
+
+/// What the peer wants in extended reports.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) reference_time: bool,
+    pub(crate) voip: Option<VoipMetrics>,
 }
 
 impl Control {
@@ -37,8 +51,10 @@ impl Control {
             reported: false,
             average_size: 120.0,
             last_sr: None,
+            last_reference: None,
             round_trip: RoundTrip::new(),
             peer_loss_percent: None,
+            remote: None,
             sent_before: [0; 2],
         };
         control.schedule(now, true, rng);
@@ -75,6 +91,7 @@ impl Control {
         incoming: &mut ReceiverState,
         codec: Codec,
         cname: &str,
+        wanted: Wanted,
         goodbye: bool,
         rng: &mut impl RngCore,
         to: &mut Vec<u8>,
@@ -105,9 +122,18 @@ impl Control {
                 delay_since_last_sr: delay,
             }
         });
+        let extended =
+            Extended {
+                // RFC 3611 §4.4: for who sends no sender reports, by which the others measure.
+                reference_time: (wanted.reference_time && sender.is_none()).then_some(ntp),
+                delay: self.last_reference.filter(|_| wanted.reference_time).map(|(ssrc, last_rr, came)| {
+                    DelaySinceLast { ssrc, last_rr, delay: units_65536(now.mono.since(came)) }
+                }),
+                voip: wanted.voip,
+            };
         to.clear();
-        rtcp::write(&Report { ssrc: outgoing.ssrc(), sender, block, cname, goodbye }, to);
-        if sender.is_some() {
+        rtcp::write(&Report { ssrc: outgoing.ssrc(), sender, block, cname, extended, goodbye }, to);
+        if sender.is_some() || extended.reference_time.is_some() {
             self.round_trip.sent(ntp, now.mono);
         }
         self.reported = true;
@@ -121,7 +147,15 @@ impl Control {
     }
 
     /// Takes a compound packet from the peer, checked as to where it came from. False: it is none.
-    pub(crate) fn receive(&mut self, now: Mono, packet: &[u8], own_ssrc: u32, peer_ssrc: Option<u32>) -> bool {
+    /// `clock_rate`: of what we send.
+    pub(crate) fn receive(
+        &mut self,
+        now: Mono,
+        packet: &[u8],
+        own_ssrc: u32,
+        peer_ssrc: Option<u32>,
+        clock_rate: u32,
+    ) -> bool {
         let Ok(compound) = rtcp::parse(packet) else { return false };
         self.sized(packet.len());
         for packet in compound.packets() {
@@ -134,14 +168,36 @@ impl Control {
                     blocks
                 }
                 rtcp::Packet::ReceiverReport { blocks, .. } => blocks,
+                rtcp::Packet::ExtendedReport { ssrc, blocks } => {
+                    for block in blocks {
+                        self.receive_extended(now, ssrc, block, own_ssrc);
+                    }
+                    continue;
+                }
                 _ => continue,
             };
             for block in blocks.filter(|block| block.ssrc == own_ssrc) {
                 self.round_trip.received(&block, now);
                 self.peer_loss_percent = Some((u16::from(block.fraction_lost) * 100 / 256) as u8);
+                self.remote.get_or_insert_default().reported = Some(voip::reported(&block, clock_rate));
             }
         }
         true
+    }
+
+    fn receive_extended(&mut self, now: Mono, from: u32, block: ExtendedBlock<'_>, own_ssrc: u32) {
+        match block {
+            ExtendedBlock::ReferenceTime(time) => self.last_reference = Some((from, (time >> 16) as u32, now)),
+            ExtendedBlock::Delays(mut delays) => {
+                if let Some(delay) = delays.find(|delay| delay.ssrc == own_ssrc) {
+                    self.round_trip.answered(delay.last_rr, delay.delay, now);
+                }
+            }
+            ExtendedBlock::VoipMetrics(metrics) if metrics.ssrc == own_ssrc => {
+                self.remote.get_or_insert_default().voip = Some(voip::received(&metrics));
+            }
+            _ => {}
+        }
     }
 
     /// RFC 3550 §6.3.3: the running average of packet sizes.

@@ -8,9 +8,10 @@
 
 use ringback_audio::{ComfortNoise, Decoder, Resampler, UnsupportedRate};
 use ringback_media_api::Codec;
-use ringback_rtp::jitter::{JitterBuffer, Next, Settings};
+use ringback_rtp::jitter::{JitterBuffer, Next, Pushed, Settings};
 
 use crate::codec;
+use crate::statistics::PlayoutDelay;
 
 /// What may be decoded ahead, in milliseconds: no change of codec makes anyone hear more delay than this.
 const MOST_AHEAD_MS: usize = 300;
@@ -57,11 +58,13 @@ impl Hearing {
         })
     }
 
-    pub(crate) fn push(&mut self, extended: u64, timestamp: u32, codec: Codec, payload: &[u8]) {
+    /// False: it came too late to be played.
+    pub(crate) fn push(&mut self, extended: u64, timestamp: u32, codec: Codec, payload: &[u8]) -> bool {
         if codec.clock_rate() != self.clock_rate {
             self.change_clock(codec.clock_rate(), timestamp);
         }
-        self.jitter.push(extended, timestamp, codec::units(codec, payload), codec::tag(codec), payload);
+        let units = codec::units(codec, payload);
+        self.jitter.push(extended, timestamp, units, codec::tag(codec), payload) != Pushed::Late
     }
 
     /// Comfort noise, from `timestamp` on: the payload of RFC 3389.
@@ -206,6 +209,11 @@ impl Hearing {
     /// How long a packet waits that comes when it should, in milliseconds, at present.
     pub(crate) fn depth_ms(&self) -> u32 {
         self.jitter.delay() / (self.clock_rate / 1000).max(1)
+    }
+
+    pub(crate) fn playout(&self) -> PlayoutDelay {
+        let units_per_ms = (self.clock_rate / 1000).max(1);
+        PlayoutDelay { delay_ms: self.depth_ms(), most_ms: self.jitter.settings().most / units_per_ms }
     }
 
     /// Packets that were not played though they came.

@@ -24,6 +24,7 @@ use crate::recorder::Recorder;
 use crate::reframe::Reframe;
 use crate::retained::Retained;
 use crate::room::Member;
+use crate::statistics::PlayoutDelay;
 use crate::transcode::Transcode;
 use crate::{Out, codec};
 
@@ -107,9 +108,15 @@ pub(crate) struct Incoming {
     pub(crate) retained: Retention,
     /// By playout buffers that are closed.
     pub(crate) discarded: u64,
+    /// All that was discarded until the present stream began.
+    pub(crate) discarded_before: u64,
+    /// Where it is transcoded for another leg.
+    pub(crate) transcoded: Option<PlayoutDelay>,
     pub(crate) codec: Option<Codec>,
     /// What came last went on to another leg, or back, as it was.
     pub(crate) goes_on: bool,
+    /// Of the last packet; 0 where nobody wants to know.
+    pub(crate) packet_ms: u16,
 }
 
 /// No hand, and no machine that keeps to RFC 4733, dials faster: what a peer sends beyond it is not told, so that events do not pile up.
@@ -182,6 +189,9 @@ impl Incoming {
             last: None,
             retained: Retention::Waiting,
             discarded: 0,
+            discarded_before: 0,
+            transcoded: None,
+            packet_ms: 0,
             codec: None,
             goes_on: true,
         }

@@ -48,6 +48,7 @@ mod rooms;
 mod statistics;
 mod transcode;
 mod turn;
+mod voip;
 mod wheel;
 
 pub use engine::MediaEngine;

@@ -16,6 +16,7 @@ use crate::outgoing;
 use crate::recorder::Recorder;
 use crate::reframe::{LONGEST_FRAME, Reframe};
 use crate::retained::Retained;
+use crate::statistics::{self, PlayoutDelay};
 use crate::transcode::Transcode;
 use crate::{Out, codec};
 
@@ -98,6 +99,7 @@ fn noise(leg: &mut Leg, peer: Option<&mut Leg>, placed: &Placed, bytes: &[u8]) {
 #[cold]
 fn begin_stream<O: Out + ?Sized>(leg: &mut Leg, now: Now, out: &mut O) {
     leg.incoming.stream = leg.incoming.stream.wrapping_add(1);
+    leg.incoming.discarded_before = statistics::discarded(leg);
     end_digit(leg, now, out);
     if let Some(audio) = &mut leg.audio {
         audio.hearing.reset();
@@ -130,8 +132,12 @@ fn audio<O: Out + ?Sized>(
     if let Some(recorder) = &mut leg.recorder {
         recorder.received.push(placed.extended, placed.header.timestamp, codec, payload);
     }
+    if leg.config.xr_voip {
+        leg.incoming.packet_ms = (codec::units(codec, payload) / codec::units_per_ms(codec).max(1)) as u16;
+    }
+    let mut in_time = true;
     match (&mut leg.audio, &mut leg.incoming.retained) {
-        (Some(audio), _) => audio.receive(placed.extended, placed.header.timestamp, codec, payload),
+        (Some(audio), _) => in_time = audio.receive(placed.extended, placed.header.timestamp, codec, payload),
         (None, Retention::Over) => {}
         (None, Retention::Keeping(retained)) => {
             keep(retained, leg.incoming.stream, placed, codec, now, payload);
@@ -143,20 +149,29 @@ fn audio<O: Out + ?Sized>(
         }
     }
     if let Some(member) = &mut leg.member {
-        member.receive(placed.extended, placed.header.timestamp, codec, payload);
-        return;
+        in_time &= member.receive(placed.extended, placed.header.timestamp, codec, payload);
+    } else {
+        let stream = leg.incoming.stream;
+        let waits = match peer {
+            Some(peer) => {
+                leg.incoming.goes_on = peer.passes(codec);
+                relay(peer, stream, placed, codec, now, bytes, out)
+            }
+            None if leg.echo => {
+                leg.incoming.goes_on = leg.passes(codec);
+                relay(leg, stream, placed, codec, now, bytes, out)
+            }
+            None => None,
+        };
+        if waits.is_some() || leg.incoming.transcoded.is_some() {
+            leg.incoming.transcoded = waits.map(|(_, playout)| playout);
+            let late = waits.is_some_and(|(in_time, _)| !in_time);
+            leg.incoming.discarded += u64::from(late);
+            in_time &= !late;
+        }
     }
-    let stream = leg.incoming.stream;
-    match peer {
-        Some(peer) => {
-            leg.incoming.goes_on = peer.passes(codec);
-            relay(peer, stream, placed, codec, now, bytes, out);
-        }
-        None if leg.echo => {
-            leg.incoming.goes_on = leg.passes(codec);
-            relay(leg, stream, placed, codec, now, bytes, out);
-        }
-        None => {}
+    if !in_time {
+        leg.incoming.state.discard(placed.extended);
     }
 }
 
@@ -185,7 +200,8 @@ fn keep(retained: &mut Retained, stream: u32, placed: &Placed, codec: Codec, now
     retained.push(stream, placed.extended, placed.header.timestamp, codec, millis(now.mono), payload);
 }
 
-/// Sends on what came, from `to`, without waiting for its turn.
+/// Sends on what came, from `to`, without waiting for its turn. Where it has to wait to be transcoded: whether it came in time, and how long
+/// that wait is.
 fn relay<O: Out + ?Sized>(
     to: &mut Leg,
     stream: u32,
@@ -194,17 +210,16 @@ fn relay<O: Out + ?Sized>(
     now: Now,
     bytes: &mut [u8],
     out: &mut O,
-) {
-    let Some(target) = to.target else { return };
+) -> Option<(bool, PlayoutDelay)> {
+    let target = to.target?;
     if to.is_overridden() {
-        return;
+        return None;
     }
     let now_ms = millis(now.mono);
     let sends = target.format.codec;
-    let Some(payload) = bytes.get_mut(placed.payload.clone()) else { return };
+    let payload = bytes.get_mut(placed.payload.clone())?;
     if !codec::is_relayable(codec, sends) {
-        transcode(to, stream, placed, codec, sends, payload);
-        return;
+        return transcode(to, stream, placed, codec, sends, payload);
     }
     to.joint.forget();
     if to.transcode.is_some() {
@@ -234,7 +249,7 @@ fn relay<O: Out + ?Sized>(
             record(&mut to.recorder, header, sends, bytes);
             out.rtp(to.id, target.to, bytes);
         }
-        return;
+        return None;
     }
     // The sides have different packet times.
     let reframe = match &mut to.reframe {
@@ -257,6 +272,7 @@ fn relay<O: Out + ?Sized>(
             out.rtp(to.id, target.to, bytes);
         }
     }
+    None
 }
 
 /// Shows a packet that leaves to whoever records the leg.
@@ -268,7 +284,14 @@ fn record(recorder: &mut Option<Box<Recorder>>, header: Option<Header>, codec: C
 }
 
 /// Keeps what came for the turns of `to`, which cannot send it as it is.
-fn transcode(to: &mut Leg, stream: u32, placed: &Placed, codec: Codec, sends: Codec, payload: &[u8]) {
+fn transcode(
+    to: &mut Leg,
+    stream: u32,
+    placed: &Placed,
+    codec: Codec,
+    sends: Codec,
+    payload: &[u8],
+) -> Option<(bool, PlayoutDelay)> {
     if to.transcode.as_ref().is_none_or(|transcode| !transcode.is_for(sends)) {
         // What was relayed until now is over, and what follows goes on with it.
         let goes_on = to.outgoing.relayed_until(stream).is_some();
@@ -280,9 +303,9 @@ fn transcode(to: &mut Leg, stream: u32, placed: &Placed, codec: Codec, sends: Co
             to.outgoing.lasts();
         }
     }
-    if let Some(transcode) = &mut to.transcode {
-        transcode.push(stream, placed.extended, placed.header.timestamp, codec, payload);
-    }
+    let transcode = to.transcode.as_mut()?;
+    let in_time = transcode.push(stream, placed.extended, placed.header.timestamp, codec, payload);
+    Some((in_time, transcode.playout()))
 }
 
 /// What comes can be sent as it is from now on: what waits to be transcoded goes out before it.
@@ -420,8 +443,9 @@ fn tell<O: Out + ?Sized>(leg: LegId, budget: &mut DigitBudget, now: Mono, digit:
 }
 
 pub(crate) fn rtcp(leg: &mut Leg, now: Now, from: SocketAddr, packet: &[u8]) {
-    if !leg.accepts_rtcp(from) || !leg.control.receive(now.mono, packet, leg.outgoing.ssrc(), leg.incoming.state.ssrc())
-    {
+    let clock_rate = leg.codec().clock_rate();
+    let (own, peer) = (leg.outgoing.ssrc(), leg.incoming.state.ssrc());
+    if !leg.accepts_rtcp(from) || !leg.control.receive(now.mono, packet, own, peer, clock_rate) {
         return;
     }
     if leg.latch.is_locked() {

@@ -11,9 +11,6 @@ use crate::leg::Leg;
 
 pub(crate) fn statistics(leg: &Leg) -> Statistics {
     let state = &leg.incoming.state;
-    let discarded = leg.incoming.discarded
-        + leg.audio.as_ref().map_or(0, |audio| audio.discarded())
-        + leg.member.as_ref().map_or(0, |member| member.discarded());
     Statistics {
         codec: leg.config.send.map(|format| format.codec).or(leg.incoming.codec),
         packets_sent: leg.outgoing.packets,
@@ -21,32 +18,68 @@ pub(crate) fn statistics(leg: &Leg) -> Statistics {
         bytes_sent: leg.outgoing.octets,
         bytes_received: leg.incoming.octets,
         packets_lost: state.lost(),
-        packets_discarded: discarded,
-        quality: quality(leg, discarded),
+        packets_discarded: discarded(leg),
+        quality: quality(leg),
+        remote: leg.control.remote.as_deref().copied(),
     }
 }
 
-fn quality(leg: &Leg, discarded: u64) -> Option<Quality> {
+/// Packets that came, and were not played.
+pub(crate) fn discarded(leg: &Leg) -> u64 {
+    leg.incoming.discarded
+        + leg.audio.as_ref().map_or(0, |audio| audio.discarded())
+        + leg.member.as_ref().map_or(0, |member| member.discarded())
+}
+
+/// The wait before what comes is heard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlayoutDelay {
+    /// Of a packet that comes when it should, at present, and the longest that there is.
+    pub(crate) delay_ms: u32,
+    pub(crate) most_ms: u32,
+}
+
+/// `None`: what comes waits nowhere.
+pub(crate) fn playout(leg: &Leg) -> Option<PlayoutDelay> {
+    let audio = leg.audio.as_ref().map(|audio| audio.hearing.playout());
+    audio.or_else(|| leg.member.as_ref().map(|member| member.playout())).or(leg.incoming.transcoded)
+}
+
+/// The same stream, rated without and with the delay of a conversation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rating {
+    pub(crate) listening: f64,
+    pub(crate) conversational: f64,
+}
+
+/// R by ITU-T G.107; `None` while nothing was received.
+pub(crate) fn rate(leg: &Leg) -> Option<Rating> {
     let state = &leg.incoming.state;
-    let round_trip_ms = leg.control.round_trip.latest().map(|trip| trip.as_secs_f64() * 1e3);
-    let (expected, heard) = (state.expected(), state.unique());
-    if heard == 0 && round_trip_ms.is_none() {
+    if state.unique() == 0 {
         return None;
     }
-    let percent = |count: u64| 100.0 * count as f64 / expected.max(1) as f64;
-    let loss = percent(state.lost());
-    let rating = (heard > 0).then(|| {
-        let buffered_ms = leg.audio.as_ref().map_or(0, |audio| audio.hearing.depth_ms());
-        let one_way_ms = round_trip_ms.map(|trip| trip / 2.0 + f64::from(buffered_ms));
-        // What came too late was as good as lost.
-        emodel::rating(impairment(leg.relays()), percent(state.lost() + discarded), state.burst_ratio(), one_way_ms)
-    });
+    // What came too late was as good as lost.
+    let loss = 100.0 * (state.lost() + discarded(leg)) as f64 / state.expected().max(1) as f64;
+    let buffered_ms = playout(leg).map_or(0, |playout| playout.delay_ms);
+    let one_way_ms =
+        leg.control.round_trip.latest().map(|trip| trip.as_secs_f64() * 1e3 / 2.0 + f64::from(buffered_ms));
+    let rating = |one_way_ms| emodel::rating(impairment(leg.relays()), loss, state.burst_ratio(), one_way_ms);
+    Some(Rating { listening: rating(None), conversational: rating(one_way_ms) })
+}
+
+fn quality(leg: &Leg) -> Option<Quality> {
+    let state = &leg.incoming.state;
+    let round_trip = leg.control.round_trip.latest();
+    if state.unique() == 0 && round_trip.is_none() {
+        return None;
+    }
+    let r = rate(leg).map(|rating| rating.conversational);
     Some(Quality {
-        mos: rating.map(|r| emodel::mos(r) as f32),
-        r_factor: rating.map(|r| r as f32),
-        loss_percent: loss as f32,
+        mos: r.map(|r| emodel::mos(r) as f32),
+        r_factor: r.map(|r| r as f32),
+        loss_percent: (100.0 * state.lost() as f64 / state.expected().max(1) as f64) as f32,
         jitter_ms: (state.jitter_nanos() as f64 / 1e6) as f32,
-        round_trip_ms: round_trip_ms.map(|ms| ms as f32),
+        round_trip_ms: round_trip.map(|trip| (trip.as_secs_f64() * 1e3) as f32),
     })
 }
 

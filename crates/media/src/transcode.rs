@@ -8,6 +8,7 @@ use ringback_audio::Resampler;
 use ringback_media_api::Codec;
 
 use crate::hearing::Hearing;
+use crate::statistics::PlayoutDelay;
 
 pub(crate) struct Transcode {
     /// Which stream of packets is decoded.
@@ -43,14 +44,19 @@ impl Transcode {
         self.sends == sends
     }
 
-    pub(crate) fn push(&mut self, stream: u32, extended: u64, timestamp: u32, codec: Codec, payload: &[u8]) {
+    /// False: it came too late.
+    pub(crate) fn push(&mut self, stream: u32, extended: u64, timestamp: u32, codec: Codec, payload: &[u8]) -> bool {
         self.at(stream);
-        self.hearing.push(extended, timestamp, codec, payload);
+        self.hearing.push(extended, timestamp, codec, payload)
     }
 
     pub(crate) fn push_noise(&mut self, stream: u32, extended: u64, timestamp: u32, payload: &[u8]) {
         self.at(stream);
         self.hearing.push_noise(extended, timestamp, payload);
+    }
+
+    pub(crate) fn playout(&self) -> PlayoutDelay {
+        self.hearing.playout()
     }
 
     fn at(&mut self, stream: u32) {

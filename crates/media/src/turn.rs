@@ -7,13 +7,14 @@ use ringback_rtp::Header;
 use ringback_rtp::header::HEADER_LEN;
 use ringback_time::Now;
 
+use crate::control::Wanted;
 use crate::dial::Turn;
 use crate::latch;
 use crate::leg::{Leg, Target};
 use crate::receive;
 use crate::room::{Feed, Room};
 use crate::statistics::statistics;
-use crate::{Out, codec};
+use crate::{Out, codec, voip};
 
 /// What legs share while they take their turns: no packet is allocated.
 pub(crate) struct Scratch {
@@ -287,12 +288,14 @@ pub(crate) fn report<O: Out + ?Sized>(
         return;
     };
     let codec = leg.codec();
+    let voip = if leg.config.xr_voip { voip::metrics(leg) } else { None };
     leg.control.report(
         now,
         &leg.outgoing,
         &mut leg.incoming.state,
         codec,
         &leg.config.cname,
+        Wanted { reference_time: leg.config.xr_reference_time, voip },
         goodbye,
         rng,
         &mut scratch.rtcp,

@@ -82,7 +82,8 @@ fn reports_from_strangers_are_not_believed() {
     let ssrc = u32::from_be_bytes([ours[4], ours[5], ours[6], ours[7]]);
     let block = rtcp::ReportBlock { ssrc, last_sr, ..rtcp::ReportBlock::default() };
     let mut forged = Vec::new();
-    rtcp::write(&rtcp::Report { ssrc: 1, sender: None, block: Some(block), cname: "x", goodbye: true }, &mut forged);
+    let report = rtcp::Report { ssrc: 1, block: Some(block), cname: "x", goodbye: true, ..rtcp::Report::default() };
+    rtcp::write(&report, &mut forged);
     world.run(ms(500));
     let trip = world.statistics(a).quality.unwrap().round_trip_ms;
     world.deliver_rtcp(rtcp_address(leg(9, 9)), a, &forged);
@@ -140,7 +141,7 @@ fn symmetric_media_is_learned_locked_and_learned_anew() {
     assert_eq!(world.statistics(a).packets_received, 4);
     // RTCP from the same host is taken from whatever port, and answered there.
     let mut report = Vec::new();
-    rtcp::write(&rtcp::Report { ssrc: 1, sender: None, block: None, cname: "x", goodbye: false }, &mut report);
+    rtcp::write(&rtcp::Report { ssrc: 1, cname: "x", ..rtcp::Report::default() }, &mut report);
     world.deliver_rtcp("10.0.9.2:4001".parse().unwrap(), a, &report);
     world.deliver_rtcp("10.0.9.1:61111".parse().unwrap(), a, &report);
     world.forget();

@@ -5,9 +5,14 @@
 //!
 //! Invariant: `highest` is the extended number of the newest packet, and bit `i` of `seen` says whether `highest - i` came.
 
+mod fates;
+
 use ringback_time::Mono;
 
 use crate::sequence::distance32;
+
+use fates::Fates;
+pub use fates::{BurstsAndGaps, GMIN, Stretches};
 
 /// RFC 3550 A.1: a gap of so many packets is still loss.
 const MAX_DROPOUT: u16 = 3000;
@@ -17,6 +22,8 @@ const MAX_MISORDER: u16 = 100;
 const RETURN_PACKETS: u8 = 3;
 /// Extended numbers start here, so that a packet from before the first has one too.
 const FIRST_CYCLE: u64 = 1 << 16;
+/// Bits of `seen`.
+const WINDOW: u64 = 128;
 /// A change of transit time beyond this is a new timeline and not jitter.
 const MAX_TRANSIT_CHANGE_NANOS: u64 = 2_000_000_000;
 
@@ -44,6 +51,11 @@ pub struct ReceiverState {
     base: u64,
     highest: u64,
     seen: u128,
+    /// Of those, what came and was not played.
+    discarded: u128,
+    /// What became of the packets before `settled`, which is final.
+    fates: Fates,
+    settled: u64,
     /// Packets of this stream, repeated ones included (RFC 3550 A.3).
     received: u64,
     unique: u64,
@@ -84,12 +96,14 @@ impl ReceiverState {
         let delta = sequence.wrapping_sub(self.highest as u16);
         if delta == 1 {
             // The most frequent by far.
+            self.settle(1);
             self.highest += 1;
             self.seen = (self.seen << 1) | 1;
         } else if delta == 0 {
             self.received += 1;
             return Arrival::Duplicate;
         } else if delta < MAX_DROPOUT {
+            self.settle(u64::from(delta));
             self.highest += u64::from(delta);
             self.bursts += 1;
             self.seen = self.seen.checked_shl(u32::from(delta)).unwrap_or(0) | 1;
@@ -133,8 +147,62 @@ impl ReceiverState {
             self.bursts += 1;
         }
         // One from before the first one that was seen moves the beginning back.
-        self.base = self.base.min(extended);
+        if extended < self.base {
+            // Then nothing is settled yet: that comes later than anything can be overtaken.
+            (self.base, self.settled) = (extended, extended);
+        }
         Arrival::New(extended)
+    }
+
+    /// `highest` is about to move by `by`: what falls out of the window is what it is for good.
+    #[inline]
+    fn settle(&mut self, by: u64) {
+        if self.discarded != 0 || self.highest + by - self.settled >= WINDOW {
+            self.settle_some(by);
+        }
+    }
+
+    fn settle_some(&mut self, by: u64) {
+        let until = (self.highest + by).saturating_sub(WINDOW - 1);
+        while self.settled < until.min(self.highest + 1) {
+            self.fates.count(self.is_good(self.settled));
+            self.settled += 1;
+        }
+        if self.settled < until {
+            // Fell out before it came in.
+            self.fates.count_bad(until - self.settled);
+            self.settled = until;
+        }
+        self.discarded = self.discarded.checked_shl(u32::try_from(by).unwrap_or(u32::MAX)).unwrap_or(0);
+    }
+
+    /// Whether a packet within the window came and was not discarded.
+    fn is_good(&self, extended: u64) -> bool {
+        let bit = 1_u128 << (self.highest - extended).min(WINDOW - 1);
+        self.seen & !self.discarded & bit != 0
+    }
+
+    /// A packet that came is not played. Has no effect on one that came long ago.
+    pub fn discard(&mut self, extended: u64) {
+        if let Some(behind) = self.highest.checked_sub(extended).filter(|behind| *behind < WINDOW) {
+            self.discarded |= 1 << behind;
+        }
+    }
+
+    /// Bursts and gaps of the present stream so far (RFC 3611 §4.7.2).
+    pub fn bursts_and_gaps(&self) -> BurstsAndGaps {
+        let mut fates = self.fates.clone();
+        if self.ssrc.is_some() {
+            for extended in self.settled..=self.highest {
+                fates.count(self.is_good(extended));
+            }
+        }
+        fates.finish()
+    }
+
+    /// Packets that should have come, and that came, of the present stream.
+    pub fn present(&self) -> (u64, u64) {
+        (if self.ssrc.is_some() { self.highest - self.base + 1 } else { 0 }, self.unique)
     }
 
     #[cold]
@@ -158,6 +226,7 @@ impl ReceiverState {
             previous_ssrc,
             base: first,
             highest: first,
+            settled: first,
             seen: 1,
             received: 1,
             unique: 1,

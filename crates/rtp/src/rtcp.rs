@@ -1,12 +1,17 @@
-//! RTCP (RFC 3550 §6): reading and writing compound packets, when the next is due, and the round trip.
+//! RTCP (RFC 3550 §6, RFC 3611): reading and writing compound packets, when the next is due, and the round trip.
 //!
 //! Reading checks the whole compound packet (A.2) before anything of it is looked at; types that are not known are skipped.
 
+mod extended;
 mod interval;
 mod read;
 mod round_trip;
 mod write;
 
+pub use extended::{
+    Block as ExtendedBlock, Blocks as ExtendedBlocks, Concealment, DelaySinceLast, Delays, Extended, JitterBufferKind,
+    VoipMetrics,
+};
 pub use interval::{Interval, interval};
 pub use read::{Chunk, Chunks, Compound, Goodbye, Packet, Packets, ReportBlocks, RtcpError, parse};
 pub use round_trip::RoundTrip;
@@ -17,6 +22,8 @@ const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;
 const GOODBYE: u8 = 203;
+/// RFC 3611 §2.
+const EXTENDED_REPORT: u8 = 207;
 /// SDES item: end of the list, and the canonical name.
 const ITEM_END: u8 = 0;
 const ITEM_CNAME: u8 = 1;

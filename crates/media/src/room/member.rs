@@ -9,6 +9,7 @@ use super::FRAME_MS;
 use super::queue::Queue;
 use super::voice::Voice;
 use crate::hearing::Hearing;
+use crate::statistics::PlayoutDelay;
 
 /// What a silent line may hold of a codec's making, some -65 dBm0: nobody hears it, and it is no part of the sum.
 const IDLE: u32 = 8;
@@ -92,11 +93,9 @@ impl Member {
         })
     }
 
-    /// A packet came. What nobody hears is not kept.
-    pub(crate) fn receive(&mut self, extended: u64, timestamp: u32, codec: Codec, payload: &[u8]) {
-        if self.role != Role::Listener {
-            self.hearing.push(extended, timestamp, codec, payload);
-        }
+    /// A packet came. What nobody hears is not kept. False: it came too late to be played.
+    pub(crate) fn receive(&mut self, extended: u64, timestamp: u32, codec: Codec, payload: &[u8]) -> bool {
+        self.role == Role::Listener || self.hearing.push(extended, timestamp, codec, payload)
     }
 
     /// Another stream of packets begins.
@@ -194,6 +193,10 @@ impl Member {
             hearing.give_back(&self.own);
         }
         Some(hearing)
+    }
+
+    pub(crate) fn playout(&self) -> PlayoutDelay {
+        self.hearing.playout()
     }
 
     /// Packets that the playout buffer did not play though they came.

@@ -1,5 +1,8 @@
 use std::time::Duration;
 
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
 use super::*;
 
 const SSRC: u32 = 0xdead_beef;
@@ -166,4 +169,70 @@ fn what_was_only_overtaken_is_no_run() {
     }
     assert_eq!(state.lost(), 9);
     assert!((state.burst_ratio().expect("a run") - 9.0 * 14.0 / 23.0).abs() < 1e-9);
+}
+
+/// What came, with the number of each packet, and what the program of RFC 3611's definition makes of it: the window, the settled part
+/// and reordering are not to be seen.
+#[test]
+fn bursts_and_gaps_are_those_of_the_whole_stream() {
+    let mut rng = ChaCha12Rng::seed_from_u64(11);
+    for round in 0..40_u64 {
+        let mut state = ReceiverState::new();
+        let mut fates = fates::Fates::default();
+        let mut late: Vec<u16> = Vec::new();
+        let count = 40 + round * 37;
+        let first = 65_400_u16;
+        let mut bad_left = 0;
+        for n in 0..count {
+            let number = first.wrapping_add(n as u16);
+            if bad_left == 0 && n > 0 && n + 1 < count {
+                bad_left = match rng.next_u32() % 64 {
+                    // What is still on its way comes within a hundred packets.
+                    0 if late.is_empty() => 1 + rng.next_u32() % 300,
+                    1..4 => 1,
+                    _ => 0,
+                };
+            }
+            if bad_left > 0 && n + 1 < count {
+                bad_left -= 1;
+                fates.count(false);
+                continue;
+            }
+            fates.count(true);
+            if bad_left == 0 && rng.next_u32() % 5 == 0 && n > 0 && n + 1 < count {
+                late.push(number);
+                continue;
+            }
+            state.packet(7, number);
+            for number in late.drain(..) {
+                assert!(matches!(state.packet(7, number), Arrival::New(_)));
+            }
+        }
+        assert_eq!(state.bursts_and_gaps(), fates.finish(), "round {round}");
+        assert_eq!(state.present().0, count);
+    }
+}
+
+#[test]
+fn what_is_discarded_counts_as_a_loss_of_its_burst() {
+    let mut state = ReceiverState::new();
+    let mut numbers = Vec::new();
+    for n in 0..400 {
+        match state.packet(1, n) {
+            Arrival::First(extended) | Arrival::New(extended) => numbers.push(extended),
+            other => panic!("{other:?}"),
+        }
+        // Some are known to be late only when others have come.
+        if n >= 3 && (100..103).contains(&(n - 3)) {
+            state.discard(numbers[usize::from(n) - 3]);
+        }
+    }
+    let found = state.bursts_and_gaps();
+    assert_eq!(found.bursts, Stretches { count: 1, packets: 3, bad: 3 });
+    assert_eq!(found.gaps, Stretches { count: 2, packets: 397, bad: 0 });
+    assert_eq!(state.lost(), 0);
+    // Too old, or not come yet: no effect.
+    state.discard(numbers[0]);
+    state.discard(numbers[399] + 5);
+    assert_eq!(state.bursts_and_gaps(), found);
 }

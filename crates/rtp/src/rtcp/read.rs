@@ -2,8 +2,10 @@ use std::slice::ChunksExact;
 
 use thiserror::Error;
 
+use super::extended::Blocks;
 use super::{
-    GOODBYE, ITEM_CNAME, ITEM_END, RECEIVER_REPORT, ReportBlock, SENDER_REPORT, SOURCE_DESCRIPTION, SenderInfo,
+    EXTENDED_REPORT, GOODBYE, ITEM_CNAME, ITEM_END, RECEIVER_REPORT, ReportBlock, SENDER_REPORT, SOURCE_DESCRIPTION,
+    SenderInfo,
 };
 
 const BLOCK_LEN: usize = 24;
@@ -89,6 +91,11 @@ pub enum Packet<'a> {
     },
     SourceDescription(Chunks<'a>),
     Goodbye(Goodbye<'a>),
+    /// RFC 3611.
+    ExtendedReport {
+        ssrc: u32,
+        blocks: Blocks<'a>,
+    },
     /// A type that is not known here: its number and its content after the four octets of the header.
     Unknown {
         packet_type: u8,
@@ -163,12 +170,16 @@ impl<'a> Packet<'a> {
                 };
                 Packet::Goodbye(Goodbye { ssrcs, reason })
             }
+            EXTENDED_REPORT => {
+                let ssrc = take_u32(&mut content)?;
+                Packet::ExtendedReport { ssrc, blocks: Blocks::cut(content)? }
+            }
             packet_type => Packet::Unknown { packet_type, content },
         })
     }
 }
 
-fn take_u32(bytes: &mut &[u8]) -> Result<u32, RtcpError> {
+pub(super) fn take_u32(bytes: &mut &[u8]) -> Result<u32, RtcpError> {
     let (first, rest) = bytes.split_first_chunk().ok_or(RtcpError::Count)?;
     *bytes = rest;
     Ok(u32::from_be_bytes(*first))

@@ -9,7 +9,7 @@ const REMEMBERED: usize = 4;
 /// No path takes longer; a block that says so is wrong.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Round trip from our sender reports and the blocks that answer them (RFC 3550 §6.4.1, LSR and DLSR).
+/// Round trip from our reports and the blocks that answer them: LSR and DLSR (RFC 3550 §6.4.1), LRR and DLRR (RFC 3611 §4.5).
 ///
 /// The block names our report by its NTP time, and the time passed is taken from the monotonic clock, so that neither a stepped
 /// wall clock nor an invented LSR makes a figure.
@@ -25,7 +25,7 @@ impl RoundTrip {
         Self::default()
     }
 
-    /// A sender report left at `now`, saying `ntp`.
+    /// A report with an NTP time left at `now`: a sender's, or a receiver's reference time (RFC 3611 §4.4).
     pub fn sent(&mut self, ntp: u64, now: Mono) {
         if let Some(slot) = self.sent.get_mut(self.next % REMEMBERED) {
             *slot = ((ntp >> 16) as u32, now);
@@ -35,12 +35,17 @@ impl RoundTrip {
 
     /// A block about our stream came.
     pub fn received(&mut self, block: &ReportBlock, now: Mono) {
-        // RFC 3550 §6.4.1: LSR is zero where no sender report was received.
-        if block.last_sr == 0 {
+        self.answered(block.last_sr, block.delay_since_last_sr, now);
+    }
+
+    /// An answer came to the report whose NTP time has these middle bits, held back for so many 1/65536 s.
+    pub fn answered(&mut self, middle: u32, delay: u32, now: Mono) {
+        // RFC 3550 §6.4.1, RFC 3611 §4.5: zero where the peer got no such report.
+        if middle == 0 {
             return;
         }
-        let Some((_, sent)) = self.sent.iter().find(|(ntp, _)| *ntp == block.last_sr) else { return };
-        let held = Duration::from_nanos((u64::from(block.delay_since_last_sr) * 1_000_000_000) >> 16);
+        let Some((_, sent)) = self.sent.iter().find(|(ntp, _)| *ntp == middle) else { return };
+        let held = Duration::from_nanos((u64::from(delay) * 1_000_000_000) >> 16);
         // The peer may round its delay up by as much as it has resolution; then the path is as good as nothing.
         let trip = now.since(*sent).saturating_sub(held);
         if trip <= LONGEST {

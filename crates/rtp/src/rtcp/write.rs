@@ -1,11 +1,12 @@
+use super::extended::Extended;
 use super::{
     GOODBYE, ITEM_CNAME, ITEM_END, RECEIVER_REPORT, ReportBlock, SENDER_REPORT, SOURCE_DESCRIPTION, SenderInfo,
 };
 
 const VERSION_BITS: u8 = 2 << 6;
 
-/// One compound packet to write: a report, the canonical name, and a goodbye where we leave.
-#[derive(Clone, Copy, Debug)]
+/// One compound packet to write: a report, the canonical name, an extended report, and a goodbye where we leave.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Report<'a> {
     pub ssrc: u32,
     /// `Some`: a sender report. `None`: we have not sent lately, a receiver report (RFC 3550 §6.4).
@@ -13,6 +14,8 @@ pub struct Report<'a> {
     pub block: Option<ReportBlock>,
     /// Cut at 255 octets.
     pub cname: &'a str,
+    /// Left out where it is empty.
+    pub extended: Extended,
     pub goodbye: bool,
 }
 
@@ -46,13 +49,16 @@ pub fn write(report: &Report<'_>, to: &mut Vec<u8>) {
         to.extend(name);
         to.push(ITEM_END);
     });
+    if !report.extended.is_empty() {
+        report.extended.write(report.ssrc, to);
+    }
     if report.goodbye {
         packet(to, 1, GOODBYE, |to| to.extend(report.ssrc.to_be_bytes()));
     }
 }
 
 /// One packet: header, content, zeros to a multiple of four, and then the length that it came to.
-fn packet(to: &mut Vec<u8>, count: u8, packet_type: u8, content: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn packet(to: &mut Vec<u8>, count: u8, packet_type: u8, content: impl FnOnce(&mut Vec<u8>)) {
     let start = to.len();
     to.extend([VERSION_BITS | count, packet_type, 0, 0]);
     content(to);

@@ -1,0 +1,206 @@
+//! Extended reports (RFC 3611) between legs: what one end measures is what the other is told, and nothing that was not measured.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::*;
+use ringback_media_api::{AudioPort, Codec, Command, LegConfig, LegId, RemoteMetrics, Statistics, VoipMetrics};
+use ringback_rtp::emodel;
+use ringback_rtp::rtcp::{self, Extended, ExtendedBlock};
+
+fn extended(remote: LegId) -> LegConfig {
+    LegConfig { xr_voip: true, xr_reference_time: true, ..config(remote) }
+}
+
+/// Two legs that report to each other, of which the second is listened to.
+fn reporting_call(seed: u64) -> (World, LegId, LegId) {
+    let mut world = World::new(2, seed);
+    let (a, b) = (leg(0, 1), leg(1, 1));
+    world.open(a, extended(b));
+    world.open(b, extended(a));
+    world.command(Command::OpenAudio { leg: b, port: Arc::new(AudioPort::new(8000, 20, 1_000_000)) });
+    (world, a, b)
+}
+
+fn voip(statistics: &Statistics) -> VoipMetrics {
+    statistics.remote.and_then(|remote| remote.voip).unwrap_or_else(|| panic!("no VoIP metrics: {statistics:?}"))
+}
+
+/// Runs until just after `leg` has sent its next report.
+fn until_report(world: &mut World, leg: LegId) {
+    let reports = |world: &World| world.out.rtcp.iter().filter(|(_, from, ..)| *from == leg).count();
+    let before = reports(world);
+    for _ in 0..10_000 {
+        if reports(world) > before {
+            return;
+        }
+        world.run(ms(1));
+    }
+    panic!("no report");
+}
+
+fn blocks(bytes: &[u8]) -> Vec<ExtendedBlock<'_>> {
+    let packets = rtcp::parse(bytes).unwrap().packets();
+    let extended = packets.filter_map(|packet| match packet {
+        rtcp::Packet::ExtendedReport { blocks, .. } => Some(blocks),
+        _ => None,
+    });
+    extended.flatten().collect()
+}
+
+#[test]
+fn the_far_end_is_told_what_was_measured_here() {
+    for (seed, loss_percent) in [(1, 0.0), (2, 2.0), (3, 10.0)] {
+        let (mut world, a, b) = reporting_call(seed);
+        world.link = Link { delay: ms(40), jitter: ms(10), loss_percent, ..Link::default() };
+        world.run(ms(300_000));
+        // The report that arrives last, however many were lost.
+        let (there, here) = loop {
+            until_report(&mut world, b);
+            let here = world.statistics(b);
+            let before = world.statistics(a).remote;
+            world.run(ms(60));
+            let there = world.statistics(a);
+            if there.remote != before {
+                break (there, here);
+            }
+        };
+        let (said, quality) = (voip(&there), here.quality.unwrap());
+        assert!((said.loss_percent - quality.loss_percent).abs() <= 0.4, "{said:?} {quality:?}");
+        assert!((f32::from(said.r_factor.unwrap()) - quality.r_factor.unwrap()).abs() <= 0.51);
+        assert!((said.mos_cq.unwrap() - quality.mos.unwrap()).abs() <= 0.051);
+        assert_eq!(said.mos_lq, said.mos_cq, "the delay is short");
+        assert!((f32::from(said.round_trip_ms.unwrap()) - quality.round_trip_ms.unwrap()).abs() <= 1.0);
+        assert!((80..=100).contains(&said.round_trip_ms.unwrap()));
+        // Packets of 20 ms, and a playout buffer that fits a jitter of 10 ms.
+        assert!((40..=100).contains(&said.end_system_delay_ms.unwrap()), "{said:?}");
+        assert_eq!(said.end_system_delay_ms, Some(said.jitter_buffer_nominal_ms + 20));
+        assert_eq!((said.conceals, said.adaptive_jitter_buffer), (Some(true), Some(true)));
+        assert_eq!((said.signal_level_dbm0, said.noise_level_dbm0, said.echo_return_loss_db), (None, None, None));
+        let reported = there.remote.unwrap().reported.unwrap();
+        let lost = i64::from(reported.packets_lost) - here.packets_lost as i64;
+        assert!((-2..=2).contains(&lost), "{reported:?} {here:?}");
+        assert!((reported.jitter_ms - quality.jitter_ms).abs() < 0.5);
+        if loss_percent == 0.0 {
+            assert_eq!((said.burst_density_percent, said.gap_density_percent), (0.0, 0.0));
+            assert_eq!(said.burst_duration_ms, 0);
+            assert_eq!(said.gap_duration_ms, u16::MAX, "more than five minutes do not fit");
+        } else {
+            // In bursts every other packet or so is lost, between them every seventeenth at most.
+            assert!(said.burst_density_percent > 2.0 * said.gap_density_percent, "{said:?}");
+            assert!(said.gap_density_percent < 100.0 / 17.0, "{said:?}");
+            assert!((40..3_000).contains(&said.burst_duration_ms), "{said:?}");
+            assert!((320..30_000).contains(&said.gap_duration_ms), "{said:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_known_is_not_said() {
+    let mut world = World::new(2, 4);
+    let (a, b) = (leg(0, 1), leg(1, 1));
+    world.open(a, extended(b));
+    world.open(b, extended(a));
+    assert_eq!(world.statistics(a).remote, None);
+    until_report(&mut world, b);
+    let (.., bytes) = world.out.rtcp.iter().find(|(_, leg, ..)| *leg == b).unwrap();
+    let Some(ExtendedBlock::VoipMetrics(said)) = blocks(bytes).pop() else { panic!("{:?}", blocks(bytes)) };
+    assert_eq!((said.round_trip_ms, said.end_system_delay_ms), (None, None), "nobody listens, no report came back");
+    assert_eq!((said.jitter_buffer, said.jitter_buffer_nominal_ms), (rtcp::JitterBufferKind::Unknown, 0));
+    assert_eq!(said.gmin, 16);
+    world.run(ms(1));
+    let remote = world.statistics(a).remote.unwrap();
+    assert_eq!((voip(&world.statistics(a)).round_trip_ms, remote.reported.unwrap().loss_percent), (None, 0.0));
+
+    // A leg that got no stream has nothing to say of one.
+    let (c, d) = (leg(0, 2), leg(1, 2));
+    world.open(c, extended(d));
+    world.forget();
+    until_report(&mut world, c);
+    let (.., bytes) = world.out.rtcp.iter().find(|(_, leg, ..)| *leg == c).unwrap();
+    assert!(blocks(bytes).is_empty());
+
+    // Who was not asked says nothing.
+    let (mut plain, a, _) = World::call(5);
+    plain.run(ms(20_000));
+    assert!(plain.out.rtcp.iter().all(|(.., bytes)| blocks(bytes).is_empty()));
+    let remote = plain.statistics(a).remote.unwrap();
+    assert!(remote.voip.is_none() && remote.reported.is_some());
+}
+
+#[test]
+fn who_only_listens_knows_the_round_trip_by_its_reference_time() {
+    let mut world = World::new(2, 6);
+    let (a, b) = (leg(0, 1), leg(1, 1));
+    world.link = Link { delay: ms(70), ..Link::default() };
+    world.open(a, LegConfig { may_receive: false, ..extended(b) });
+    world.open(b, LegConfig { may_send: false, ..extended(a) });
+    world.run(ms(30_000));
+    for leg in [a, b] {
+        let trip = world.statistics(leg).quality.unwrap().round_trip_ms.unwrap();
+        assert!((139.0..142.0).contains(&trip), "{trip} of {leg:?}");
+    }
+    assert!(world.sent_by(b).is_empty());
+    let sent =
+        |leg: LegId| world.out.rtcp.iter().filter(move |(_, from, ..)| *from == leg).map(|(.., bytes)| blocks(bytes));
+    assert!(sent(b).all(|blocks| matches!(blocks.first(), Some(ExtendedBlock::ReferenceTime(_)))));
+    assert!(sent(a).flatten().all(|block| !matches!(block, ExtendedBlock::ReferenceTime(_))), "its sender reports do");
+    assert!(sent(a).flatten().any(|block| matches!(block, ExtendedBlock::Delays(_))));
+}
+
+#[test]
+fn reports_of_other_streams_and_impossible_ones_change_nothing() {
+    let (mut world, a, b) = reporting_call(7);
+    world.run(ms(20_000));
+    let (.., ours) = world.out.rtcp.iter().rev().find(|(_, leg, ..)| *leg == a).unwrap().clone();
+    let ssrc = u32::from_be_bytes([ours[4], ours[5], ours[6], ours[7]]);
+    let before: Option<RemoteMetrics> = world.statistics(a).remote;
+    let trip = world.statistics(a).quality.unwrap().round_trip_ms;
+    let told = |world: &mut World, from, extended| {
+        let mut bytes = Vec::new();
+        rtcp::write(&rtcp::Report { ssrc: 9, cname: "x", extended, ..rtcp::Report::default() }, &mut bytes);
+        world.deliver_rtcp(from, a, &bytes);
+        world.statistics(a)
+    };
+    let bad = |ssrc| rtcp::VoipMetrics { ssrc, loss_rate: 255, r_factor: Some(1), ..rtcp::VoipMetrics::default() };
+    let of = |ssrc| Extended { voip: Some(bad(ssrc)), ..Extended::default() };
+    assert_eq!(told(&mut world, rtcp_address(b), of(ssrc ^ 1)).remote, before, "of another stream");
+    assert_eq!(told(&mut world, rtcp_address(leg(9, 9)), of(ssrc)).remote, before, "from a stranger");
+    // An answer to a report that was never sent, and one from before it was.
+    for last_rr in [0, 1, 0xffff_ffff] {
+        let delay = rtcp::DelaySinceLast { ssrc, last_rr, delay: u32::MAX };
+        let statistics = told(&mut world, rtcp_address(b), Extended { delay: Some(delay), ..Extended::default() });
+        assert_eq!(statistics.quality.unwrap().round_trip_ms, trip);
+    }
+    assert_eq!(voip(&told(&mut world, rtcp_address(b), of(ssrc))).r_factor, Some(1), "the forgery itself is sound");
+}
+
+/// Packets that come too late for who listens are as good as lost, in what is told here and there.
+#[test]
+fn late_packets_are_discarded_and_rated_as_lost() {
+    let (mut world, a, b) = reporting_call(8);
+    world.run(ms(20_000));
+    // Now and then the path holds packets back for longer than any playout buffer waits.
+    for _ in 0..60 {
+        world.run(ms(960));
+        world.link = Link { delay: ms(400), ..Link::default() };
+        world.run(ms(40));
+        world.link = Link::default();
+    }
+    world.run(ms(1000));
+    until_report(&mut world, b);
+    world.run(ms(1));
+    let (here, said) = (world.statistics(b), voip(&world.statistics(a)));
+    assert_eq!(here.packets_lost, 0);
+    assert!((100..=125).contains(&here.packets_discarded), "{here:?}");
+    let expected = here.packets_received as f64;
+    let discarded = 100.0 * here.packets_discarded as f64 / expected;
+    assert!((f64::from(said.discard_percent) - discarded).abs() < 0.4, "{said:?} {discarded}");
+    let r = emodel::rating(emodel::Impairment::G711_CONCEALED, discarded, None, None);
+    assert!((f64::from(here.quality.unwrap().r_factor.unwrap()) - r).abs() < 0.1, "{here:?} {r}");
+    // Two at a time: each pair is a burst.
+    assert_eq!(said.burst_density_percent.round(), 100.0, "{said:?}");
+    assert!((38..=42).contains(&said.burst_duration_ms), "{said:?}");
+    assert_eq!(here.codec, Some(Codec::Pcmu));
+}
