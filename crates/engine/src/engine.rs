@@ -145,6 +145,8 @@ impl Engine {
             codecs: config.codecs.iter().copied().map(local_codec).collect(),
             dtmf: true,
             comfort_noise: true,
+            rtcp_xr: true,
+            rtcp_mux: config.rtcp_mux,
             ..LocalMedia::default()
         };
         // RFC 7022 §4.2: a short-term persistent CNAME is random, so that it names nobody.

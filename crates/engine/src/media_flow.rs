@@ -14,7 +14,7 @@ use ringback_media_api::{
     ReceiveFormat, SendFormat, Tape,
 };
 use ringback_sdp::{
-    AudioCodec, Description, Direction, EventType, LocalCodec, LocalMedia, MediaHost, Negotiated, OpusParameters,
+    AudioCodec, Description, Direction, EventType, LocalCodec, LocalMedia, MediaHost, Negotiated, OpusParameters, Role,
     SdpError,
 };
 use ringback_time::Now;
@@ -350,6 +350,7 @@ impl Engine {
             if diverted && negotiated.remote_rtp == media.described {
                 config.remote_rtp = before.remote_rtp;
                 config.remote_rtcp = before.remote_rtcp;
+                config.sends_first = before.sends_first;
             }
         }
         media.described = negotiated.remote_rtp;
@@ -422,6 +423,8 @@ impl Engine {
         let mut config = LegConfig::clone(before);
         config.remote_rtp = Some(remote);
         config.remote_rtcp = remote.port().checked_add(1).map(|port| SocketAddr::new(remote.ip(), port));
+        // The program knows the address.
+        config.sends_first = false;
         config.latch_generation = before.latch_generation.wrapping_add(1);
         self.apply(now, key, config);
         Ok(())
@@ -482,11 +485,16 @@ fn leg_config(negotiated: &Negotiated, config: &Config, cname: &Arc<str>) -> Leg
         dtmf_receive: negotiated.dtmf_receive.iter().copied().map(event).collect(),
         comfort_noise: negotiated.comfort_noise,
         opus: negotiated.send.as_ref().map_or(config.opus, |codec| opus_send(config.opus, codec)),
+        rtcp_mux: negotiated.rtcp_mux,
+        xr_voip: negotiated.xr_voip,
+        xr_reference_time: negotiated.xr_reference_time,
         dtmf_inband: false,
         may_send: send.is_some() && negotiated.remote_rtp.is_some() && negotiated.direction.sends(),
         may_receive: negotiated.direction.receives(),
         send,
-        symmetric: config.symmetric_rtp,
+        // A peer that says that it sends first says that its address is to be learned.
+        symmetric: config.symmetric_rtp || negotiated.remote_role == Some(Role::Active),
+        sends_first: negotiated.remote_role == Some(Role::Active) && negotiated.direction.receives(),
         latch_generation: 0,
         cname: Arc::clone(cname),
     }

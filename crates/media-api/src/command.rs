@@ -154,6 +154,8 @@ pub struct LegConfig {
     /// Payload type of comfort noise (RFC 3389), where the peer may send it; it is never made here.
     pub comfort_noise: Option<u8>,
     pub opus: OpusSend,
+    /// RTCP goes and comes by the port of RTP (RFC 5761).
+    pub rtcp_mux: bool,
     /// The peer wants VoIP metrics in extended reports (RFC 3611 §4.7).
     pub xr_voip: bool,
     /// Both sides measure the round trip by receiver reference times (RFC 3611 §4.4) where one sends nothing.
@@ -165,6 +167,8 @@ pub struct LegConfig {
     pub may_receive: bool,
     /// Learn the source from the packets: a short window, then locked.
     pub symmetric: bool,
+    /// With `symmetric`: nothing is sent before the source is learned for the first time, `remote_rtp` being no good.
+    pub sends_first: bool,
     /// Raised by the engine whenever learning must start anew (re-offer, `establish_media_flow`).
     pub latch_generation: u32,
     /// CNAME of RTCP SDES, the same for all legs of a system.

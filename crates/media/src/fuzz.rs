@@ -42,6 +42,10 @@ impl Out for Checker {
         self.failed |= rtcp::parse(packet).is_err();
     }
 
+    fn muxed_rtcp(&mut self, leg: LegId, to: SocketAddr, packet: &[u8]) {
+        self.rtcp(leg, to, packet);
+    }
+
     fn event(&mut self, event: Event) {
         match event {
             Event::DtmfSent { token, .. }
@@ -221,6 +225,10 @@ fn config(who: u8, x: u8, y: u8) -> Box<LegConfig> {
         may_send: x & 32 == 0,
         may_receive: x & 64 == 0,
         symmetric: x & 128 != 0,
+        sends_first: y & 32 != 0,
+        rtcp_mux: y & 4 != 0,
+        xr_voip: y & 8 != 0,
+        xr_reference_time: y & 16 != 0,
         latch_generation: u32::from(y & 1),
         cname: "fuzz".into(),
         ..LegConfig::default()

@@ -22,6 +22,8 @@ const OTHER_HOST_PACKETS: u8 = 4;
 #[derive(Debug)]
 pub(crate) struct Latch {
     negotiated: Option<SocketAddr>,
+    /// The negotiated address is not sent to.
+    waits: bool,
     state: State,
 }
 
@@ -56,7 +58,12 @@ pub(crate) enum Verdict {
 impl Latch {
     pub(crate) fn new(negotiated: Option<SocketAddr>, symmetric: bool) -> Self {
         let state = if symmetric { State::Learning(Vec::new()) } else { State::Fixed };
-        Latch { negotiated, state }
+        Latch { negotiated, waits: false, state }
+    }
+
+    /// Sends nothing until the source is learned: the peer sends first, and the address that it gave is good for nothing.
+    pub(crate) fn waiting(self) -> Self {
+        Latch { waits: matches!(self.state, State::Learning(_)), ..self }
     }
 
     #[inline]
@@ -131,8 +138,22 @@ impl Latch {
     pub(crate) fn destination(&self) -> Option<SocketAddr> {
         match &self.state {
             State::Locked(address) => Some(*address),
-            State::Fixed | State::Learning(_) => self.negotiated,
+            State::Fixed | State::Learning(_) => self.negotiated.filter(|_| !self.waits),
         }
+    }
+
+    /// Whether nothing is sent yet.
+    pub(crate) fn waits(&self) -> bool {
+        self.waits && !self.is_locked()
+    }
+
+    /// Whether RTCP that came by the port of RTP is the peer's. It is not learned from: reports have no pace.
+    pub(crate) fn accepts_control(&self, from: SocketAddr) -> bool {
+        let source = match &self.state {
+            State::Locked(address) => Some(*address),
+            State::Fixed | State::Learning(_) => self.negotiated,
+        };
+        source.is_some_and(|address| same(address, from))
     }
 
     /// The only source from which packets are taken; `None`: it is being learned.
@@ -160,6 +181,7 @@ impl Latch {
     pub(crate) fn relearn(&mut self) {
         if let State::Locked(address) = self.state {
             self.negotiated = Some(address);
+            self.waits = false;
             self.state = State::Learning(Vec::new());
         }
     }

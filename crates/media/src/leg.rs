@@ -209,7 +209,7 @@ impl Leg {
         let now_ms = millis(now);
         let mut leg = Leg {
             id,
-            latch: Latch::new(config.remote_rtp, config.symmetric),
+            latch: latch(&config),
             incoming: Incoming::new(),
             outgoing: Outgoing::new(rng.next_u32(), rng.next_u32() as u16, rng.next_u32(), now_ms),
             target: None,
@@ -248,10 +248,11 @@ impl Leg {
         let old = std::mem::replace(&mut self.config, config);
         let relearn = old.remote_rtp != self.config.remote_rtp
             || old.symmetric != self.config.symmetric
+            || old.sends_first != self.config.sends_first
             || old.latch_generation != self.config.latch_generation;
         let before = self.latch.source();
         if relearn {
-            self.latch = Latch::new(self.config.remote_rtp, self.config.symmetric);
+            self.latch = latch(&self.config);
             self.rtcp_from = None;
         }
         if !(old.may_receive && old.remote_rtp.is_some()) {
@@ -339,8 +340,19 @@ impl Leg {
         self.config.may_receive && self.config.remote_rtp.is_some()
     }
 
-    /// Whether `from` may send RTCP to this leg.
+    /// Where RTCP goes; `None`: nowhere, or not yet.
+    pub(crate) fn rtcp_target(&self) -> Option<SocketAddr> {
+        match self.config.rtcp_mux {
+            true => self.latch.destination(),
+            false => self.rtcp_from.or(self.config.remote_rtcp).filter(|_| !self.latch.waits()),
+        }
+    }
+
+    /// Whether `from` may send RTCP to this leg's RTCP port.
     pub(crate) fn accepts_rtcp(&self, from: SocketAddr) -> bool {
+        if self.config.rtcp_mux {
+            return false;
+        }
         match self.latch.locked_host() {
             // Behind a translator the port is as unforeseeable as RTP's.
             Some(host) => from.ip() == host,
@@ -537,6 +549,11 @@ impl Leg {
         self.reframe = None;
         self.transcode = None;
     }
+}
+
+fn latch(config: &LegConfig) -> Latch {
+    let latch = Latch::new(config.remote_rtp, config.symmetric);
+    if config.sends_first { latch.waiting() } else { latch }
 }
 
 /// Milliseconds of the engine's clock.

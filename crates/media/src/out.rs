@@ -11,6 +11,10 @@ pub trait Out {
     fn rtp(&mut self, leg: LegId, to: SocketAddr, packet: &[u8]);
     /// Send one RTCP packet from the leg's RTCP socket.
     fn rtcp(&mut self, leg: LegId, to: SocketAddr, packet: &[u8]);
+    /// Send one RTCP packet from the leg's RTP socket (RFC 5761).
+    fn muxed_rtcp(&mut self, leg: LegId, to: SocketAddr, packet: &[u8]) {
+        self.rtp(leg, to, packet);
+    }
     /// Tell the session engine.
     fn event(&mut self, event: Event);
     /// The program that holds `port` has something to look at (`port.flag()` was true).

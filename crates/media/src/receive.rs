@@ -7,7 +7,7 @@ use ringback_audio::HeardDigit;
 use ringback_media_api::{Codec, Event, LegId};
 use ringback_rtp::dtmf::Digit;
 use ringback_rtp::header::HEADER_LEN;
-use ringback_rtp::{Arrival, Header, Packet};
+use ringback_rtp::{Arrival, Header, HeaderError, Packet};
 use ringback_time::{Mono, Now};
 
 use crate::latch::Verdict;
@@ -40,7 +40,15 @@ pub(crate) fn rtp<O: Out + ?Sized>(
     bytes: &mut [u8],
     out: &mut O,
 ) {
-    let Ok(Packet { header, payload }) = Packet::parse(bytes) else { return };
+    let Packet { header, payload } = match Packet::parse(bytes) {
+        Ok(packet) => packet,
+        // RFC 5761 §4.
+        Err(HeaderError::Rtcp) if leg.config.rtcp_mux && leg.latch.accepts_control(from) => {
+            control(leg, now, bytes);
+            return;
+        }
+        Err(_) => return,
+    };
     match leg.latch.judge(from, &header, arrival) {
         Verdict::Accept => {}
         Verdict::Locked(address) => {
@@ -443,16 +451,21 @@ fn tell<O: Out + ?Sized>(leg: LegId, budget: &mut DigitBudget, now: Mono, digit:
 }
 
 pub(crate) fn rtcp(leg: &mut Leg, now: Now, from: SocketAddr, packet: &[u8]) {
-    let clock_rate = leg.codec().clock_rate();
-    let (own, peer) = (leg.outgoing.ssrc(), leg.incoming.state.ssrc());
-    if !leg.accepts_rtcp(from) || !leg.control.receive(now.mono, packet, own, peer, clock_rate) {
-        return;
-    }
-    if leg.latch.is_locked() {
+    if leg.accepts_rtcp(from) && control(leg, now, packet) && leg.latch.is_locked() {
         // Behind a translator the answer goes to where it came from.
         leg.rtcp_from = Some(from);
+    }
+}
+
+/// What the peer reports. False: it is no report.
+fn control(leg: &mut Leg, now: Now, packet: &[u8]) -> bool {
+    let clock_rate = leg.codec().clock_rate();
+    let (own, peer) = (leg.outgoing.ssrc(), leg.incoming.state.ssrc());
+    if !leg.control.receive(now.mono, packet, own, peer, clock_rate) {
+        return false;
     }
     if let (Some(encoder), Some(percent)) = (&mut leg.encoder, leg.control.peer_loss_percent) {
         encoder.set_loss(percent);
     }
+    true
 }

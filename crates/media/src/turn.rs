@@ -283,7 +283,7 @@ pub(crate) fn report<O: Out + ?Sized>(
     scratch: &mut Scratch,
     out: &mut O,
 ) {
-    let Some(to) = leg.rtcp_from.or(leg.config.remote_rtcp) else {
+    let Some(to) = leg.rtcp_target() else {
         leg.control.postpone(now.mono, rng);
         return;
     };
@@ -300,5 +300,9 @@ pub(crate) fn report<O: Out + ?Sized>(
         rng,
         &mut scratch.rtcp,
     );
-    out.rtcp(leg.id, to, &scratch.rtcp);
+    if leg.config.rtcp_mux {
+        out.muxed_rtcp(leg.id, to, &scratch.rtcp);
+    } else {
+        out.rtcp(leg.id, to, &scratch.rtcp);
+    }
 }

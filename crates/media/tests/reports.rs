@@ -204,3 +204,116 @@ fn late_packets_are_discarded_and_rated_as_lost() {
     assert!((38..=42).contains(&said.burst_duration_ms), "{said:?}");
     assert_eq!(here.codec, Some(Codec::Pcmu));
 }
+
+/// RFC 5761: reports by the port of RTP, told from packets by their type.
+#[test]
+fn reports_go_by_the_port_of_rtp_where_that_was_agreed() {
+    let mut world = World::new(2, 9);
+    let (a, b) = (leg(0, 1), leg(1, 1));
+    world.link = Link { delay: ms(25), ..Link::default() };
+    world.open(a, LegConfig { rtcp_mux: true, remote_rtcp: None, ..extended(b) });
+    world.open(b, LegConfig { rtcp_mux: true, ..extended(a) });
+    world.run(ms(30_000));
+    assert!(world.out.rtcp.len() > 8);
+    assert!(world.out.rtcp.iter().all(|(_, from, to, _)| *to == rtp_address(if *from == a { b } else { a })));
+    for leg in [a, b] {
+        let statistics = world.statistics(leg);
+        let trip = statistics.quality.unwrap().round_trip_ms.unwrap();
+        assert!((49.0..52.0).contains(&trip), "{trip}");
+        assert_eq!((statistics.packets_lost, voip(&statistics).loss_percent), (0, 0.0), "reports are no packets");
+        assert!((1495..=1500).contains(&statistics.packets_received));
+    }
+    // Neither from elsewhere, nor by the port that went unused.
+    let (.., ours) = world.out.rtcp.iter().rev().find(|(_, leg, ..)| *leg == a).unwrap().clone();
+    let ssrc = u32::from_be_bytes([ours[4], ours[5], ours[6], ours[7]]);
+    let block = rtcp::ReportBlock { ssrc, fraction_lost: 200, ..rtcp::ReportBlock::default() };
+    let mut forged = Vec::new();
+    rtcp::write(&rtcp::Report { ssrc: 9, block: Some(block), ..rtcp::Report::default() }, &mut forged);
+    let before = world.statistics(a).remote;
+    world.deliver(rtp_address(leg(9, 9)), a, &forged);
+    world.deliver_rtcp(rtcp_address(b), a, &forged);
+    world.deliver_rtcp(rtp_address(b), a, &forged);
+    assert_eq!(world.statistics(a).remote, before);
+    world.deliver(rtp_address(b), a, &forged);
+    assert_ne!(world.statistics(a).remote, before, "the forgery itself is sound");
+    assert_eq!(world.statistics(a).packets_lost, 0);
+
+    // Where it was not agreed nothing on that port is a report.
+    let (mut plain, a, b) = World::call(10);
+    plain.run(ms(200));
+    let (ssrc, before) = (plain.sent_by(a)[0].header.ssrc, plain.statistics(a).remote);
+    let mut report = Vec::new();
+    let block = rtcp::ReportBlock { ssrc, ..block };
+    rtcp::write(&rtcp::Report { ssrc: 9, block: Some(block), ..rtcp::Report::default() }, &mut report);
+    plain.deliver(rtp_address(b), a, &report);
+    assert_eq!(plain.statistics(a).remote, before);
+}
+
+/// Behind a translator: reports come from where media does, and from nowhere else.
+#[test]
+fn reports_on_one_port_follow_the_source_that_was_learned() {
+    let mut world = World::new(1, 11);
+    let a = leg(0, 1);
+    world.open(a, LegConfig { rtcp_mux: true, symmetric: true, ..extended(leg(9, 1)) });
+    world.run(ms(100));
+    let ssrc = world.sent_by(a)[0].header.ssrc;
+    let report = |lost| {
+        let block = rtcp::ReportBlock { ssrc, fraction_lost: lost, ..rtcp::ReportBlock::default() };
+        let mut bytes = Vec::new();
+        rtcp::write(&rtcp::Report { ssrc: 9, block: Some(block), ..rtcp::Report::default() }, &mut bytes);
+        bytes
+    };
+    let (translated, stranger) = ("10.0.9.1:60123".parse().unwrap(), "10.0.7.7:4000".parse().unwrap());
+    let loss = |world: &mut World| world.statistics(a).remote.and_then(|r| r.reported).map(|r| r.loss_percent);
+    // Reports teach no address, however many come.
+    for _ in 0..50 {
+        world.deliver(stranger, a, &report(64));
+        world.run(ms(20));
+    }
+    assert_eq!(loss(&mut world), None);
+    assert_eq!(world.sent_by(a).last().unwrap().to, rtp_address(leg(9, 1)));
+    for n in 0..4 {
+        world.deliver(translated, a, &packet(0, n, u32::from(n) * 160, 1, &[0; 160]));
+        world.run(ms(20));
+    }
+    world.deliver(stranger, a, &report(64));
+    world.deliver(rtp_address(leg(9, 1)), a, &report(64));
+    assert_eq!(loss(&mut world), None);
+    world.deliver(translated, a, &report(128));
+    assert_eq!(loss(&mut world), Some(50.0));
+    world.forget();
+    until_report(&mut world, a);
+    assert!(world.out.rtcp.iter().all(|(_, _, to, _)| *to == translated));
+}
+
+/// `a=direction:active`: the address of the description gets nothing, that of the packets everything.
+#[test]
+fn a_peer_that_sends_first_is_answered_where_it_sends_from() {
+    let mut world = World::new(1, 12);
+    let a = leg(0, 1);
+    let config = LegConfig { symmetric: true, sends_first: true, ..config(leg(9, 1)) };
+    world.open(a, config.clone());
+    world.run(ms(10_000));
+    assert!(world.out.rtp.is_empty() && world.out.rtcp.is_empty(), "its address is good for nothing");
+    let (translated, flooding) = ("198.51.100.4:7000".parse().unwrap(), "203.0.113.9:9".parse().unwrap());
+    let mut n = 0;
+    let mut send = |world: &mut World, count| {
+        for _ in 0..count {
+            // Someone off the path, at any rate and with numbers in a row, is not followed.
+            for m in 0..20 {
+                world.deliver(flooding, a, &packet(0, n * 20 + m, u32::from(n * 20 + m) * 160, 2, &[0; 160]));
+            }
+            world.deliver(translated, a, &packet(0, n, u32::from(n) * 160, 1, &[0; 160]));
+            world.run(ms(20));
+            n += 1;
+        }
+    };
+    send(&mut world, 50);
+    assert!(world.out.rtp.len() >= 45, "{}", world.out.rtp.len());
+    assert!(world.out.rtp.iter().all(|sent| sent.to == translated));
+    assert!((44..=47).contains(&world.statistics(a).packets_received));
+    // Silence, and whoever comes then is learned anew; meanwhile it goes on to where it went.
+    world.forget();
+    world.run(ms(8000));
+    assert!(world.out.rtp.len() > 390 && world.out.rtp.iter().all(|sent| sent.to == translated));
+}

@@ -1,6 +1,7 @@
 //! The answerer's side (RFC 3264 §6).
 
 use crate::codec::COMFORT_NOISE;
+use crate::rtcp::{Rtcp, Xr};
 use crate::settle::{self, Answer, Negotiated};
 use crate::write::{self, Format};
 use crate::{Description, LocalMedia, Media, SdpError};
@@ -104,5 +105,14 @@ fn write_audio(text: &mut String, offer: &Description<'_>, media: &Media<'_>, lo
     let offered = offer.direction_of(media);
     let offered = offer.host_of(media).map_or(offered, |host| settle::audible(offered, host));
     let direction = local.direction.and(offered.mirrored());
-    write::audio(text, local.port, &formats, settle::ptime(media, local.ptime), direction);
+    let rtcp = Rtcp {
+        // An offer that does not know of extended reports need not read of them.
+        xr: offer.xr_of(media).filter(|_| local.rtcp_xr).map(Xr::answer),
+        // RFC 8035 §3: only where it was offered.
+        mux: media.rtcp_mux,
+    };
+    write::audio(text, local.port, &formats, settle::ptime(media, local.ptime), direction, rtcp);
+    if let Some(role) = offer.role_of(media) {
+        write::role(text, role);
+    }
 }

@@ -11,7 +11,15 @@ pub fn negotiate(data: &[u8]) {
     let (first, second) = text.split_once('\0').unwrap_or((&text, &text));
     let codecs = vec![LocalCodec::opus(), LocalCodec::pcmu(), LocalCodec::pcma()];
     let (address, port) = ("192.0.2.1".into(), 40_000);
-    let local = LocalMedia { address, port, codecs, comfort_noise: true, ..LocalMedia::default() };
+    let local = LocalMedia {
+        address,
+        port,
+        codecs,
+        comfort_noise: true,
+        rtcp_xr: true,
+        rtcp_mux: true,
+        ..LocalMedia::default()
+    };
 
     let ours = offer(&local);
     for text in [first, second] {

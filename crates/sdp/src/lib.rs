@@ -14,7 +14,8 @@
 //! - The order of the answer decides which codec is used; as the answerer we list what is common by our own preference.
 //! - A later description of ours ([`LocalMedia::previous`]) keeps the `o=` line, the media lines and the payload types of the
 //!   earlier one, and raises the version only when something changed (RFC 3264 §8).
-//! - `a=rtcp-mux` is not offered and not answered: RTCP goes to `a=rtcp` (RFC 3605), or to the port above RTP.
+//! - `a=rtcp-mux` is answered, and offered where that is wished ([`LocalMedia::rtcp_mux`]); without it RTCP goes to `a=rtcp` (RFC 3605), or
+//!   to the port above RTP.
 //! - What a peer can grow is bounded: size, lines, media lines, formats (see [`limits`]).
 
 mod answer;
@@ -31,6 +32,8 @@ mod offer;
 mod opus;
 mod parse;
 mod redirect;
+mod role;
+mod rtcp;
 mod settle;
 mod write;
 
@@ -46,4 +49,5 @@ pub use offer::{accept, offer};
 pub use opus::OpusParameters;
 pub use parse::{Description, Media, Origin, media_address};
 pub use redirect::redirected;
+pub use role::Role;
 pub use settle::Negotiated;

@@ -15,6 +15,10 @@ pub struct LocalMedia {
     pub dtmf: bool,
     /// Whether comfort noise (RFC 3389) is agreed to where it is offered. It is never offered.
     pub comfort_noise: bool,
+    /// Whether VoIP metrics (RFC 3611 §4.7) are asked for, and round trips by receiver reference times offered.
+    pub rtcp_xr: bool,
+    /// Whether RTCP on the port of RTP (RFC 5761) is offered. It is answered in any case.
+    pub rtcp_mux: bool,
     /// Milliseconds of audio a packet, 10 to 60, where the peer has no wish of its own.
     pub ptime: u8,
     /// What we want; what is settled can be less.
@@ -37,6 +41,8 @@ impl Default for LocalMedia {
             codecs: vec![LocalCodec::pcmu(), LocalCodec::pcma()],
             dtmf: true,
             comfort_noise: false,
+            rtcp_xr: false,
+            rtcp_mux: false,
             ptime: 20,
             direction: Direction::SendRecv,
             session_id: 1,

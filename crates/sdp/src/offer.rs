@@ -1,6 +1,7 @@
 //! The offerer's side (RFC 3264 §5, §7, §8).
 
 use crate::codec::{FIRST_DYNAMIC, LAST_PAYLOAD_TYPE, USUAL_TELEPHONE_EVENT};
+use crate::rtcp::{Rtcp, Xr};
 use crate::settle::{self, Answer, Negotiated};
 use crate::write::{self, Format};
 use crate::{Description, LocalMedia, Media, SdpError};
@@ -90,7 +91,12 @@ fn write_audio(text: &mut String, local: &LocalMedia, previous: Option<&Media<'_
         }
     }
     let ptime = local.ptime.clamp(10, 60) / 10 * 10;
-    write::audio(text, local.port, &formats, ptime, local.direction);
+    let rtcp = Rtcp {
+        xr: local.rtcp_xr.then_some(Xr { voip_metrics: true, receiver_rtt: true }),
+        // RFC 8035 §3: what was agreed once is offered again.
+        mux: local.rtcp_mux || previous.is_some_and(|media| media.rtcp_mux),
+    };
+    write::audio(text, local.port, &formats, ptime, local.direction, rtcp);
 }
 
 /// The dynamic payload types that are spoken for.

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 
 use crate::codec::{Encoding, LAST_PAYLOAD_TYPE, static_encoding};
 use crate::line::{Line, Lines, limits, number};
-use crate::{Direction, MediaHost, SdpError};
+use crate::rtcp::Xr;
+use crate::{Direction, MediaHost, Role, SdpError};
 
 /// A session description, as a view of its text.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct Description<'a> {
     pub(crate) timing: Option<&'a str>,
     connection: Option<MediaHost>,
     direction: Option<Direction>,
+    role: Option<Role>,
+    xr: Option<Xr>,
     pub(crate) media: Vec<Media<'a>>,
 }
 
@@ -49,6 +52,10 @@ pub struct Media<'a> {
     pub(crate) maxptime: Option<u16>,
     /// RFC 3605.
     pub(crate) rtcp: Option<(u16, Option<MediaHost>)>,
+    /// RFC 5761.
+    pub(crate) rtcp_mux: bool,
+    xr: Option<Xr>,
+    role: Option<Role>,
 }
 
 impl<'a> Description<'a> {
@@ -66,6 +73,8 @@ impl<'a> Description<'a> {
             timing: None,
             connection: None,
             direction: None,
+            role: None,
+            xr: None,
             media: Vec::with_capacity(1),
         };
         while let Some(line) = lines.next()? {
@@ -90,6 +99,11 @@ impl<'a> Description<'a> {
                 b'a' => match description.media.last_mut() {
                     Some(media) => media.parse_attribute(&line)?,
                     None => {
+                        match line.value.split_once(':') {
+                            Some(("direction", value)) => description.role = Role::parse(value),
+                            Some(("rtcp-xr", value)) => description.xr = Some(Xr::parse(value)),
+                            _ => {}
+                        }
                         if let Some(direction) = Direction::parse(line.value.trim_end()) {
                             description.direction = Some(direction);
                         }
@@ -124,6 +138,16 @@ impl<'a> Description<'a> {
     /// The media line's own attribute, else the session's, else sendrecv (RFC 8866 §6.7).
     pub fn direction_of(&self, media: &Media<'a>) -> Direction {
         media.direction.or(self.direction).unwrap_or_default()
+    }
+
+    /// The media line's own attribute, else the session's.
+    pub(crate) fn role_of(&self, media: &Media<'a>) -> Option<Role> {
+        media.role.or(self.role)
+    }
+
+    /// RFC 3611 §5.1: at either level, that of the media line before that of the session.
+    pub(crate) fn xr_of(&self, media: &Media<'a>) -> Option<Xr> {
+        media.xr.or(self.xr)
     }
 
     pub(crate) fn has_session_direction(&self) -> bool {
@@ -214,6 +238,9 @@ impl<'a> Media<'a> {
             "ptime" => self.ptime = parse_milliseconds(value),
             "maxptime" => self.maxptime = parse_milliseconds(value),
             "rtcp" => self.rtcp = Some(parse_rtcp(value).ok_or_else(|| line.error("malformed rtcp"))?),
+            "rtcp-mux" => self.rtcp_mux = true,
+            "rtcp-xr" => self.xr = Some(Xr::parse(value)),
+            "direction" => self.role = Role::parse(value),
             _ => {
                 if let Some(direction) = Direction::parse(line.value.trim_end()) {
                     self.direction = Some(direction);
@@ -307,6 +334,9 @@ fn parse_media<'a>(line: &Line<'a>) -> Result<Media<'a>, SdpError> {
         ptime: None,
         maxptime: None,
         rtcp: None,
+        rtcp_mux: false,
+        xr: None,
+        role: None,
     })
 }
 

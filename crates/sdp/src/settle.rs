@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::codec::{COMFORT_NOISE, COMFORT_NOISE_NUMBER, Encoding};
-use crate::{AudioCodec, Description, Direction, EventType, LocalCodec, LocalMedia, Media, MediaHost, SdpError};
+use crate::{AudioCodec, Description, Direction, EventType, LocalCodec, LocalMedia, Media, MediaHost, Role, SdpError};
 
 /// What offer and answer settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,14 @@ pub struct Negotiated {
     pub dtmf_receive: Vec<EventType>,
     /// Payload type of comfort noise towards us. Where it was not spoken of, it is the one that it always has.
     pub comfort_noise: Option<u8>,
+    /// RTCP goes and comes by the port of RTP (RFC 5761); `remote_rtcp` is `remote_rtp` then.
+    pub rtcp_mux: bool,
+    /// The peer asks for VoIP metrics (RFC 3611 §4.7).
+    pub xr_voip: bool,
+    /// Both sides take part in measuring the round trip by receiver reference times (RFC 3611 §4.4).
+    pub xr_reference_time: bool,
+    /// Who sends first, as the peer says it.
+    pub remote_role: Option<Role>,
     /// Milliseconds a packet that we send.
     pub ptime_ms: u8,
     /// What we may do.
@@ -85,13 +93,21 @@ pub(crate) fn settle(
     let (dtmf_send, dtmf_receive) = telephone_events(ours, theirs, send.clock_rate, &receive);
     let comfort_noise = comfort_noise(ours, &receive);
 
+    // RFC 5761 §5.1.1: where both say so.
+    let rtcp_mux = ours.rtcp_mux && theirs.rtcp_mux;
+    let (ours_xr, theirs_xr) = (local.xr_of(ours).unwrap_or_default(), remote.xr_of(theirs).unwrap_or_default());
+
     let remote_direction = audible(remote.direction_of(theirs), host);
     let wanted = local.direction_of(ours);
     let remote_rtp = host.ip().filter(|ip| !ip.is_unspecified()).map(|ip| SocketAddr::new(ip, theirs.port()));
     Ok(Negotiated {
         local_sdp: local.to_string(),
         remote_rtp,
-        remote_rtcp: remote_rtp.and_then(|rtp| rtcp_address(rtp, theirs)),
+        remote_rtcp: remote_rtp.and_then(|rtp| if rtcp_mux { Some(rtp) } else { rtcp_address(rtp, theirs) }),
+        rtcp_mux,
+        xr_voip: theirs_xr.voip_metrics && wishes.rtcp_xr,
+        xr_reference_time: theirs_xr.receiver_rtt && ours_xr.receiver_rtt,
+        remote_role: remote.role_of(theirs),
         remote_host: Some(host.clone()),
         remote_port: theirs.port(),
         ptime_ms: ptime(theirs, wishes.ptime),
@@ -121,6 +137,10 @@ pub(crate) fn nothing(local_sdp: String, wishes: &LocalMedia) -> Negotiated {
         dtmf_send: None,
         dtmf_receive: Vec::new(),
         comfort_noise: None,
+        rtcp_mux: false,
+        xr_voip: false,
+        xr_reference_time: false,
+        remote_role: None,
         ptime_ms: wishes.ptime,
         direction: Direction::Inactive,
         remote_direction: Direction::Inactive,

@@ -1,7 +1,8 @@
 //! Writing. Every description of ours is made of these pieces.
 
 use crate::codec::{Encoding, TELEPHONE_EVENT};
-use crate::{Description, Direction, LocalMedia, Media};
+use crate::rtcp::Rtcp;
+use crate::{Description, Direction, LocalMedia, Media, Role};
 
 /// The events that we send and understand (RFC 4733 §7.1): digits, `*`, `#`, A to D, flash.
 const EVENTS: &str = "0-16";
@@ -40,7 +41,8 @@ pub(crate) fn session(local: &LocalMedia, previous: Option<&Description<'_>>, ti
     out
 }
 
-pub(crate) fn audio(out: &mut String, port: u16, formats: &[Format<'_>], ptime: u8, direction: Direction) {
+/// The line, its encodings, and what is to be said of RTCP.
+pub(crate) fn audio(out: &mut String, port: u16, formats: &[Format<'_>], ptime: u8, direction: Direction, rtcp: Rtcp) {
     out.push_str("m=audio ");
     push_number(out, port.into());
     out.push_str(" RTP/AVP");
@@ -68,6 +70,12 @@ pub(crate) fn audio(out: &mut String, port: u16, formats: &[Format<'_>], ptime: 
     out.push_str("a=ptime:");
     push_number(out, ptime.into());
     push_all(out, &["\r\na=", direction.as_str(), "\r\n"]);
+    rtcp.write(out);
+}
+
+/// The other side of a peer's role.
+pub(crate) fn role(out: &mut String, theirs: Role) {
+    push_all(out, &["a=direction:", theirs.answered(), "\r\n"]);
 }
 
 /// A media line that is not ours, or no longer: port 0, the rest as it was (RFC 3264 §6).

@@ -1,7 +1,7 @@
 //! Offer and answer, one rule a test, the pairs as tables where there are many.
 
 use ringback_sdp::{
-    Direction, LocalCodec, LocalMedia, MediaHost, Negotiated, SdpError, accept, answer, answered, check_answer,
+    Direction, LocalCodec, LocalMedia, MediaHost, Negotiated, Role, SdpError, accept, answer, answered, check_answer,
     check_offer, media_address, offer, redirected,
 };
 
@@ -316,7 +316,7 @@ fn rtcp_goes_where_the_peer_says() {
         (&["m=audio 4000 RTP/AVP 0", "a=rtcp:53020"], Some("192.0.2.9:53020")),
         (&["m=audio 4000 RTP/AVP 0", "a=rtcp:53020 IN IP4 126.16.64.4"], Some("126.16.64.4:53020")),
         (&["m=audio 4000 RTP/AVP 0", "a=rtcp:53020 IN IP6 2001:db8::1"], Some("[2001:db8::1]:53020")),
-        (&["m=audio 4000 RTP/AVP 0", "a=rtcp-mux"], Some("192.0.2.9:4001")),
+        (&["m=audio 4000 RTP/AVP 0", "a=rtcp-mux"], Some("192.0.2.9:4000")),
         (&["m=audio 65535 RTP/AVP 0"], None),
     ];
     for (body, expected) in rows {
@@ -514,4 +514,80 @@ fn opus_is_answered_with_events_at_both_clock_rates() {
     let negotiated = answer(&mono, &local).expect("an answer");
     assert_eq!(lines_of(&negotiated.local_sdp, "m="), ["m=audio 30000 RTP/AVP 9 0 96"]);
     assert_eq!(negotiated.comfort_noise, Some(13));
+}
+
+#[test]
+fn one_port_for_rtp_and_rtcp_is_answered_where_it_is_offered() {
+    let agreed = answer_to(&["m=audio 4000 RTP/AVP 0", "a=rtcp:4005", "a=rtcp-mux"]).unwrap();
+    assert_eq!(lines_of(&agreed.local_sdp, "a=rtcp"), ["a=rtcp-mux"]);
+    assert!(agreed.rtcp_mux);
+    assert_eq!(agreed.remote_rtcp, agreed.remote_rtp);
+    let plain = answer_to(&["m=audio 4000 RTP/AVP 0"]).unwrap();
+    assert!(!plain.rtcp_mux && lines_of(&plain.local_sdp, "a=rtcp").is_empty(), "RFC 8035: never unasked");
+
+    // As the offerer: with a peer that knows it, and with one that does not.
+    let wishes = LocalMedia { rtcp_mux: true, ..local() };
+    let ours = offer(&wishes);
+    assert_eq!(lines_of(&ours, "a=rtcp"), ["a=rtcp-mux"]);
+    let yes = accept(&ours, &sdp(&["m=audio 4000 RTP/AVP 0", "a=rtcp-mux"]), &wishes).unwrap();
+    assert!(yes.rtcp_mux);
+    assert_eq!(yes.remote_rtcp, Some("192.0.2.9:4000".parse().unwrap()));
+    let no = accept(&ours, &sdp(&["m=audio 4000 RTP/AVP 0"]), &wishes).unwrap();
+    assert!(!no.rtcp_mux);
+    assert_eq!(no.remote_rtcp, Some("192.0.2.9:4001".parse().unwrap()));
+    assert_eq!(lines_of(&offer(&local()), "a=rtcp").len(), 0);
+    // Without having offered it we do not take it.
+    assert!(!accept(&offer(&local()), &sdp(&["m=audio 4000 RTP/AVP 0", "a=rtcp-mux"]), &local()).unwrap().rtcp_mux);
+    // What was agreed is offered again (RFC 8035 §3).
+    let later = offer(&LocalMedia { previous: Some(agreed.local_sdp), ..local() });
+    assert_eq!(lines_of(&later, "a=rtcp"), ["a=rtcp-mux"]);
+}
+
+#[test]
+fn extended_reports_are_for_who_asks() {
+    let wishes = LocalMedia { rtcp_xr: true, ..local() };
+    let line = "m=audio 4000 RTP/AVP 0";
+    let rows: [(&[&str], &[&str], (bool, bool)); 7] = [
+        (&[line], &[], (false, false)),
+        (&[line, "a=rtcp-xr:voip-metrics"], &["a=rtcp-xr:voip-metrics"], (true, false)),
+        (&[line, "a=rtcp-xr:rcvr-rtt=all:100 voip-metrics"], &["a=rtcp-xr:voip-metrics rcvr-rtt=all"], (true, true)),
+        (&[line, "a=rtcp-xr:rcvr-rtt=sender"], &["a=rtcp-xr:voip-metrics rcvr-rtt=all"], (false, true)),
+        (&[line, "a=rtcp-xr:stat-summary=loss,dup"], &["a=rtcp-xr:voip-metrics"], (false, false)),
+        // At the session's level, and a line of its own that says otherwise.
+        (&["a=rtcp-xr:voip-metrics", line], &["a=rtcp-xr:voip-metrics"], (true, false)),
+        (&["a=rtcp-xr:voip-metrics", line, "a=rtcp-xr:rcvr-rtt=x"], &["a=rtcp-xr:voip-metrics"], (false, false)),
+    ];
+    for (body, expected, wanted) in rows {
+        let negotiated = answer(&sdp(body), &wishes).unwrap();
+        assert_eq!(lines_of(&negotiated.local_sdp, "a=rtcp-xr"), expected, "{body:?}");
+        assert_eq!((negotiated.xr_voip, negotiated.xr_reference_time), wanted, "{body:?}");
+    }
+    let ours = offer(&wishes);
+    assert_eq!(lines_of(&ours, "a=rtcp-xr"), ["a=rtcp-xr:voip-metrics rcvr-rtt=all"]);
+    let settled = accept(&ours, &sdp(&[line, "a=rtcp-xr:voip-metrics"]), &wishes).unwrap();
+    assert!(settled.xr_voip && !settled.xr_reference_time);
+    assert!(!accept(&ours, &sdp(&[line]), &wishes).unwrap().xr_voip);
+    // Who does not wish for them neither asks nor tells.
+    let silent = answer_to(&[line, "a=rtcp-xr:voip-metrics rcvr-rtt=all"]).unwrap();
+    assert!(lines_of(&silent.local_sdp, "a=rtcp-xr").is_empty() && !silent.xr_voip && !silent.xr_reference_time);
+}
+
+#[test]
+fn who_sends_first_is_read_and_answered() {
+    let line = "m=audio 4000 RTP/AVP 0";
+    let rows: [(&[&str], Option<Role>, &[&str]); 6] = [
+        (&[line], None, &[]),
+        (&[line, "a=direction:active"], Some(Role::Active), &["a=direction:passive"]),
+        (&[line, "a=direction:Passive 5000"], Some(Role::Passive), &["a=direction:active"]),
+        (&["a=direction:both", line], Some(Role::Both), &["a=direction:both"]),
+        (&["a=direction:both", line, "a=direction:active"], Some(Role::Active), &["a=direction:passive"]),
+        (&[line, "a=direction:"], None, &[]),
+    ];
+    for (body, role, expected) in rows {
+        let negotiated = answer_to(body).unwrap();
+        assert_eq!(negotiated.remote_role, role, "{body:?}");
+        assert_eq!(lines_of(&negotiated.local_sdp, "a=direction"), expected, "{body:?}");
+    }
+    let answered = accept(&offer(&local()), &sdp(&[line, "a=direction:active"]), &local()).unwrap();
+    assert_eq!(answered.remote_role, Some(Role::Active));
 }

@@ -240,6 +240,11 @@ const LINES: &[&str] = &[
     "a=maxptime:1",
     "a=rtcp:1 IN IP4 0.0.0.0",
     "a=rtcp:0",
+    "a=rtcp-mux",
+    "a=rtcp-xr:voip-metrics rcvr-rtt=all:10 pkt-loss-rle=",
+    "a=rtcp-xr:",
+    "a=direction:active 4000",
+    "a=direction:both",
     "a=x:\u{e9}\u{1f600}",
     "",
 ];

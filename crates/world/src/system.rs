@@ -149,6 +149,13 @@ impl Out for Collect<'_> {
         }
     }
 
+    fn muxed_rtcp(&mut self, leg: LegId, to: SocketAddr, packet: &[u8]) {
+        if let Some(port) = self.ports.port_of(leg) {
+            self.traffic.rtcp_sent += 1;
+            self.push(port, to, Kind::Rtcp, packet);
+        }
+    }
+
     fn event(&mut self, event: ringback_media_api::Event) {
         self.events.push(event);
     }

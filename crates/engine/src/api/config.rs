@@ -120,6 +120,8 @@ pub struct Config {
     /// Undecided or deferred so long: 480.
     pub answer_timeout: Option<Duration>,
     pub symmetric_rtp: bool,
+    /// RTCP on the port of RTP (RFC 5761) is offered; it is answered in any case.
+    pub rtcp_mux: bool,
     pub inband_dtmf: InbandDtmf,
     /// `on_media_timeout` after so long without RTP.
     pub media_timeout: Duration,
@@ -155,6 +157,7 @@ impl Default for Config {
             min_session_expires: Duration::from_secs(90),
             answer_timeout: Some(Duration::from_secs(180)),
             symmetric_rtp: false,
+            rtcp_mux: false,
             inband_dtmf: InbandDtmf::Never,
             media_timeout: Duration::from_secs(30),
             limits: Limits::default(),

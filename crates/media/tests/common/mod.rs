@@ -55,6 +55,11 @@ impl Out for Outputs {
         self.wire.push((leg, true, to, packet.to_vec()));
     }
 
+    fn muxed_rtcp(&mut self, leg: LegId, to: SocketAddr, packet: &[u8]) {
+        self.rtcp.push((self.at, leg, to, packet.to_vec()));
+        self.wire.push((leg, false, to, packet.to_vec()));
+    }
+
     fn event(&mut self, event: Event) {
         self.events.push((self.at, event));
     }
