@@ -181,6 +181,7 @@ def bind(
     opus: tuple[int, int],
     max_sessions: int,
     symmetric_rtp: bool,
+    rtcp_mux: bool,
     inband_dtmf: bool | None,
     forwarded_headers: Sequence[str] | None,
     credentials: Sequence[tuple[str, str, str | None]],

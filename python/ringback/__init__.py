@@ -52,6 +52,7 @@ from ringback.messages import Message
 from ringback.options import OptionsReply
 from ringback.recording import Recording
 from ringback.registrar import Binding, BindingStore, Registrar
+from ringback.reports import RemoteMetrics, VoipMetrics
 from ringback.session import CallSession
 from ringback.states import CallDirection, CallState, DtmfMethod, Signal, Transport
 from ringback.subscriptions import Notification, Subscription
@@ -106,6 +107,7 @@ __all__ = [
     "RegistrationFailed",
     "RegistrationState",
     "RegistrationTimeout",
+    "RemoteMetrics",
     "ResourceExhausted",
     "RoutingHandler",
     "SdpError",
@@ -121,5 +123,6 @@ __all__ = [
     "Subscription",
     "TransferFailed",
     "Transport",
+    "VoipMetrics",
     "__version__",
 ]

@@ -76,6 +76,7 @@ class SessionManagerBuilder:
         self._registrar: Registrar | None = None
         self._accounts: list[Account] = []
         self._symmetric_rtp = False
+        self._rtcp_mux = False
         self._inband_dtmf: bool | None = False
         self._forwarded_headers: list[str] | None = None
         self._credentials: list[Credentials] = []
@@ -234,8 +235,18 @@ class SessionManagerBuilder:
 
         The source is learned once, from consecutive packets in a short window, and locked; when it falls silent, or after
         a re-offer, it is learned anew. Without this, only packets from the negotiated address are accepted.
+
+        A peer that says `a=direction:active` in its SDP ("comedia": it sends first, its address is of no use) is treated so
+        in any case, and gets nothing before its source is learned.
         """
         self._symmetric_rtp = _flag(allowed, "allowed")
+        return self
+
+    def with_rtcp_mux(self, offered: bool = True) -> Self:
+        """Offers to send and receive RTCP by the port of RTP (RFC 5761, `a=rtcp-mux`). Where a peer does not take it up, and
+        without this, RTCP has the port above. An offer of it by the peer is always accepted.
+        """
+        self._rtcp_mux = _flag(offered, "offered")
         return self
 
     def with_inband_dtmf(self, detect: bool | None = None) -> Self:
@@ -324,6 +335,7 @@ class SessionManagerBuilder:
             opus=self._opus,
             max_sessions=self._max_sessions,
             symmetric_rtp=self._symmetric_rtp,
+            rtcp_mux=self._rtcp_mux,
             inband_dtmf=self._inband_dtmf,
             forwarded_headers=self._forwarded_headers,
             credentials=[(one.username, one.password, one.realm) for one in self._credentials],

@@ -14,6 +14,7 @@ from ringback import _ringback
 from ringback._ringback import SessionId
 from ringback._seconds import TEN_YEARS, Seconds, seconds, wait_seconds
 from ringback.errors import MediaError
+from ringback.reports import RemoteMetrics
 from ringback.states import Signal
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class MediaStatistics:
     """By the jitter buffer, too late."""
     quality_metrics: QualityMetrics | None
     """None until something was measured."""
+    remote: RemoteMetrics | None = None
+    """What the peer has reported of our stream; None before its first report."""
 
 
 class MediaControl:

@@ -156,7 +156,9 @@ pub fn operations(bytes: &[u8]) {
                 None
             }
             19 => {
-                engine.handle_rtcp(now, leg, address(who, x % 3 + 1), step, &mut out);
+                let mut report = report(what, x, y);
+                engine.handle_rtcp(now, leg, address(who, x % 3 + 1), &report, &mut out);
+                engine.handle_rtp(now, leg, now.mono, address(who, x % 3), &mut report, &mut out);
                 None
             }
             20 | 21 => Some(Command::Join { leg, room: RoomId::new(0, u64::from(y % 2)), role: role(x, other) }),
@@ -233,6 +235,24 @@ fn config(who: u8, x: u8, y: u8) -> Box<LegConfig> {
         cname: "fuzz".into(),
         ..LegConfig::default()
     })
+}
+
+/// A compound packet with an extended report, one octet of which may be anything.
+fn report(what: u8, x: u8, y: u8) -> Vec<u8> {
+    let voip = rtcp::VoipMetrics { loss_rate: x, r_factor: Some(y), gmin: 16, ..rtcp::VoipMetrics::default() };
+    let extended = rtcp::Extended {
+        reference_time: (x & 1 == 0).then_some(u64::from(y) << 28),
+        delay: (x & 2 == 0).then(rtcp::DelaySinceLast::default),
+        voip: (x & 4 == 0).then_some(voip),
+    };
+    let block = Some(rtcp::ReportBlock { fraction_lost: y, ..rtcp::ReportBlock::default() });
+    let report = rtcp::Report { ssrc: u32::from(x >> 6), block, cname: "fuzz", extended, ..rtcp::Report::default() };
+    let mut bytes = Vec::new();
+    rtcp::write(&report, &mut bytes);
+    if let Some(octet) = bytes.get_mut(usize::from(x) * 2).filter(|_| what & 64 != 0) {
+        *octet = y;
+    }
+    bytes
 }
 
 fn rtp(what: u8, x: u8, y: u8) -> Vec<u8> {

@@ -33,6 +33,7 @@ mod questions;
 mod recording;
 mod registrar;
 mod reply;
+mod reports;
 mod seed;
 mod session;
 mod settings;

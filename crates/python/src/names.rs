@@ -51,6 +51,8 @@ names! {
     media_info = "ringback.media".MediaInfo;
     media_statistics = "ringback.media".MediaStatistics;
     quality_metrics = "ringback.media".QualityMetrics;
+    remote_metrics = "ringback.reports".RemoteMetrics;
+    voip_metrics = "ringback.reports".VoipMetrics;
     bridge_info = "ringback.bridges".BridgeInfo;
     deliver_bridge_event = "ringback.bridges".deliver;
     session_stats = "ringback.control".SessionStats;

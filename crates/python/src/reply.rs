@@ -10,6 +10,7 @@ use crate::coordinator::Coordinator;
 use crate::ids::{BridgeId, SessionId};
 use crate::names::{Names, names};
 use crate::registrar;
+use crate::reports;
 use crate::seed;
 
 /// `class(**fields)`: the dataclasses take keywords only.
@@ -46,6 +47,7 @@ pub(crate) fn statistics<'py>(
         packets_lost: statistics.packets_lost,
         packets_discarded: statistics.packets_discarded,
         quality_metrics: quality,
+        remote: statistics.remote.as_ref().map(|remote| reports::remote(names, py, remote)).transpose()?,
     })
 }
 

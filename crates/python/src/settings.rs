@@ -75,7 +75,7 @@ type TlsFiles = (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>, bool);
 /// Binds the listening sockets; `BindError`. `listen`: (transport, host, port, TLS files). `origin`: "none", "ask" or "accept".
 #[pyfunction]
 #[pyo3(signature = (*, listen, media_ports, media_threads, user, public_address, media_address, codecs, opus, max_sessions,
-                    symmetric_rtp, inband_dtmf, forwarded_headers, credentials, authenticator, limits, shut_out, session_timeout, session_timer, answer_timeout, origin, interest, registrar=None, binding_store=None,
+                    symmetric_rtp, rtcp_mux, inband_dtmf, forwarded_headers, credentials, authenticator, limits, shut_out, session_timeout, session_timer, answer_timeout, origin, interest, registrar=None, binding_store=None,
                     nameserver=None))]
 #[expect(clippy::too_many_arguments, reason = "one for each setting, all by keyword")]
 fn bind(
@@ -90,6 +90,7 @@ fn bind(
     opus: (u32, u8),
     max_sessions: usize,
     symmetric_rtp: bool,
+    rtcp_mux: bool,
     inband_dtmf: Option<bool>,
     forwarded_headers: Option<Vec<String>>,
     credentials: Vec<CredentialTuple>,
@@ -135,6 +136,7 @@ fn bind(
         opus: OpusSend { bitrate: opus.0, complexity: opus.1, ..OpusSend::default() },
         max_sessions,
         symmetric_rtp,
+        rtcp_mux,
         inband_dtmf: match inband_dtmf {
             None => InbandDtmf::WithoutEvents,
             Some(true) => InbandDtmf::Always,
