@@ -43,7 +43,8 @@ class QualityMetrics:
     """What was measured of the received stream. What was not is None."""
 
     mos_score: float | None
-    """MOS-CQ, 1 to 4.5, ITU-T G.107."""
+    """MOS-CQ, 1 to 4.5, ITU-T G.107: from the measured loss and delay, on the narrowband scale, whose best is G.711. Wideband
+    codecs are rated as G.711 would be on the same path: at least as good as said."""
     r_factor: float | None
     """0 to 100, ITU-T G.107."""
     packet_loss_percent: float

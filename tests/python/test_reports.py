@@ -48,8 +48,8 @@ async def test_both_ends_know_what_the_other_hears(systems, mux):
     call = await systems.answered(caller, called)
     info = await MediaControl.get_media_info(caller, call.id)
     assert ("a=rtcp-mux" in info.local_sdp, "a=rtcp-mux" in info.remote_sdp) == (mux, mux)
-    await MediaControl.open_audio(caller, call.id)
-    (other,) = await bob.wait("established", 1)
+    stream = await MediaControl.open_audio(caller, call.id)
+    other = (await bob.wait("established"))[0]
     for system, session in ((caller, call), (called, other)):
         told = await remote(system, session, lambda remote: remote.voip is not None)
         assert isinstance(told, RemoteMetrics) and isinstance(told.voip, VoipMetrics)
@@ -58,8 +58,11 @@ async def test_both_ends_know_what_the_other_hears(systems, mux):
         assert voip.packet_loss_percent == 0 and voip.signal_level_dbm0 is None and voip.external_r_factor is None
         assert voip.r_factor is not None and 0 <= voip.r_factor <= 93
     # What alice hears waits in a jitter buffer; what bob hears nobody listens to.
-    assert (await remote(called, other, lambda remote: remote.voip.end_system_delay_ms is not None)).voip.adaptive_jitter_buffer
+    assert (
+        await remote(called, other, lambda remote: remote.voip.end_system_delay_ms is not None)
+    ).voip.adaptive_jitter_buffer
     assert (await remote(caller, call, lambda remote: True)).voip.jitter_buffer_nominal_ms == 0
+    await stream.close()
 
 
 async def test_before_a_report_there_is_none(systems):
@@ -77,7 +80,7 @@ async def test_a_peer_that_offers_one_port_gets_all_on_it(systems, peer):
         answer = await peer.receive("SIP/2.0 200")
         assert "a=rtcp-mux" in answer and "a=rtcp-xr" not in answer
         peer.follow(invite, "ACK", response=answer)
-        await until(lambda: wire.reports() and len(wire.received) > 50, 20)
+        await until(lambda: wire.reports() and len(wire.received) > 50, timeout=20)
     finally:
         wire.transport.close()
 

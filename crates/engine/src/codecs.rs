@@ -18,7 +18,23 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Whether pauses of the peer may come as comfort noise.
+    fn has_comfort_noise(&self) -> bool {
+        matches!(self, Plan::Answer(negotiated) if negotiated.comfort_noise_send.is_some())
+    }
+}
+
 impl Engine {
+    /// What the target of a forwarded call is offered first, by what its caller has.
+    pub(crate) fn offer_like(&mut self, target: Key, caller: Option<&Plan>) {
+        let Some(caller) = caller else { return };
+        self.prefer_codecs(target, &caller.codec_names());
+        if let Some(call) = self.calls.get_mut(target) {
+            call.media.offers_noise = caller.has_comfort_noise();
+        }
+    }
+
     /// Puts the codecs with those names first in what the call's descriptions say from now on; the others keep their order.
     pub(crate) fn prefer_codecs(&mut self, key: Key, names: &[impl AsRef<str>]) {
         let preferred = |codec: &LocalCodec| names.iter().any(|name| codec.name.eq_ignore_ascii_case(name.as_ref()));

@@ -193,10 +193,10 @@ impl Engine {
     fn send_to_target(&mut self, now: Now, caller: Key, leg: Key) {
         let Some(forward) = self.forward_of(caller) else { return };
         forward.legs.push(leg);
-        let common = forward.plan.as_ref().map(Plan::codec_names).unwrap_or_default();
+        let plan = forward.plan.clone();
         let deadline = now.mono + forward.ring;
         self.arm(caller, Timer::Ring, deadline);
-        self.prefer_codecs(leg, &common);
+        self.offer_like(leg, plan.as_ref());
         self.link_peers(caller, leg);
         if let Some(call) = self.calls.get_mut(leg) {
             call.link = Link::Target(caller);

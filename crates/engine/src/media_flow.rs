@@ -36,6 +36,8 @@ pub(crate) struct Media {
     session_id: u64,
     /// Our codecs in an order of its own (`codecs`).
     pub(crate) codecs: Option<Box<[LocalCodec]>>,
+    /// The other side of a forwarded call has comfort noise.
+    pub(crate) offers_noise: bool,
     /// What we want; holding makes it less.
     pub(crate) direction: Direction,
     /// The descriptions in force.
@@ -94,6 +96,7 @@ impl Media {
             local,
             session_id,
             codecs: None,
+            offers_noise: false,
             direction: Direction::SendRecv,
             local_sdp: None,
             remote_sdp: None,
@@ -194,6 +197,7 @@ impl Engine {
             self.template.port = media.port.map_or(0, |port| port.rtp.port());
             self.template.session_id = media.session_id;
             self.template.direction = media.direction;
+            self.template.offer_comfort_noise = media.offers_noise;
             let codecs = media.codecs.as_deref();
             if codecs.is_some() || self.reordered {
                 self.reordered = codecs.is_some();
@@ -484,6 +488,7 @@ fn leg_config(negotiated: &Negotiated, config: &Config, cname: &Arc<str>) -> Leg
         dtmf_send: negotiated.dtmf_send.map(event),
         dtmf_receive: negotiated.dtmf_receive.iter().copied().map(event).collect(),
         comfort_noise: negotiated.comfort_noise,
+        comfort_noise_send: negotiated.comfort_noise_send,
         opus: negotiated.send.as_ref().map_or(config.opus, |codec| opus_send(config.opus, codec)),
         rtcp_mux: negotiated.rtcp_mux,
         xr_voip: negotiated.xr_voip,

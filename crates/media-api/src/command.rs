@@ -153,6 +153,8 @@ pub struct LegConfig {
     pub dtmf_receive: Vec<EventFormat>,
     /// Payload type of comfort noise (RFC 3389), where the peer may send it; it is never made here.
     pub comfort_noise: Option<u8>,
+    /// The same towards the peer, for what a bridge passes on.
+    pub comfort_noise_send: Option<u8>,
     pub opus: OpusSend,
     /// RTCP goes and comes by the port of RTP (RFC 5761).
     pub rtcp_mux: bool,

@@ -223,6 +223,7 @@ fn config(who: u8, x: u8, y: u8) -> Box<LegConfig> {
             .then_some(EventFormat { payload_type: 101, clock_rate: [8000, 48_000][usize::from(y & 1)] }),
         dtmf_receive: vec![EventFormat::narrow(96), EventFormat { payload_type: 98, clock_rate: 48_000 }],
         comfort_noise: Some(13),
+        comfort_noise_send: (y & 64 == 0).then_some(19),
         dtmf_inband: y & 2 != 0,
         may_send: x & 32 == 0,
         may_receive: x & 64 == 0,

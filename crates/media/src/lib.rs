@@ -17,7 +17,8 @@
 //! - The echo and the bridge use no playout buffer: the far end sees the near end's order, loss and jitter, and has a buffer of its
 //!   own. Equal encodings pass untouched, G.711 laws are exchanged octet by octet, other packet times are cut and joined (`reframe`).
 //! - Telephone-events pass a bridge with the payload type mapped, and never an echo.
-//! - A relayed source that is quiet for longer than two of its packets and 40 ms is filled in with silence.
+//! - A relayed source that is quiet for longer than two of its packets and 40 ms is filled in with silence, unless it has said that it pauses
+//!   (comfort noise, Opus' DTX).
 //! - A bridged leg retains nothing for a program to come: a relayed packet touches no other memory.
 //! - While a leg may not send, tones run on unheard, digits are given up, and a program's samples wait.
 //!

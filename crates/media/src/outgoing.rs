@@ -243,6 +243,12 @@ impl Outgoing {
         self.fed_for_ms = 40 + 2 * lasts_ms.min(100);
     }
 
+    /// The sender of what is relayed has said that it pauses: nothing is filled in for so long, unless it comes back before.
+    pub(crate) fn pause(&mut self, now_ms: u64, most_ms: u64) {
+        self.fed_ms = Some(now_ms);
+        self.fed_for_ms = most_ms;
+    }
+
     pub(crate) fn is_fed(&self, now_ms: u64) -> bool {
         self.fed_ms.is_some_and(|fed| now_ms < fed + self.fed_for_ms)
     }

@@ -23,6 +23,13 @@ use crate::{Out, codec};
 /// The time that a telephone-event packet stands for, as far as filling in silence goes: RFC 4733 §2.5.1.2 has updates each 50 ms.
 const EVENT_MS: u64 = 50;
 
+/// So long nothing is filled in after comfort noise: RFC 3389 §4 leaves it to the sender how often it is repeated.
+const NOISE_MS: u64 = 10_000;
+/// The same after a packet of Opus that says that its sender pauses: it is repeated each 400 ms (RFC 6716 §2.1.9).
+const OPUS_PAUSE_MS: u64 = 1_000;
+/// RFC 7587 §3.1.3: such a packet has one octet, or two.
+const OPUS_PAUSE_OCTETS: usize = 2;
+
 /// A packet whose place in its stream is known.
 struct Placed {
     header: Header,
@@ -85,22 +92,70 @@ pub(crate) fn rtp<O: Out + ?Sized>(
         let clock_rate = format.clock_rate;
         event(leg, peer, now, &placed, clock_rate, bytes, out);
     } else if leg.config.comfort_noise == Some(header.payload_type) {
-        noise(leg, peer, &placed, bytes);
+        noise(leg, peer, now, &placed, bytes, out);
     }
 }
 
-/// RFC 3389: the sender is silent from here on. Whoever decodes hears noise; who relays fills the gap as any other.
-fn noise(leg: &mut Leg, peer: Option<&mut Leg>, placed: &Placed, bytes: &[u8]) {
+/// RFC 3389: the sender is silent from here on. Whoever decodes hears noise. It passes a bridge whose other side knows it; else the gap
+/// is filled as any other.
+fn noise<O: Out + ?Sized>(
+    leg: &mut Leg,
+    peer: Option<&mut Leg>,
+    now: Now,
+    placed: &Placed,
+    bytes: &mut [u8],
+    out: &mut O,
+) {
     let payload = bytes.get(placed.payload.clone()).unwrap_or_default();
     if let Some(audio) = &mut leg.audio {
         audio.hearing.push_noise(placed.extended, placed.header.timestamp, payload);
     }
-    let to = match peer {
-        Some(peer) => &mut peer.transcode,
-        None => &mut leg.transcode,
+    let (stream, timestamp) = (leg.incoming.stream, placed.header.timestamp);
+    match peer {
+        None => {
+            if let Some(transcode) = &mut leg.transcode {
+                transcode.push_noise(stream, placed.extended, timestamp, payload);
+            }
+        }
+        Some(Leg { transcode: Some(transcode), .. }) => {
+            transcode.push_noise(stream, placed.extended, timestamp, payload);
+        }
+        Some(peer) => {
+            let comes = leg.incoming.codec.unwrap_or_else(|| leg.codec());
+            pass_noise(peer, comes, stream, now, placed, bytes, out);
+        }
+    }
+}
+
+fn pass_noise<O: Out + ?Sized>(
+    to: &mut Leg,
+    comes: Codec,
+    stream: u32,
+    now: Now,
+    placed: &Placed,
+    bytes: &mut [u8],
+    out: &mut O,
+) {
+    let (Some(target), Some(payload_type)) = (to.target, to.config.comfort_noise_send) else { return };
+    if to.is_overridden() || !codec::is_relayable(comes, target.format.codec) {
+        return;
+    }
+    if to.reframe.take().is_some() {
+        to.outgoing.unnumber();
+    }
+    let packet = outgoing::Incoming {
+        stream,
+        extended: placed.extended,
+        timestamp: placed.header.timestamp,
+        units: 0,
+        marker: placed.header.marker,
+        event: false,
     };
-    if let Some(transcode) = to {
-        transcode.push_noise(leg.incoming.stream, placed.extended, placed.header.timestamp, payload);
+    let now_ms = millis(now.mono);
+    let header = to.outgoing.relay(packet, payload_type, placed.payload.len(), now.mono, now_ms);
+    to.outgoing.pause(now_ms, NOISE_MS);
+    if let Some(bytes) = header.and_then(|header| put_header(header, &placed.payload, bytes)) {
+        out.rtp(to.id, target.to, bytes);
     }
 }
 
@@ -235,7 +290,11 @@ fn relay<O: Out + ?Sized>(
     }
     codec::exchange_laws(codec, sends, payload);
     let units = codec::units(sends, payload);
-    to.outgoing.fed(now_ms, u64::from(units / codec::units_per_ms(sends).max(1)));
+    if sends == Codec::Opus && payload.len() <= OPUS_PAUSE_OCTETS {
+        to.outgoing.pause(now_ms, OPUS_PAUSE_MS);
+    } else {
+        to.outgoing.fed(now_ms, u64::from(units / codec::units_per_ms(sends).max(1)));
+    }
     let frame_units = u32::from(target.format.ptime_ms) * codec::units_per_ms(sends);
     let octets_per_unit = codec::octets_per_unit(sends);
     let mut packet = outgoing::Incoming {

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use ringback_audio::{pcma_to_pcmu, pcmu_to_pcma};
-use ringback_media_api::{Codec, Command, Event, LegConfig, LegId, SendFormat, Token, Tone};
+use ringback_media_api::{Codec, Command, Event, LegConfig, LegId, ReceiveFormat, SendFormat, Token, Tone};
 
 /// A and B are bridged; the test plays their peers.
 struct Bridged {
@@ -428,4 +428,75 @@ fn nothing_is_relayed_where_a_direction_is_closed() {
     it.world.forget();
     it.peer_sends(1, &[1; 160]);
     assert!(it.world.sent_by(it.b).is_empty());
+}
+
+/// RFC 3389: a pause that is told passes the bridge as that, under the far end's payload type, and is filled in for who does not know of it.
+#[test]
+fn comfort_noise_passes_to_who_has_agreed_to_it() {
+    for agreed in [true, false] {
+        let mut it = bridged(|config| LegConfig { comfort_noise_send: agreed.then_some(19), ..config });
+        it.world.configure(it.a, LegConfig { comfort_noise: Some(13), ..config(leg(9, PEER_A)) });
+        let from = rtp_address(leg(9, PEER_A));
+        let mut sequence = 10_u16;
+        let mut sends = |it: &mut Bridged, n: u32, payload_type, marker: bool, payload: &[u8]| {
+            let mut bytes = packet(payload_type, sequence, n * 160, 77, payload);
+            bytes[1] |= u8::from(marker) << 7;
+            it.world.deliver(from, it.a, &bytes);
+            sequence += 1;
+        };
+        for n in 0..300 {
+            match n {
+                100 | 150 => sends(&mut it, n, 13, false, &[40]),
+                101..200 => {}
+                _ => sends(&mut it, n, 0, n == 200, &[1; 160]),
+            }
+            it.world.run(ms(20));
+        }
+        let sent = it.world.sent_by(it.b);
+        let of = |payload_type: u8| sent.iter().filter(move |sent| sent.header.payload_type == payload_type);
+        if !agreed {
+            assert_eq!(of(19).count() + of(13).count(), 0);
+            assert!((90..=100).contains(&sent.iter().filter(|sent| sent.payload == [0xff; 160]).count()));
+            continue;
+        }
+        assert_eq!(of(19).map(|sent| sent.payload.as_slice()).collect::<Vec<_>>(), [[40], [40]]);
+        assert_eq!(sent.len(), 202, "nothing is filled in");
+        assert!(sent.windows(2).all(|pair| pair[1].header.sequence == pair[0].header.sequence.wrapping_add(1)));
+        let speech = of(0).nth(100).unwrap().header;
+        assert!(speech.marker, "as the near end has it");
+        assert_eq!(speech.timestamp.wrapping_sub(sent[0].header.timestamp), 200 * 160, "the pause keeps its length");
+        // A sender that does not come back is filled in for at last.
+        it.world.forget();
+        sends(&mut it, 300, 13, false, &[40]);
+        it.world.run(ms(12_000));
+        assert!((50..=110).contains(&(it.world.sent_by(it.b).len() - 1)), "{}", it.world.sent_by(it.b).len());
+    }
+}
+
+/// A sender of Opus that pauses says so each 400 ms: in between nothing of ours is sent.
+#[test]
+fn pauses_of_opus_stay_pauses() {
+    let opus = |config: LegConfig| LegConfig {
+        send: Some(SendFormat { codec: Codec::Opus, payload_type: 96, ptime_ms: 20 }),
+        receive: vec![ReceiveFormat { codec: Codec::Opus, payload_type: 96 }],
+        ..config
+    };
+    let mut it = bridged(opus);
+    it.world.configure(it.a, opus(config(leg(9, PEER_A))));
+    it.world.forget();
+    let from = rtp_address(leg(9, PEER_A));
+    let (mut sequence, mut came) = (0_u16, 0);
+    for n in 0..400_u32 {
+        // 20 ms of CELT, of whatever content.
+        let payload: &[u8] = if (100..300).contains(&n) { &[0xf8, 0xff] } else { &[0xf8; 40] };
+        if !(100..300).contains(&n) || n % 20 == 0 {
+            it.world.deliver(from, it.a, &packet(96, sequence, n * 960, 77, payload));
+            sequence += 1;
+            came += 1;
+        }
+        it.world.run(ms(20));
+    }
+    let sent = it.world.sent_by(it.b);
+    assert_eq!(sent.len(), came);
+    assert!(sent.windows(2).all(|pair| pair[1].header.sequence == pair[0].header.sequence.wrapping_add(1)));
 }

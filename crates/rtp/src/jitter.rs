@@ -10,7 +10,7 @@
 //!
 //! It finds its way back by itself: when nothing was there to play for [`Settings::idle_units`] the next packet sets the cursor
 //! anew (a pause of the sender, a path that became slower); a packet too far ahead or behind does it at once (the sender's timeline
-//! jumped, or so much is queued that the delay would be heard).
+//! jumped, or so much is queued that the delay would be heard), and so does the second late one in a row if nothing else waits.
 //!
 //! Invariant: at most [`SLOTS`] packets are kept, each no longer than [`MAX_PAYLOAD`], whatever comes.
 
@@ -115,6 +115,8 @@ pub struct JitterBuffer {
     arrivals: Arrivals,
     /// The end of the last packet that was played.
     played: Option<u32>,
+    /// Packets in a row that came after their time.
+    late_run: u8,
     /// Units by which the playout is to wait, so that the delay becomes longer.
     hold: u32,
     /// Units by which it may wait until something is there, and then waits on.
@@ -149,6 +151,7 @@ impl JitterBuffer {
             clock: 0,
             arrivals: Arrivals::new(settings.unit_per_ms(), settings.depth, settings.least, settings.most),
             played: None,
+            late_run: 0,
             hold: 0,
             expected: None,
             counters: Counters::default(),
@@ -181,8 +184,11 @@ impl JitterBuffer {
         }
         let ahead = distance32(timestamp.wrapping_add(units), self.cursor);
         if ahead <= 0 {
-            if ahead.unsigned_abs() < self.settings.jump {
+            // Where nothing else waits, a second one in a row is all that there is to play.
+            let alone = self.filled == 0 && self.late_run > 0;
+            if ahead.unsigned_abs() < self.settings.jump && !alone {
                 self.counters.late += 1;
+                self.late_run = self.late_run.saturating_add(1);
                 self.remember(index, extended);
                 // Two in a second are more than chance.
                 self.hold = delay.saturating_sub(self.delay()).min(self.settings.most);
@@ -200,6 +206,7 @@ impl JitterBuffer {
         }
         self.highest = self.highest.max(extended);
         self.empty_units = 0;
+        self.late_run = 0;
         if self.filled & (1 << index) != 0 {
             self.counters.skipped += 1;
             self.release(index);

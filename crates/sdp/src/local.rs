@@ -13,8 +13,10 @@ pub struct LocalMedia {
     pub codecs: Vec<LocalCodec>,
     /// Whether telephone-event (RFC 4733) is wanted.
     pub dtmf: bool,
-    /// Whether comfort noise (RFC 3389) is agreed to where it is offered. It is never offered.
+    /// Whether comfort noise (RFC 3389) is agreed to where it is offered.
     pub comfort_noise: bool,
+    /// Whether it is offered.
+    pub offer_comfort_noise: bool,
     /// Whether VoIP metrics (RFC 3611 §4.7) are asked for, and round trips by receiver reference times offered.
     pub rtcp_xr: bool,
     /// Whether RTCP on the port of RTP (RFC 5761) is offered. It is answered in any case.
@@ -41,6 +43,7 @@ impl Default for LocalMedia {
             codecs: vec![LocalCodec::pcmu(), LocalCodec::pcma()],
             dtmf: true,
             comfort_noise: false,
+            offer_comfort_noise: false,
             rtcp_xr: false,
             rtcp_mux: false,
             ptime: 20,

@@ -1,6 +1,6 @@
 //! The offerer's side (RFC 3264 §5, §7, §8).
 
-use crate::codec::{FIRST_DYNAMIC, LAST_PAYLOAD_TYPE, USUAL_TELEPHONE_EVENT};
+use crate::codec::{COMFORT_NOISE, COMFORT_NOISE_NUMBER, FIRST_DYNAMIC, LAST_PAYLOAD_TYPE, USUAL_TELEPHONE_EVENT};
 use crate::rtcp::{Rtcp, Xr};
 use crate::settle::{self, Answer, Negotiated};
 use crate::write::{self, Format};
@@ -69,6 +69,14 @@ fn write_audio(text: &mut String, local: &LocalMedia, previous: Option<&Media<'_
         {
             formats.push(Format { payload_type, encoding, fmtp: codec.fmtp.as_deref() });
         }
+    }
+    // What was agreed once is offered again.
+    let known = previous.and_then(|media| media.payload_type_of(&COMFORT_NOISE));
+    if (known.is_some() || local.offer_comfort_noise)
+        && local.codecs.iter().any(|codec| codec.clock_rate == COMFORT_NOISE.clock_rate)
+    {
+        let payload_type = known.unwrap_or(COMFORT_NOISE_NUMBER);
+        formats.push(Format { payload_type, encoding: COMFORT_NOISE, fmtp: None });
     }
     if local.dtmf {
         // RFC 4733 §2.1: one for each clock rate of the audio.

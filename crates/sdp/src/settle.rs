@@ -28,6 +28,8 @@ pub struct Negotiated {
     pub dtmf_receive: Vec<EventType>,
     /// Payload type of comfort noise towards us. Where it was not spoken of, it is the one that it always has.
     pub comfort_noise: Option<u8>,
+    /// Towards the peer, where both descriptions have it.
+    pub comfort_noise_send: Option<u8>,
     /// RTCP goes and comes by the port of RTP (RFC 5761); `remote_rtcp` is `remote_rtp` then.
     pub rtcp_mux: bool,
     /// The peer asks for VoIP metrics (RFC 3611 §4.7).
@@ -92,6 +94,9 @@ pub(crate) fn settle(
     };
     let (dtmf_send, dtmf_receive) = telephone_events(ours, theirs, send.clock_rate, &receive);
     let comfort_noise = comfort_noise(ours, &receive);
+    let comfort_noise_send = theirs
+        .payload_type_of(&COMFORT_NOISE)
+        .filter(|_| ours.payload_type_of(&COMFORT_NOISE).is_some() && send.clock_rate == COMFORT_NOISE.clock_rate);
 
     // RFC 5761 §5.1.1: where both say so.
     let rtcp_mux = ours.rtcp_mux && theirs.rtcp_mux;
@@ -116,6 +121,7 @@ pub(crate) fn settle(
         dtmf_send,
         dtmf_receive,
         comfort_noise,
+        comfort_noise_send,
         direction: wanted.and(remote_direction.mirrored()),
         remote_direction,
         // As the offerer of `recvonly` or `inactive` we cannot tell: the answer may not say that it receives.
@@ -137,6 +143,7 @@ pub(crate) fn nothing(local_sdp: String, wishes: &LocalMedia) -> Negotiated {
         dtmf_send: None,
         dtmf_receive: Vec::new(),
         comfort_noise: None,
+        comfort_noise_send: None,
         rtcp_mux: false,
         xr_voip: false,
         xr_reference_time: false,

@@ -591,3 +591,23 @@ fn who_sends_first_is_read_and_answered() {
     let answered = accept(&offer(&local()), &sdp(&[line, "a=direction:active"]), &local()).unwrap();
     assert_eq!(answered.remote_role, Some(Role::Active));
 }
+
+#[test]
+fn comfort_noise_is_offered_where_wished_and_then_goes_both_ways() {
+    let wishes = LocalMedia { comfort_noise: true, offer_comfort_noise: true, ..local() };
+    let ours = offer(&wishes);
+    assert_eq!(lines_of(&ours, "m="), ["m=audio 30000 RTP/AVP 0 8 13 101"]);
+    let yes = accept(&ours, &sdp(&["m=audio 4000 RTP/AVP 0 20", "a=rtpmap:20 CN/8000"]), &wishes).unwrap();
+    assert_eq!((yes.comfort_noise, yes.comfort_noise_send), (Some(13), Some(20)));
+    let no = accept(&ours, &sdp(&["m=audio 4000 RTP/AVP 0"]), &wishes).unwrap();
+    assert_eq!((no.comfort_noise, no.comfort_noise_send), (Some(13), None), "gateways send it unasked");
+    let agreed = answer(&sdp(&["m=audio 4000 RTP/AVP 0 13"]), &LocalMedia { comfort_noise: true, ..local() }).unwrap();
+    assert_eq!((agreed.comfort_noise, agreed.comfort_noise_send), (Some(13), Some(13)));
+    let later = offer(&LocalMedia { previous: Some(agreed.local_sdp), ..local() });
+    assert_eq!(lines_of(&later, "m="), ["m=audio 30000 RTP/AVP 0 8 13 101"]);
+    let refused = answer(&sdp(&["m=audio 4000 RTP/AVP 0 13"]), &local()).unwrap();
+    assert_eq!(refused.comfort_noise_send, None);
+    // It is of 8 kHz (RFC 3551 §6).
+    let wide = LocalMedia { codecs: vec![LocalCodec::opus()], ..wishes };
+    assert_eq!(lines_of(&offer(&wide), "m="), ["m=audio 30000 RTP/AVP 96 101"]);
+}
