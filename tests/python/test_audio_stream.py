@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import time
 
 import numpy as np
 import pytest
@@ -275,3 +276,44 @@ async def test_echo_by_a_program(systems):
     assert abs(strongest(await asyncio.wait_for(listen(mine, 0.5), 5), 16000) - 900) < 10
     await call.hangup()
     await asyncio.wait_for(echoing, 5)
+
+
+async def test_a_handler_that_blocks_the_loop_costs_the_calls_no_packet(systems):
+    """Ten seconds, in which no program runs: RTP goes on, nothing is lost, and what came is there afterwards."""
+    caller, call, called, other = await connected(systems)
+    stream = await MediaControl.open_audio(called, other.id, sample_rate=8000)
+    playing = asyncio.create_task(MediaControl.play_tone(caller, call.id, [700.0], duration=60))
+    await asyncio.wait_for(listen(stream, 0.2), 10)
+    before = [await MediaControl.get_media_statistics(*end) for end in ((caller, call.id), (called, other.id))]
+    time.sleep(10)  # noqa: ASYNC251 - the point of the test
+    after = [await MediaControl.get_media_statistics(*end) for end in ((caller, call.id), (called, other.id))]
+    for one, two in zip(before, after, strict=True):
+        # 500 at least, and most of them however late a busy machine lets them be.
+        assert two.packets_received - one.packets_received > 250
+        assert two.packets_lost == 0
+    # The frames of the last seconds, and the count of those that did not fit.
+    assert stream.dropped_frames > 0
+    heard = await asyncio.wait_for(listen(stream, 1.0), 10)
+    assert abs(strongest(heard, 8000) - 700) < 10
+    playing.cancel()
+
+
+async def test_a_stream_is_kept_through_bridges(systems):
+    bob = Recorder()
+    server = await systems.start("bob", bob)
+    callers = [await systems.start(name) for name in ("alice", "carol")]
+    calls = [await systems.answered(caller, server) for caller in callers]
+    await bob.wait("established", 2)
+    ends = [call for call, *_ in bob.of("established")]
+    stream = await MediaControl.open_audio(server, ends[0].id, sample_rate=8000)
+    playing = asyncio.create_task(MediaControl.play_tone(callers[0], calls[0].id, [600.0], duration=60))
+    for _ in range(2):
+        bridge = await server.bridge_sessions(ends[0].id, ends[1].id)
+        heard = await asyncio.wait_for(listen(stream, 0.5), 10)
+        assert abs(strongest(heard, 8000) - 600) < 10
+        await server.destroy_bridge(bridge)
+        assert abs(strongest(await asyncio.wait_for(listen(stream, 0.5), 10), 8000) - 600) < 10
+    await stream.write(sine(500, 0.2, 8000))
+    await asyncio.wait_for(stream.flush(), 10)
+    assert stream.played_samples == 1600
+    playing.cancel()

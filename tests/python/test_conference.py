@@ -163,6 +163,9 @@ async def test_a_third_joins_a_bridge_of_two(systems):
     await room.until_hears(2, {0, 1})
     await room.server.remove_session_from_bridge(bridge, third)
     assert (await room.server.get_bridge(bridge)).participant_count == 2
+    # Relayed again.
+    await room.until_hears(0, {1})
+    await room.until_hears(1, {0})
     await room.server.remove_session_from_bridge(bridge, second)
     assert await room.server.get_bridge(bridge) is None and await room.server.get_session_bridge(first) is None
 

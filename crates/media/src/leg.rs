@@ -441,7 +441,10 @@ impl Leg {
 
     fn end_playing<O: Out + ?Sized>(&mut self, out: &mut O) {
         self.stop_playing(out);
-        self.playing = None;
+        if self.playing.take().is_some() {
+            // What comes in its place begins where it ends.
+            self.joint.meet();
+        }
     }
 
     pub(crate) fn send_dtmf<O: Out + ?Sized>(

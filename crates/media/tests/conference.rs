@@ -9,7 +9,7 @@ use std::sync::Arc;
 use common::*;
 use ringback_audio::{level_dbm0, pcma_decode, pcmu_decode, tone_level_dbm0};
 use ringback_media_api::{
-    Codec, Command, Event, LegConfig, LegId, ReceiveFormat, Role, RoomId, SendFormat, Sound, Token, Tone,
+    Codec, Command, Event, LegConfig, LegId, ReceiveFormat, Role, RoomId, SendFormat, Sound, Tape, Token, Tone,
 };
 
 const ROOM: RoomId = RoomId::new(0, 1);
@@ -562,4 +562,64 @@ fn a_panic_in_one_member_leaves_the_others_in_conference() {
     world.run(ms(500));
     assert_hears(&world, 2, &[3], 3, -25.0);
     assert_hears(&world, 3, &[2], 3, -25.0);
+}
+
+/// The largest step between two samples.
+fn largest_step(samples: &[i16]) -> i32 {
+    samples.windows(2).map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs()).max().unwrap_or(0)
+}
+
+#[test]
+fn sounds_that_are_replaced_or_stopped_do_not_click() {
+    // A period of 73 samples is no part of a packet: cut off, it would step by thousands. By itself it steps by 517.
+    let sine = |ms: i32| -> Vec<i16> {
+        (0..ms * 8).map(|n| (6000.0 * (f64::from(n) / 73.0 * std::f64::consts::TAU).sin()) as i16).collect()
+    };
+    let mut world = calls(20, 2);
+    for n in 1..=2 {
+        join(&mut world, n, Role::Member);
+    }
+    world.run(ms(300));
+    world.forget();
+    for (token, wait) in [(1, 133), (2, 215), (3, 147)] {
+        let sound = Arc::new(Sound::of(8000, &sine(1000)));
+        world.command(Command::PlayToRoom { room: ROOM, sound, token: Token(token) });
+        world.run(ms(wait));
+    }
+    world.command(Command::CloseRoom { room: ROOM });
+    world.run(ms(200));
+    let samples = heard(&world, 1);
+    assert!(samples.iter().any(|sample| sample.abs() > 5000));
+    assert!(largest_step(&samples) < 1000, "{}", largest_step(&samples));
+
+    // The same for what one leg alone is played.
+    let mut world = calls(21, 1);
+    world.run(ms(100));
+    world.forget();
+    for (token, wait) in [(1, 133), (2, 215), (3, 147)] {
+        let sound = Arc::new(Sound::of(8000, &sine(1000)));
+        world.command(Command::Play { leg: leg(0, 1), sound, token: Token(token) });
+        world.run(ms(wait));
+    }
+    world.command(Command::StopPlaying { leg: leg(0, 1) });
+    world.run(ms(200));
+    let samples = heard(&world, 1);
+    assert!(samples.iter().any(|sample| sample.abs() > 5000));
+    assert!(largest_step(&samples) < 1000, "{}", largest_step(&samples));
+}
+
+#[test]
+fn a_recording_of_a_room_keeps_its_time_over_a_stall() {
+    let mut world = conference(22, 3, -20.0);
+    world.run(ms(300));
+    let tape = Arc::new(Tape::new(false, || {}));
+    world.command(Command::RecordRoom { room: ROOM, tape: tape.clone() });
+    world.run(ms(1000));
+    world.stall(ms(700));
+    world.run(ms(1300));
+    tape.stop();
+    world.run(ms(100));
+    let seconds = tape.recorded_seconds();
+    assert!((2.9..=3.1).contains(&seconds), "{seconds} of three seconds");
+    assert!(world.events().iter().any(|event| matches!(event, Event::RoomRecorded { room } if *room == ROOM)));
 }

@@ -80,6 +80,8 @@ pub(crate) struct Room {
     tape: Option<Taping>,
     /// What all hear.
     pub(crate) announcement: Option<Announcement>,
+    /// What they heard until then, as it falls.
+    falling: Option<Player>,
     /// The leg being worked on, for the one who catches a panic.
     pub(crate) current: Option<u32>,
 }
@@ -123,6 +125,7 @@ impl Room {
             scores: Vec::new(),
             samples: Vec::new(),
             announcement: None,
+            falling: None,
             current: None,
         }
     }
@@ -210,7 +213,7 @@ impl Room {
         }
         self.announce(out);
         self.lower(legs);
-        self.record(out);
+        self.record(missed, out);
         for place in 0..self.busy.len() {
             self.queue(legs, place);
         }
@@ -325,11 +328,21 @@ impl Room {
         if let Some(mut announcement) = self.announcement.take() {
             announcement.player.stop();
             announcement.answer(self.id, false, out);
+            self.falling = Some(announcement.player);
         }
     }
 
     fn announce<O: Out + ?Sized>(&mut self, out: &mut O) {
         let rate = self.rate();
+        if let Some(mut player) = self.falling.take() {
+            // It does within a frame.
+            self.samples.clear();
+            self.samples.resize(self.sum.len(), 0);
+            if player.fill(rate, &mut self.samples) > 0 {
+                accumulate(&mut self.sum, &self.samples);
+                self.voices += 1;
+            }
+        }
         let Some(announcement) = &mut self.announcement else { return };
         self.samples.clear();
         self.samples.resize(self.sum.len(), 0);

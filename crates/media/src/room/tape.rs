@@ -10,6 +10,9 @@ use ringback_media_api::{Event, Tape};
 use super::Room;
 use crate::Out;
 
+/// Made up for at once after a stall: what a tape holds.
+const MOST_MISSED: u64 = 250;
+
 pub(super) struct Taping {
     tape: Arc<Tape>,
     rate: u32,
@@ -28,13 +31,18 @@ impl Room {
         self.tape = None;
     }
 
-    /// Puts the frame on the tape.
-    pub(super) fn record<O: Out + ?Sized>(&mut self, out: &mut O) {
+    /// Puts the frame on the tape, after silence for those that were missed: the recording keeps its time.
+    pub(super) fn record<O: Out + ?Sized>(&mut self, missed: u64, out: &mut O) {
         let Some(taping) = &mut self.tape else { return };
         if taping.tape.is_stopped() {
             self.tape = None;
             out.event(Event::RoomRecorded { room: self.id });
             return;
+        }
+        for _ in 0..missed.min(MOST_MISSED) {
+            self.samples.clear();
+            self.samples.resize(self.sum.len(), 0);
+            taping.add(&self.samples, self.rate);
         }
         self.samples.clear();
         self.samples.resize(self.sum.len(), 0);
