@@ -39,7 +39,7 @@ pub(crate) struct Asked {
     /// The call that is to be replaced.
     other: Option<SessionId>,
     /// The call was on hold.
-    held: bool,
+    pub(crate) held: bool,
     /// A NOTIFY has come, and armed the timer; it may overtake the response.
     notified: bool,
 }
@@ -145,10 +145,10 @@ impl Engine {
             }
             Ok(response) => {
                 let (status, phrase) = status_line(response);
-                self.transfer_failed(key, Some(status), phrase);
+                self.transfer_failed(now, key, Some(status), phrase);
             }
-            Err(FailCause::Timeout) => self.transfer_failed(key, Some(408), FailCause::Timeout.to_string()),
-            Err(cause) => self.transfer_failed(key, None, cause.to_string()),
+            Err(FailCause::Timeout) => self.transfer_failed(now, key, Some(408), FailCause::Timeout.to_string()),
+            Err(cause) => self.transfer_failed(now, key, None, cause.to_string()),
         }
         true
     }
@@ -163,10 +163,10 @@ impl Engine {
         self.ua.answer_request(now, request_key, Answer::new(StatusCode::OK));
         match fragment_status(&request.body()) {
             Some((status, _)) if (200..300).contains(&status) => self.transferred(now, key),
-            Some((status, phrase)) if status >= 300 => self.transfer_failed(key, Some(status), phrase),
+            Some((status, phrase)) if status >= 300 => self.transfer_failed(now, key, Some(status), phrase),
             _ if state.is_terminated() => {
                 let reason = state.reason.unwrap_or_else(|| "the subscription ended".into());
-                self.transfer_failed(key, None, format!("no outcome was told: {reason}"));
+                self.transfer_failed(now, key, None, format!("no outcome was told: {reason}"));
             }
             _ => {
                 let wait = state.expires.unwrap_or(SILENCE_MOST).min(SILENCE_MOST);
@@ -219,11 +219,13 @@ impl Engine {
         }
     }
 
-    fn transfer_failed(&mut self, key: Key, status: Option<u16>, cause: String) {
+    fn transfer_failed(&mut self, now: Now, key: Key, status: Option<u16>, cause: String) {
         let Some(Transfer::Asked(asked)) = self.take_transfer(key) else { return };
         self.disarm(key, Timer::Ring);
         self.change(key, if asked.held { Change::KeepHeld } else { Change::Keep });
         self.complete(asked.token, Err(Error::Transfer { status, cause }));
+        // What the other leg's peer has done meanwhile.
+        self.pass_hold(now, key);
     }
 
     pub(crate) fn take_transfer(&mut self, key: Key) -> Option<Transfer> {
@@ -233,7 +235,7 @@ impl Engine {
     /// `Timer::Ring` of an answered call.
     pub(crate) fn transfer_overdue(&mut self, now: Now, key: Key) {
         match self.calls.get(key).and_then(|call| call.transfer.as_deref()) {
-            Some(Transfer::Asked(_)) => self.transfer_failed(key, Some(408), "no outcome was told".into()),
+            Some(Transfer::Asked(_)) => self.transfer_failed(now, key, Some(408), "no outcome was told".into()),
             Some(Transfer::Wanted(_)) => self.referral_undecided(now, key),
             Some(Transfer::Replaced) => self.finish(now, key, Ending::hung_up(TRANSFERRED)),
             Some(Transfer::Joins(_)) | None => {}

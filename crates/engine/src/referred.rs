@@ -40,7 +40,8 @@ pub(crate) struct Referral {
     id: Option<u32>,
     /// RFC 4488: no NOTIFY is wanted, or the subscription is gone.
     quiet: bool,
-    held: bool,
+    /// The call was on hold.
+    pub(crate) held: bool,
     /// The call had another leg.
     linked: bool,
     pub(crate) new: Option<Key>,
@@ -113,7 +114,7 @@ impl Engine {
             // RFC 3515 §2.4.6.
             id: call.referred.then(|| request.cseq().map_or(0, |cseq| cseq.number)),
             quiet: refer_sub.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("false")),
-            held: call.session.state() == State::OnHold,
+            held: false,
             linked: matches!(call.link, Link::Peer(_)),
             new: None,
             in_flight: None,
@@ -135,7 +136,10 @@ impl Engine {
             self.ua.answer_request(now, request, Answer::new(StatusCode::DECLINE));
             return;
         }
+        // What was asked for since the REFER came may have changed it.
+        let held = self.calls.get(key).is_some_and(|call| call.session.state() == State::OnHold);
         let Some(referral) = self.referral(key) else { return };
+        referral.held = held;
         let headers = match referral.quiet {
             // RFC 4488 §4.
             true => vec![(REFER_SUB.to_owned(), "false".to_owned())],
@@ -230,6 +234,7 @@ impl Engine {
         self.tell_referrer(now, key, status, phrase);
         self.change(key, if held { Change::KeepHeld } else { Change::Keep });
         self.end_referred(now, key);
+        self.pass_hold(now, key);
     }
 
     /// A NOTIFY, now or when the one under way has been answered; what comes meanwhile replaces what waits.

@@ -10,7 +10,7 @@ use ringback_time::Now;
 use ringback_ua::{Body, Reply as Answer};
 
 use crate::api::{Error, Reply, SessionId, State};
-use crate::call::Stage;
+use crate::call::{Stage, Transfer};
 use crate::commands;
 use crate::content;
 use crate::decide::ua_error;
@@ -180,8 +180,8 @@ impl Engine {
                     self.leave_media(now, key);
                 }
                 match reinvite.wanted {
-                    Wanted::Hold => self.change(key, Change::Hold),
-                    Wanted::Resume => self.change(key, Change::Resume),
+                    Wanted::Hold => self.agreed(key, true),
+                    Wanted::Resume => self.agreed(key, false),
                     Wanted::Reoffer => {}
                 }
                 self.complete(reinvite.token, Ok(Reply::Unit));
@@ -196,6 +196,21 @@ impl Engine {
             }
         }
         self.take_up(now, key);
+    }
+
+    /// The peer has agreed that we hold, or hold no more. A REFER of the peer may have come meanwhile: then it shows when the transfer has come
+    /// to nothing.
+    fn agreed(&mut self, key: Key, held: bool) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        if call.session.state() == State::Transferring {
+            match call.transfer.as_deref_mut() {
+                Some(Transfer::Wanted(referral)) => referral.held = held,
+                Some(Transfer::Asked(asked)) => asked.held = held,
+                _ => {}
+            }
+            return;
+        }
+        self.change(key, if held { Change::Hold } else { Change::Resume });
     }
 
     /// What waited for a refresh to be over.

@@ -494,6 +494,65 @@ fn a_phone_that_hangs_up_at_once_or_does_not_want_its_notifies() {
 }
 
 #[test]
+fn holding_that_crosses_a_refer_shows_when_the_transfer_has_come_to_nothing() {
+    // Whether the call was on hold before, and whether the program had decided when the peer agreed.
+    for (held, decided) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut net = pair();
+        let (mut phone, session) = phone_calls(&mut net);
+        let (id, mut version) = (session.id, 1);
+        let mut change =
+            |net: &mut Net, phone: &mut Phone, hold: bool, between: &mut dyn FnMut(&mut Net, &mut Phone)| {
+                version += 1;
+                let command = |token| {
+                    if hold { Command::Hold { token, session: id } } else { Command::Resume { token, session: id } }
+                };
+                let token = net.command(B, command);
+                let invite = phone.receive(net, "INVITE ");
+                between(net, phone);
+                let direction = if hold { "recvonly" } else { "sendrecv" };
+                let cseq = phone.cseq;
+                phone.reply(net, &invite, "200 OK", "", &sdp(4000, version, direction));
+                phone.cseq = cseq;
+                assert!(matches!(net.result(B, token), Some(Ok(Reply::Unit))));
+            };
+        if held {
+            change(&mut net, &mut phone, true, &mut |_, _| ());
+        }
+        change(&mut net, &mut phone, !held, &mut |net, phone| {
+            phone.request(net, "REFER", &format!("Refer-To: {}\r\n", uri(A)), "", "");
+            if decided {
+                decide_transfer(net, B, &session, true);
+            }
+        });
+        if !decided {
+            decide_transfer(&mut net, B, &session, true);
+        }
+        assert_eq!(session.state(), State::Transferring);
+        let target = net.nodes[A].incoming().expect("it rings");
+        decide(&mut net, A, &target, reject(486, "Busy Here")).expect("it is refused");
+        assert_eq!(session.state(), if held { State::Active } else { State::OnHold }, "{held} {decided}");
+        end_all_with_phone(&mut net, &mut phone);
+    }
+}
+
+#[test]
+fn holding_at_the_other_leg_passes_when_a_transfer_has_come_to_nothing() {
+    let mut net = three();
+    net.add(config());
+    let [caller, _, leg, target] = forwarded(&mut net);
+    transfer(&mut net, C, &target, to_uri(3));
+    decide_transfer(&mut net, B, &leg, true);
+    let fourth = net.nodes[3].incoming().expect("it rings");
+    let id = caller.id;
+    net.ask(A, |token| Command::Hold { token, session: id }).expect("answered").expect("held");
+    assert_eq!((leg.state(), target.remote_hold()), (State::Transferring, false));
+    decide(&mut net, 3, &fourth, reject(486, "Busy Here")).expect("it is refused");
+    net.advance(SECOND);
+    assert_eq!((leg.state(), target.remote_hold()), (State::OnHold, true));
+    end_all(&mut net);
+}
+
+#[test]
 fn a_notify_that_another_request_has_overtaken_is_told_again() {
     // How often it is refused, and whether the outcome arrives then.
     for (times, arrives) in [(1, true), (5, true), (6, false)] {
