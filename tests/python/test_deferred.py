@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from support import Recorder
-from support.peer import body_of
+from support.peer import SDP, body_of, header
 
 from ringback import (
     CallCancelled,
@@ -13,6 +13,7 @@ from ringback import (
     CallState,
     InvalidState,
     MediaControl,
+    MediaError,
     SdpError,
     SessionControl,
 )  # fmt: skip
@@ -137,6 +138,22 @@ async def test_a_late_offer_is_answered_with_ours(systems, peer):
     ok = await peer.receive("SIP/2.0 200")
     assert body_of(ok).startswith("v=0")
     peer.follow(invite, "BYE", response=ok, cseq=2)
+
+
+async def test_media_elsewhere_for_a_late_offer(systems, peer):
+    """`Accept.sdp` is an offer where the INVITE has none; no RTP is opened for media that is not here."""
+    own = SDP.format(port=41000)
+    bob = Recorder(CallDecision.Accept(own, headers={"X-Desk": "7"}))
+    called = await systems.start("bob", bob)
+    invite = peer.invite(called.local_address, body="")
+    ok = await peer.receive("SIP/2.0 200")
+    assert body_of(ok).replace("\r\n", "\n") == own and header(ok, "X-Desk") == "7"
+    peer.follow(invite, "ACK", response=ok, body=SDP.format(port=41002))
+    call, local, remote = await bob.wait("established")
+    assert "41000" in local and "41002" in remote
+    assert await MediaControl.get_media_statistics(called, call.id) is None
+    with pytest.raises(MediaError):
+        await MediaControl.play_tone(called, call.id, [440.0], duration=1)
 
 
 async def test_headers_as_they_came(systems, peer):

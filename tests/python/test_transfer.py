@@ -174,6 +174,45 @@ async def test_a_phone_is_referred(systems, peer):
         await task
 
 
+@pytest.mark.parametrize("taken", [True, False], ids=["after the 202", "before it"])
+async def test_a_phone_that_hangs_up_before_it_tells_the_outcome(systems, peer, taken):
+    """One that has taken the REFER has gone to the target; one that has not has just hung up."""
+    bob = Recorder()
+    called = await systems.start("bob", bob)
+    invite = peer.invite(called.local_address)
+    answer = await peer.receive("SIP/2.0 200")
+    peer.follow(invite, "ACK", response=answer)
+    (session, *_) = await bob.wait("established")
+    task = asyncio.create_task(session.transfer("sip:carol@example.com"))
+    refer = await peer.receive("REFER ")
+    if taken:
+        peer.respond(refer, "202 Accepted")
+    peer.follow(invite, "BYE", response=answer, cseq=2)
+    if taken:
+        await asyncio.wait_for(task, 5)
+    else:
+        with pytest.raises(TransferFailed, match="remote hangup"):
+            await asyncio.wait_for(task, 5)
+    assert (session.state, session.end_reason) == (CallState.TERMINATED, "remote hangup")
+    with pytest.raises(InvalidState):
+        await session.transfer("sip:carol@example.com")
+
+
+async def test_a_call_that_is_over_cannot_be_replaced(systems, peer):
+    bob = Recorder()
+    called = await systems.start("bob", bob)
+    invite = peer.invite(called.local_address)
+    answer = await peer.receive("SIP/2.0 200")
+    peer.follow(invite, "ACK", response=answer)
+    (old, *_) = await bob.wait("established")
+    await old.hangup()
+    peer.respond(await peer.receive("BYE "), "200 OK")
+    tag = header(answer, "To").partition("tag=")[2]
+    for from_tag, status in [(peer.tag, 603), ("x", 481)]:
+        late = peer.invite(called.local_address, headers=f"Replaces: {old.call_id};to-tag={tag};from-tag={from_tag}")
+        peer.follow(late, "ACK", response=await peer.receive(f"SIP/2.0 {status}"))
+
+
 async def test_a_phone_refers_us(systems, peer):
     bob, carol = Willing(), Recorder(CallDecision.Defer())
     called, target = await systems.start("bob", bob), await systems.start("carol", carol)
