@@ -14,6 +14,7 @@ use crate::contacts::Forks;
 use crate::digits::Digits;
 use crate::early::Fork;
 use crate::forward::Forward;
+use crate::incoming::Arrival;
 use crate::limits::Bucket;
 use crate::media_flow::Media;
 use crate::outgoing::Outgoing;
@@ -101,6 +102,8 @@ pub(crate) struct Call {
     pub(crate) forks: Option<Box<(Forks, Invite)>>,
     /// What an outgoing call still has to send.
     pub(crate) outgoing: Option<Box<Outgoing>>,
+    /// An incoming call that the program is not told of yet.
+    pub(crate) arrival: Option<Box<Arrival>>,
     /// The INVITE of an incoming call, until it is decided.
     pub(crate) request: Option<Message>,
     pub(crate) media: Media,
@@ -142,6 +145,7 @@ impl Call {
             ua: None,
             forks: None,
             outgoing: None,
+            arrival: None,
             request: None,
             media,
             timers: Timers::default(),

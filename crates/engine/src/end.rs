@@ -244,6 +244,12 @@ impl Engine {
 
     fn report_end(&mut self, call: &Call, old: crate::api::State, over: bool) {
         let session = &call.session;
+        // Its end would be the first that the program hears of it.
+        if let Some(arrival) = call.arrival.as_ref().filter(|arrival| arrival.is_asked_for())
+            && self.config.origin == crate::api::Origin::Ask
+        {
+            self.emit(arrival.event(call));
+        }
         if over && call.stage.is_decidable() && self.config.origin == crate::api::Origin::Ask {
             self.emit(Event::IncomingOver { session: Arc::clone(session) });
         }

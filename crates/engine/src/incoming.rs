@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringback_sip::{HeaderName, Message, StatusCode};
-use ringback_time::Now;
+use ringback_time::{Now, Wall};
 use ringback_ua::{Body, CallKey, Flow, Reply as Answer};
 
 use crate::api::{Direction, EndCause, Event, IncomingCall, Origin, Session};
@@ -44,10 +44,7 @@ impl Engine {
         };
         let (from_uri, to_uri, call_id) = (from.uri.to_string(), to.uri.to_string(), call_id.to_owned());
         let expires = request.expires().map(|seconds| Duration::from_secs(seconds.into()));
-        let event = match self.config.origin {
-            Origin::Ask if replaced.is_none() => Some((from.display_name, offer.clone(), request.raw().clone())),
-            _ => None,
-        };
+        let from_name = from.display_name;
         let local = self.config.media_address.unwrap_or(flow.local.ip());
         let key = self.insert(|engine, id| {
             let session = Session::new(id, Direction::Incoming, from_uri, to_uri, call_id, now.wall);
@@ -65,27 +62,31 @@ impl Engine {
             target: "ringback.session", call_id = %session.call_id, session = %session.id, "incoming from {} to {}",
             session.from_uri, session.to_uri
         );
-        if let Some(old) = replaced {
+        let arrival = Arrival { request, from_name, flow, received_at: now.wall, expires, replaced };
+        self.seek(key);
+        match self.calls.get_mut(key).filter(|call| call.media.seeking) {
+            Some(call) => call.arrival = Some(Box::new(arrival)),
+            None => self.arrived(now, key, arrival),
+        }
+    }
+
+    /// The call can be answered from here on.
+    pub(crate) fn arrived(&mut self, now: Now, key: Key, arrival: Arrival) {
+        if let Some(old) = arrival.replaced {
             return self.replace(now, key, old);
         }
-        let Some((from_name, sdp, message)) = event else {
+        if self.config.origin != Origin::Ask {
             // `AutoAnswerHandler`: nobody has to be asked.
             if let Err(error) = self.accept(now, key, None, Vec::new()) {
                 tracing::info!(target: "ringback.session", call_id = self.call_id(key), "a call cannot be answered: {error}");
             }
             return;
-        };
-        call.request = Some(request);
-        self.arm_decision(now, key, expires);
-        self.emit(Event::Incoming(Box::new(IncomingCall {
-            session,
-            from_name,
-            sdp,
-            message,
-            received_at: now.wall,
-            source: flow.remote,
-            transport: flow.transport.as_param(),
-        })));
+        }
+        self.arm_decision(now, key, arrival.expires);
+        let Some(call) = self.calls.get_mut(key) else { return };
+        let event = arrival.event(call);
+        call.request = Some(arrival.request);
+        self.emit(event);
     }
 
     /// RFC 3261 §13.3.1: an INVITE may itself say how long it is worth waiting.
@@ -186,6 +187,36 @@ impl Engine {
         }
         self.change(key, crate::states::Change::Ring);
         self.arm(key, Timer::Refresh, now.mono + limits::RINGING_REFRESH);
+    }
+}
+
+/// What an INVITE brought that the program is to be told, if it is to be asked.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    request: Message,
+    from_name: Option<String>,
+    flow: Flow,
+    received_at: Wall,
+    expires: Option<Duration>,
+    replaced: Option<Key>,
+}
+
+impl Arrival {
+    pub(crate) fn event(&self, call: &Call) -> Event {
+        Event::Incoming(Box::new(IncomingCall {
+            session: Arc::clone(&call.session),
+            from_name: self.from_name.clone(),
+            sdp: call.media.remote_offer.clone(),
+            message: self.request.raw().clone(),
+            received_at: self.received_at,
+            source: self.flow.remote,
+            transport: self.flow.transport.as_param(),
+        }))
+    }
+
+    /// Whether the program would have been asked.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.replaced.is_none()
     }
 }
 

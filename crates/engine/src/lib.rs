@@ -63,6 +63,7 @@ mod options;
 mod outgoing;
 mod package;
 mod pass;
+mod reach;
 mod refer;
 mod referred;
 mod registry;

@@ -1,6 +1,7 @@
 //! Our own address towards a peer, which our descriptions have to name. Where the peer is a host name and we listen on all
 //! interfaces, it is not known before the name is looked up: the call waits for that, and then goes its way whatever came of it
-//! (`ua` looks names up for itself, and is the one to say that there is no way).
+//! (`ua` looks names up for itself, and is the one to say that there is no way). It waits in the same way for what a NAT makes of that
+//! address (`reach`).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -111,8 +112,10 @@ impl Engine {
         self.output.push_back(Output::Resolve { id: ResolveId::from_u64(id), host, port, service });
     }
 
+    /// Our descriptions can be written.
     pub(crate) fn is_located(&self, key: Key) -> bool {
-        self.locating.waiting.is_empty() || !self.locating.waiting.values().any(|other| *other == key)
+        let looked_up = self.locating.waiting.is_empty() || !self.locating.waiting.values().any(|other| *other == key);
+        looked_up && !self.is_seeking(key)
     }
 
     pub(crate) fn forget_location(&mut self, key: Key) {
@@ -153,6 +156,16 @@ impl Engine {
         };
         let call = self.calls.get_mut(key)?;
         call.media.local = local.unwrap_or(UNKNOWN);
+        self.go_out(now, key);
+        None
+    }
+
+    /// With what waited for the address that our descriptions name, once it is known.
+    pub(crate) fn go_out(&mut self, now: Now, key: Key) {
+        if !self.is_located(key) {
+            return;
+        }
+        let Some(call) = self.calls.get_mut(key) else { return };
         let offers = call.outgoing.as_mut().map(|outgoing| std::mem::take(&mut outgoing.offers)).unwrap_or_default();
         for token in offers {
             let sdp = self.make_offer(key);
@@ -163,6 +176,5 @@ impl Engine {
         {
             self.finish(now, key, Ending::failed(None, error.to_string()));
         }
-        None
     }
 }

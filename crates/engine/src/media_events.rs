@@ -50,6 +50,7 @@ impl Engine {
                 }
             }
             MediaEvent::Speech { speaking, .. } => self.speaks(key, speaking),
+            MediaEvent::Located { public, .. } => self.reached(now, key, public),
             MediaEvent::Talking { talking, .. } => self.talks(key, talking),
             MediaEvent::Closed { .. } => self.media_failed(now, key, "the leg closed by itself"),
             MediaEvent::Failed { cause, .. } => self.media_failed(now, key, cause),

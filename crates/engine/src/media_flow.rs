@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ringback_media_api::{
     Codec, Command as MediaCommand, Detection, EventFormat, LegConfig, LegId, MediaPort, MediaPorts, OpusSend,
-    ReceiveFormat, SendFormat, Tape,
+    PublicAddress, ReceiveFormat, SendFormat, Tape,
 };
 use ringback_sdp::{
     AudioCodec, Description, Direction, EventType, LocalCodec, LocalMedia, MediaHost, Negotiated, OpusParameters, Role,
@@ -28,6 +28,10 @@ use crate::table::Key;
 pub(crate) struct Media {
     pub(crate) port: Option<MediaPort>,
     pub(crate) open: bool,
+    /// It is being asked where others reach the port (`reach`).
+    pub(crate) seeking: bool,
+    /// Where they do, unless it is the local address.
+    pub(crate) public: Option<PublicAddress>,
     /// The program brought its own description: no RTP here.
     pub(crate) external: bool,
     /// Our own address as packets leave by it; unspecified while it is not known.
@@ -92,6 +96,8 @@ impl Media {
         Media {
             port: None,
             open: false,
+            seeking: false,
+            public: None,
             external: false,
             local,
             session_id,
@@ -117,6 +123,12 @@ impl Media {
     /// The leg, once it lives.
     pub(crate) fn leg(&self) -> Option<LegId> {
         self.port.filter(|_| self.open).map(|port| port.leg)
+    }
+
+    /// The RTP port as descriptions name it.
+    fn told_port(&self) -> Option<u16> {
+        let port = self.port?;
+        Some(self.public.map_or(port.rtp.port(), |public| public.rtp.port()))
     }
 
     pub(crate) fn has_dtmf_events(&self) -> bool {
@@ -159,11 +171,11 @@ pub(crate) fn local_codec(codec: Codec) -> LocalCodec {
 }
 
 /// Is it our own description (with attributes edited, perhaps), or one of media elsewhere?
-fn is_ours(sdp: &str, host: &MediaHost, port: Option<MediaPort>) -> Result<bool, Error> {
+fn is_ours(sdp: &str, host: &MediaHost, port: Option<u16>) -> Result<bool, Error> {
     let description = Description::parse(sdp).map_err(|error| sdp_error(&error))?;
     let audio = description.media().iter().find(|media| media.is_audio() && media.port() != 0);
     Ok(match (audio, port) {
-        (Some(media), Some(port)) => media.port() == port.rtp.port() && description.host_of(media) == Some(host),
+        (Some(media), Some(port)) => media.port() == port && description.host_of(media) == Some(host),
         _ => false,
     })
 }
@@ -190,11 +202,13 @@ impl Engine {
     pub(crate) fn wishes(&mut self, key: Key) -> &LocalMedia {
         if let Some(call) = self.calls.get(key) {
             let media = &call.media;
-            self.template.address = match &self.public_host {
-                Some(host) => host.clone(),
-                None => MediaHost::Ip(media.local),
+            self.template.address = match (&media.public, &self.public_host) {
+                (Some(public), _) => MediaHost::Ip(public.rtp.ip()),
+                (None, Some(host)) => host.clone(),
+                (None, None) => MediaHost::Ip(media.local),
             };
-            self.template.port = media.port.map_or(0, |port| port.rtp.port());
+            self.template.port = media.told_port().unwrap_or(0);
+            self.template.rtcp = media.public.map(|public| public.rtcp);
             self.template.session_id = media.session_id;
             self.template.direction = media.direction;
             self.template.offer_comfort_noise = media.offers_noise;
@@ -242,7 +256,7 @@ impl Engine {
                 Some(generated) => generated.clone(),
                 None => ringback_sdp::offer(&self.template),
             })),
-            (Some(own), Some(offer)) if is_ours(&own, &host, media.port)? => {
+            (Some(own), Some(offer)) if is_ours(&own, &host, media.told_port())? => {
                 let negotiated =
                     ringback_sdp::answered(offer, &own, &self.template).map_err(|error| sdp_error(&error))?;
                 usable(negotiated).map(Plan::Answer)
@@ -269,7 +283,7 @@ impl Engine {
 
     fn plan_own_offer(&self, own: &str, host: &MediaHost, key: Key) -> Result<Plan, Error> {
         ringback_sdp::check_offer(own).map_err(|error| sdp_error(&error))?;
-        let port = self.calls.get(key).and_then(|call| call.media.port);
+        let port = self.calls.get(key).and_then(|call| call.media.told_port());
         Ok(if is_ours(own, host, port)? {
             Plan::Offer(own.to_owned())
         } else {
@@ -451,8 +465,9 @@ fn close(media: &mut Media, now: Now, legs: &mut Legs, ports: &mut dyn MediaPort
     media.config = None;
     let open = std::mem::take(&mut media.open);
     let Some(port) = media.port.take() else { return };
+    media.seeking = false;
+    legs.remove(&port.leg);
     if open {
-        legs.remove(&port.leg);
         output.push_back(Output::Media(MediaCommand::Close { leg: port.leg }));
     } else {
         ports.release(now, port.leg);

@@ -143,6 +143,7 @@ impl Engine {
         if local.is_none() {
             self.locate(key);
         }
+        self.seek(key);
         Ok(key)
     }
 

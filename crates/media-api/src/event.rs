@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{Codec, LegId, RoomId, Token};
+use crate::{Codec, LegId, PublicAddress, RoomId, Token};
 
 /// Counts of a leg since it was opened. Lost and discarded are of what was received.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -119,6 +119,11 @@ pub enum Event {
         leg: LegId,
         silent_for: Duration,
     },
+    /// Of a leg that may not be open yet: where others reach it, `None`: by its local address. Once, where `MediaPorts::is_seeking`.
+    Located {
+        leg: LegId,
+        public: Option<PublicAddress>,
+    },
     /// A member of a room has begun to speak, or has been silent for a while. One that leaves is silent without a word.
     Talking {
         leg: LegId,
@@ -164,6 +169,7 @@ impl Event {
             | Event::Silent { leg, .. }
             | Event::Talking { leg, .. }
             | Event::Speech { leg, .. }
+            | Event::Located { leg, .. }
             | Event::Closed { leg, .. }
             | Event::Failed { leg, .. } => *leg,
             Event::RoomPlayed { room, .. } | Event::RoomRecorded { room } => room.place(),

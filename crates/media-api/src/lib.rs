@@ -16,7 +16,7 @@ pub use command::{
 };
 pub use event::{Event, Quality, RemoteMetrics, Reported, Statistics, VoipMetrics};
 pub use leg::LegId;
-pub use ports::{MediaPort, MediaPorts};
+pub use ports::{MediaPort, MediaPorts, PublicAddress};
 pub use room::{Role, RoomId};
 pub use sound::Sound;
 pub use tape::{Block, Tape};

@@ -12,11 +12,24 @@ pub struct MediaPort {
     pub rtp: SocketAddr,
 }
 
+/// Where others reach a leg's ports, where that is not the local address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublicAddress {
+    pub rtp: SocketAddr,
+    pub rtcp: SocketAddr,
+}
+
 /// Hands out media ports at once, without a word to a media thread. `net` has a pool of sockets behind it, a test a counter.
 pub trait MediaPorts: Send {
     /// A pair for a call whose media goes by `local` (which may be unspecified), or `None` when the range is used up.
     /// `beside`: a leg that this one is likely to be connected with, and whose media thread it should share.
     fn allocate(&mut self, now: Now, local: IpAddr, beside: Option<LegId>) -> Option<MediaPort>;
+
+    /// Whether it is still being asked where others reach these ports (by STUN or TURN): [`crate::Event::Located`] follows soon, whatever
+    /// comes of it, and until then no description can name them.
+    fn is_seeking(&self, _leg: LegId) -> bool {
+        false
+    }
 
     /// Gives back a pair for which no [`crate::Command::Open`] was issued. After an `Open`, [`crate::Command::Close`] does.
     fn release(&mut self, now: Now, leg: LegId);

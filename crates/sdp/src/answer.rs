@@ -112,6 +112,10 @@ fn write_audio(text: &mut String, offer: &Description<'_>, media: &Media<'_>, lo
         mux: media.rtcp_mux,
     };
     write::audio(text, local.port, &formats, settle::ptime(media, local.ptime), direction, rtcp);
+    // RFC 5761 §5.1.3: one that agrees to one port names no other.
+    if !rtcp.mux {
+        write::rtcp(text, local);
+    }
     if let Some(role) = offer.role_of(media) {
         write::role(text, role);
     }

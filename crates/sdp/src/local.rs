@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::net::SocketAddr;
 
 use crate::{Direction, LocalCodec, MediaHost};
 
@@ -7,8 +8,10 @@ use crate::{Direction, LocalCodec, MediaHost};
 pub struct LocalMedia {
     /// Where the peer is to send to.
     pub address: MediaHost,
-    /// The RTP port; RTCP is one above.
+    /// The RTP port.
     pub port: u16,
+    /// Where RTCP is to go; `None`: to the port above RTP.
+    pub rtcp: Option<SocketAddr>,
     /// By preference.
     pub codecs: Vec<LocalCodec>,
     /// Whether telephone-event (RFC 4733) is wanted.
@@ -40,6 +43,7 @@ impl Default for LocalMedia {
         LocalMedia {
             address: MediaHost::default(),
             port: 0,
+            rtcp: None,
             codecs: vec![LocalCodec::pcmu(), LocalCodec::pcma()],
             dtmf: true,
             comfort_noise: false,

@@ -105,6 +105,7 @@ fn write_audio(text: &mut String, local: &LocalMedia, previous: Option<&Media<'_
         mux: local.rtcp_mux || previous.is_some_and(|media| media.rtcp_mux),
     };
     write::audio(text, local.port, &formats, ptime, local.direction, rtcp);
+    write::rtcp(text, local);
 }
 
 /// The dynamic payload types that are spoken for.

@@ -2,7 +2,7 @@
 
 use crate::codec::{Encoding, TELEPHONE_EVENT};
 use crate::rtcp::Rtcp;
-use crate::{Description, Direction, LocalMedia, Media, Role};
+use crate::{Description, Direction, LocalMedia, Media, MediaHost, Role};
 
 /// The events that we send and understand (RFC 4733 §7.1): digits, `*`, `#`, A to D, flash.
 const EVENTS: &str = "0-16";
@@ -76,6 +76,22 @@ pub(crate) fn audio(out: &mut String, port: u16, formats: &[Format<'_>], ptime: 
 /// The other side of a peer's role.
 pub(crate) fn role(out: &mut String, theirs: Role) {
     push_all(out, &["a=direction:", theirs.answered(), "\r\n"]);
+}
+
+/// `a=rtcp` (RFC 3605), where RTCP is not where a peer would look for it.
+pub(crate) fn rtcp(out: &mut String, local: &LocalMedia) {
+    let Some(rtcp) = local.rtcp else { return };
+    let same_host = local.address.ip() == Some(rtcp.ip());
+    if same_host && local.port.checked_add(1) == Some(rtcp.port()) {
+        return;
+    }
+    out.push_str("a=rtcp:");
+    push_number(out, rtcp.port().into());
+    if !same_host {
+        let host = MediaHost::Ip(rtcp.ip());
+        push_all(out, &[" IN ", host.address_type(), " ", &host.to_string()]);
+    }
+    out.push_str("\r\n");
 }
 
 /// A media line that is not ours, or no longer: port 0, the rest as it was (RFC 3264 §6).

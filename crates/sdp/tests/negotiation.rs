@@ -611,3 +611,17 @@ fn comfort_noise_is_offered_where_wished_and_then_goes_both_ways() {
     let wide = LocalMedia { codecs: vec![LocalCodec::opus()], ..wishes };
     assert_eq!(lines_of(&offer(&wide), "m="), ["m=audio 30000 RTP/AVP 96 101"]);
 }
+
+#[test]
+fn rtcp_elsewhere_is_named_unless_one_port_is_agreed() {
+    let local = LocalMedia { rtcp: "203.0.113.5:40007".parse().ok(), ..local() };
+    let named = "a=rtcp:40007 IN IP4 203.0.113.5\r\n";
+    let theirs =
+        |rtcp_mux| offer(&LocalMedia { address: "192.0.2.9".into(), port: 5004, rtcp_mux, ..LocalMedia::default() });
+    for (rtcp_mux, expected) in [(false, true), (true, false)] {
+        let answered = answer(&theirs(rtcp_mux), &local).expect("an answer").local_sdp;
+        assert_eq!(answered.contains(named), expected, "{answered}");
+    }
+    // Whoever does not agree to one port has to find the other.
+    assert!(offer(&LocalMedia { rtcp_mux: true, ..local }).contains(named));
+}

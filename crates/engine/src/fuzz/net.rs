@@ -41,6 +41,8 @@ pub struct Ports {
     serial: u64,
     /// A fault to be met: the next call to the pool panics.
     pub broken: bool,
+    /// It has to be asked where others reach them; the test answers (`Event::Located`).
+    pub seeking: bool,
 }
 
 #[derive(Clone, Default)]
@@ -58,6 +60,10 @@ impl MediaPorts for SharedPorts {
         let port = 10_000 + (ports.serial % 10_000) as u16 * 2;
         ports.out.insert(leg, port);
         Some(MediaPort { leg, rtp: SocketAddr::new(local, port) })
+    }
+
+    fn is_seeking(&self, _: LegId) -> bool {
+        self.0.lock().seeking
     }
 
     fn release(&mut self, _: Now, leg: LegId) {

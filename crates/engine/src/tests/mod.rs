@@ -14,6 +14,7 @@ mod media;
 mod messages;
 mod options;
 mod outgoing;
+mod reach;
 mod reasons;
 mod registrar;
 mod stop;
