@@ -196,6 +196,8 @@ def bind(
     registrar: tuple[Sequence[str], float, float, int, str] | None = None,
     binding_store: str | None = None,
     nameserver: tuple[str, int] | None = None,
+    stun: tuple[str, int] | None = None,
+    turn: tuple[str, int, str, str] | None = None,
 ) -> Binding: ...
 
 # ---------------------------------------------------------------------------------------------------------- registrar

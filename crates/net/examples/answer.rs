@@ -17,6 +17,7 @@ fn main() {
         media_ports: (20_000, 59_999),
         media_threads: 1,
         binding_store: None,
+        nat: Default::default(),
         nameserver: None,
     })
     .expect("the ports are free");

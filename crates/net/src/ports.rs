@@ -12,7 +12,7 @@
 //! Each pair is in the epoll set of one media thread for as long as it is bound (shut it is never ready), and goes to another
 //! thread only when that one has none left.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd as _;
@@ -213,11 +213,25 @@ pub(crate) struct Pool {
     closing: VecDeque<LegId>,
     /// Legs that are being closed, and who gets their pairs.
     promised: HashMap<LegId, Heir, foldhash::fast::RandomState>,
+    /// For the media threads; nothing, unless NATs are to be crossed.
+    orders: VecDeque<Order>,
+    /// Legs whose pairs are with a media thread and not open.
+    seeking: HashSet<LegId, foldhash::fast::RandomState>,
+    crosses_nat: bool,
     ids: u32,
     free_ids: Vec<u32>,
     /// Where the search for free ports begins, so that systems with the same range do not meet at its beginning.
     start: u64,
     sockets_most: usize,
+}
+
+/// Where a NAT is to be crossed, pairs go to their media thread as soon as they are reserved: what has to be asked is asked from there.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Ask where others reach the ports of this leg.
+    Seek(LegId, Pair),
+    /// The leg will not be opened: give its pair back.
+    Release(LegId),
 }
 
 /// A leg that gets the pair of one that is being closed.
@@ -232,6 +246,8 @@ struct Heir {
 #[derive(Debug)]
 pub(crate) enum Opened {
     Pair(Pair),
+    /// The media thread has it already.
+    There,
     /// A pair that comes back with [`Pool::take_back`].
     Awaited,
     Unknown,
@@ -259,12 +275,31 @@ impl Pool {
             lent: HashMap::default(),
             closing: VecDeque::new(),
             promised: HashMap::default(),
+            orders: VecDeque::new(),
+            seeking: HashSet::default(),
+            crosses_nat: false,
             ids: 0,
             free_ids: Vec::new(),
             start,
             // SIP connections, and whatever else the program opens, need some too.
             sockets_most: limit - limit.min(1024).max(limit / 4).min(limit / 2),
         }
+    }
+
+    /// From now on it has to be asked where others reach a pair.
+    pub(crate) fn cross_nat(&mut self) {
+        self.crosses_nat = true;
+    }
+
+    pub(crate) fn next_order(&mut self) -> Option<Order> {
+        self.orders.pop_front()
+    }
+
+    fn seek(&mut self, leg: LegId, pair: Pair) {
+        // To everybody: nobody knows yet who the peer will be, and the servers have to be heard.
+        pair.sockets.open(None);
+        self.seeking.insert(leg);
+        self.orders.push_back(Order::Seek(leg, pair));
     }
 
     fn least_loaded(&self) -> usize {
@@ -281,7 +316,11 @@ impl Pool {
         let rtp = match pair {
             Some(pair) => {
                 let rtp = pair.local;
-                self.allocated.insert(leg, pair);
+                if self.crosses_nat {
+                    self.seek(leg, pair);
+                } else {
+                    self.allocated.insert(leg, pair);
+                }
                 rtp
             }
             None => self.inherit(local, leg)?,
@@ -407,6 +446,9 @@ impl Pool {
             pair.sockets.open(source);
             return Opened::Pair(pair);
         }
+        if self.seeking.remove(&leg) {
+            return Opened::There;
+        }
         match self.promised.values_mut().find(|heir| heir.leg == leg) {
             Some(heir) => {
                 heir.opened = Some(source);
@@ -425,6 +467,12 @@ impl Pool {
 
     /// A call gave its ports back without having opened media on them.
     pub(crate) fn release(&mut self, now: Mono, leg: LegId) {
+        if self.seeking.remove(&leg) {
+            // It comes back by `take_back`, as if it had been open.
+            self.orders.push_back(Order::Release(leg));
+            self.closing.push_back(leg);
+            return;
+        }
         self.lent.remove(&leg);
         if let Some(pair) = self.allocated.remove(&leg) {
             self.park(now, pair);
@@ -453,7 +501,11 @@ impl Pool {
             tracing::error!(target: "ringback.net", address = %pair.local, "cannot watch a media socket");
         }
         let Some(source) = heir.opened else {
-            self.allocated.insert(heir.leg, pair);
+            if self.crosses_nat {
+                self.seek(heir.leg, pair);
+            } else {
+                self.allocated.insert(heir.leg, pair);
+            }
             return None;
         };
         pair.sockets.open(source);
@@ -520,6 +572,11 @@ pub(crate) struct SharedPool(pub(crate) Arc<Mutex<Pool>>);
 impl MediaPorts for SharedPool {
     fn allocate(&mut self, now: Now, local: IpAddr, beside: Option<LegId>) -> Option<MediaPort> {
         self.0.lock().allocate(now.mono, local, beside)
+    }
+
+    fn is_seeking(&self, leg: LegId) -> bool {
+        let pool = self.0.lock();
+        pool.crosses_nat && pool.lent.contains_key(&leg)
     }
 
     fn release(&mut self, now: Now, leg: LegId) {

@@ -25,7 +25,7 @@ use crate::clock;
 use crate::inbox::Inbox;
 use crate::media::{FromMedia, Link, ToMedia};
 use crate::os_thread::Thread;
-use crate::ports::{Opened, Pair, SharedPool};
+use crate::ports::{Opened, Order, Pair, SharedPool};
 use crate::queue::Producer;
 use crate::store::Store;
 use crate::streams::{News, Request, Streams};
@@ -80,6 +80,7 @@ pub(crate) struct Signalling {
     pub(crate) media: Vec<(Link, Option<Thread>)>,
     pub(crate) from_media: Arc<SegQueue<FromMedia>>,
     pub(crate) pool: SharedPool,
+    pub(crate) crosses_nat: bool,
     pub(crate) streams: Streams,
     pub(crate) store: Option<Store>,
     pub(crate) totals: Arc<Mutex<Totals>>,
@@ -226,6 +227,12 @@ impl Signalling {
                     }
                     self.engine.handle_media_event(now, event);
                 }
+                FromMedia::Returned(leg, pair) => {
+                    let heir = self.pool.0.lock().take_back(now.mono, leg, pair);
+                    if let Some((leg, pair)) = heir {
+                        self.supply(leg, pair);
+                    }
+                }
                 FromMedia::Stray(number) => self.pool.0.lock().shut(number),
             }
             self.act(now);
@@ -307,8 +314,24 @@ impl Signalling {
         count == self.work.batch.capacity()
     }
 
+    /// Passes on what the port pool wants of media threads.
+    fn pass_orders(&mut self) {
+        while let Some(order) = { self.pool.0.lock().next_order() } {
+            let (leg, message) = match order {
+                Order::Seek(leg, pair) => (leg, ToMedia::Seek(leg, pair)),
+                Order::Release(leg) => (leg, ToMedia::Release(leg)),
+            };
+            if let Some((link, _)) = self.media.get_mut(usize::from(leg.thread())) {
+                link.send(message);
+            }
+        }
+    }
+
     /// Does what the engine wants done.
     fn act(&mut self, now: Now) {
+        if self.crosses_nat {
+            self.pass_orders();
+        }
         loop {
             while let Some(output) = self.engine.poll_output() {
                 match output {
@@ -446,6 +469,7 @@ impl Signalling {
             }
         };
         match opened {
+            Opened::There => link.send(ToMedia::Command(command)),
             Opened::Pair(pair) => link.send(ToMedia::Open(pair, command)),
             Opened::Awaited => link.send(ToMedia::OpenLater(command)),
             Opened::Unknown => {

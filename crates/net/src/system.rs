@@ -12,6 +12,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
 use ringback_engine::Engine;
 use ringback_engine::api::{Command, Config, Directory, Record};
+use ringback_nat::Servers;
 use ringback_ua::Transport;
 
 use crate::NetError;
@@ -21,6 +22,7 @@ use crate::inbox::Inbox;
 use crate::listen::{self, Listen, Listener};
 use crate::log;
 use crate::media;
+use crate::nat::Nat;
 use crate::os_thread::{self, Thread};
 use crate::ports::{Pool, SharedPool};
 use crate::queue::{EventQueue, Producer};
@@ -46,6 +48,8 @@ pub struct Settings {
     pub media_threads: usize,
     /// The SQLite file of a registrar whose store is `StoreKind::Own`.
     pub binding_store: Option<PathBuf>,
+    /// Asked where others reach a call's media; those of another family than its address are not.
+    pub nat: Servers,
     /// Asked for names instead of the system's name servers (tests).
     pub nameserver: Option<SocketAddr>,
 }
@@ -204,7 +208,11 @@ impl System {
             handles.push(handle);
             parts.push((part, link));
         }
-        let pool = Pool::new(self.settings.media_ports, handles, fork_rng().next_u64());
+        let mut pool = Pool::new(self.settings.media_ports, handles, fork_rng().next_u64());
+        let nat = Nat::new(self.settings.nat.clone()).map(Arc::new);
+        if nat.is_some() {
+            pool.cross_nat();
+        }
         let pool = SharedPool(Arc::new(Mutex::new(pool)));
         let from_media = Arc::new(SegQueue::new());
 
@@ -248,6 +256,7 @@ impl System {
             media: Vec::new(),
             from_media: Arc::clone(&from_media),
             pool,
+            crosses_nat: nat.is_some(),
             streams,
             store,
             totals: Arc::clone(&self.totals),
@@ -259,7 +268,8 @@ impl System {
         // From here on threads run; one that cannot be started takes the others along.
         for (part, link) in parts {
             let producer = Producer::new(Arc::clone(&self.queue));
-            let thread = media::spawn(part, fork_rng(), Arc::clone(&from_media), Arc::clone(waker), producer);
+            let nat = nat.clone();
+            let thread = media::spawn(part, fork_rng(), nat, Arc::clone(&from_media), Arc::clone(waker), producer);
             match thread {
                 Ok(thread) => signalling.media.push((link, Some(thread))),
                 Err(source) => {

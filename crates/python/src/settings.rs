@@ -8,7 +8,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use ringback_engine::api::{Config, InbandDtmf, Interest, Limits, Origin, forwardable};
 use ringback_media_api::{Codec, OpusSend};
-use ringback_net::{Listen, Settings, System, TlsSettings};
+use ringback_net::{Listen, Servers, Settings, System, TlsSettings, TurnServer};
 use ringback_ua::{GuardConfig, Transport};
 
 use crate::authentication::{self, AuthenticatorTuple, CredentialTuple};
@@ -76,7 +76,7 @@ type TlsFiles = (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>, bool);
 #[pyfunction]
 #[pyo3(signature = (*, listen, media_ports, media_threads, user, public_address, media_address, codecs, opus, max_sessions,
                     symmetric_rtp, rtcp_mux, inband_dtmf, forwarded_headers, credentials, authenticator, limits, shut_out, session_timeout, session_timer, answer_timeout, origin, interest, registrar=None, binding_store=None,
-                    nameserver=None))]
+                    nameserver=None, stun=None, turn=None))]
 #[expect(clippy::too_many_arguments, reason = "one for each setting, all by keyword")]
 fn bind(
     py: Python<'_>,
@@ -105,6 +105,8 @@ fn bind(
     registrar: Option<crate::registrar::Wanted>,
     binding_store: Option<PathBuf>,
     nameserver: Option<(String, u16)>,
+    stun: Option<(String, u16)>,
+    turn: Option<(String, u16, String, String)>,
 ) -> PyResult<Binding> {
     let listen = listen
         .iter()
@@ -172,7 +174,12 @@ fn bind(
         ..Config::default()
     };
     let nameserver = nameserver.map(|(host, port)| Ok::<_, PyErr>(SocketAddr::new(ip(&host)?, port))).transpose()?;
-    let settings = Settings { engine, listen, media_ports, media_threads, binding_store, nameserver };
+    let turn = turn.map(|(host, port, username, password)| {
+        Ok::<_, PyErr>(TurnServer { address: SocketAddr::new(ip(&host)?, port), username, password })
+    });
+    let stun = stun.map(|(host, port)| Ok::<_, PyErr>(SocketAddr::new(ip(&host)?, port)));
+    let nat = Servers { stun: stun.transpose()?, turn: turn.transpose()? };
+    let settings = Settings { engine, listen, media_ports, media_threads, binding_store, nat, nameserver };
     let system = py.detach(|| System::bind(settings)).map_err(|error| errors::net(py, &error))?;
     Ok(Binding(Mutex::new(Some(system))))
 }

@@ -10,26 +10,30 @@ use std::time::Duration;
 use crossbeam_queue::SegQueue;
 use ringback_media::Out;
 use ringback_media_api::{AudioPort, Event, LegId};
+use ringback_nat::Component;
 use ringback_time::Mono;
 
+use super::crossing::{Crossing, Crossings};
 use super::link::FromMedia;
 use crate::ports::{Pair, Sockets};
 use crate::queue::Producer;
 use crate::sys;
 use crate::wake::Waker;
 
-/// An open leg.
+/// An open leg, or one to come.
 #[derive(Debug)]
-struct Open {
-    leg: LegId,
-    pair: Pair,
+pub(super) struct Open {
+    pub(super) leg: LegId,
+    pub(super) pair: Pair,
     /// Whom the RTP socket is connected to.
-    connected: Option<SocketAddr>,
+    pub(super) connected: Option<SocketAddr>,
+    /// Where a NAT is to be crossed.
+    pub(super) crossing: Option<Box<Crossing>>,
 }
 
 /// What became of the pair of a number.
 #[derive(Debug)]
-enum Slot {
+pub(super) enum Slot {
     /// No leg of this thread has had it yet.
     Unknown,
     Open(Box<Open>),
@@ -40,13 +44,14 @@ enum Slot {
 pub(super) struct MediaIo {
     thread: u8,
     /// By the pair's number, which is also in the epoll key.
-    slots: Vec<Slot>,
-    numbers: HashMap<LegId, u32, foldhash::fast::RandomState>,
-    events: Arc<SegQueue<FromMedia>>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) numbers: HashMap<LegId, u32, foldhash::fast::RandomState>,
+    pub(super) events: Arc<SegQueue<FromMedia>>,
     signalling: Arc<Waker>,
     producer: Arc<Producer>,
     /// Something was pushed to `events` since the last `tell`.
-    news: bool,
+    pub(super) news: bool,
+    pub(super) crossings: Option<Box<Crossings>>,
     /// Packets that the operating system did not take.
     unsent: u64,
     stray_at: Mono,
@@ -69,6 +74,7 @@ impl MediaIo {
             signalling,
             producer,
             news: false,
+            crossings: None,
             unsent: 0,
             stray_at: Mono::ZERO,
         }
@@ -81,7 +87,7 @@ impl MediaIo {
         }
         self.numbers.insert(leg, pair.id);
         if let Some(slot) = self.slots.get_mut(index) {
-            *slot = Slot::Open(Box::new(Open { leg, pair, connected: None }));
+            *slot = Slot::Open(Box::new(Open { leg, pair, connected: None, crossing: None }));
         }
     }
 
@@ -116,7 +122,7 @@ impl MediaIo {
         }
     }
 
-    fn leg(&mut self, leg: LegId) -> Option<&mut Open> {
+    pub(super) fn leg(&mut self, leg: LegId) -> Option<&mut Open> {
         let index = *self.numbers.get(&leg)?;
         match self.slots.get_mut(index as usize)? {
             Slot::Open(open) => Some(open),
@@ -131,7 +137,7 @@ impl MediaIo {
         }
     }
 
-    fn note(&mut self, leg: LegId, result: std::io::Result<()>) {
+    pub(super) fn note(&mut self, leg: LegId, result: std::io::Result<()>) {
         let Err(error) = result else { return };
         self.unsent += 1;
         // A full buffer or an unreachable network is loss like any other; statistics of the far end tell of it.
@@ -140,7 +146,7 @@ impl MediaIo {
 }
 
 /// Sends, and once more if all that was wrong was an ICMP error that an earlier packet had brought back: reporting clears it.
-fn again(mut send: impl FnMut() -> std::io::Result<()>) -> std::io::Result<()> {
+pub(super) fn again(mut send: impl FnMut() -> std::io::Result<()>) -> std::io::Result<()> {
     match send() {
         Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::Interrupted) => send(),
         other => other,
@@ -150,6 +156,12 @@ fn again(mut send: impl FnMut() -> std::io::Result<()>) -> std::io::Result<()> {
 impl Out for MediaIo {
     fn rtp(&mut self, leg: LegId, to: SocketAddr, packet: &[u8]) {
         let Some(open) = self.leg(leg) else { return };
+        if let Some(crossing) = &mut open.crossing {
+            if crossing.is_relayed() {
+                return self.relay(leg, Component::Rtp, to, packet);
+            }
+            crossing.sent(Component::Rtp);
+        }
         let fd = open.pair.sockets.rtp.as_fd();
         let connected = open.connected == Some(to);
         let result = again(|| if connected { sys::send(fd, packet) } else { sys::send_to(fd, packet, &to) });
@@ -160,6 +172,12 @@ impl Out for MediaIo {
 
     fn rtcp(&mut self, leg: LegId, to: SocketAddr, packet: &[u8]) {
         let Some(open) = self.leg(leg) else { return };
+        if let Some(crossing) = &mut open.crossing {
+            if crossing.is_relayed() {
+                return self.relay(leg, Component::Rtcp, to, packet);
+            }
+            crossing.sent(Component::Rtcp);
+        }
         let fd = open.pair.sockets.rtcp.as_fd();
         let result = again(|| sys::send_to(fd, packet, &to));
         if result.is_err() {
@@ -168,6 +186,15 @@ impl Out for MediaIo {
     }
 
     fn event(&mut self, event: Event) {
+        if let Event::Closed { leg, .. } = &event
+            && self.leaves_late(*leg)
+        {
+            // The session need not wait for what is still to be said to a relay; the ports have to.
+            let leg = *leg;
+            self.events.push(FromMedia::Event(event));
+            self.news = true;
+            return self.part_with(leg);
+        }
         let mut news = None;
         if let Event::Closed { leg, .. } = &event
             && let Some(number) = self.numbers.remove(leg)
@@ -190,6 +217,10 @@ impl Out for MediaIo {
     }
 
     fn accept_from(&mut self, leg: LegId, remote: Option<SocketAddr>) {
+        let Some(open) = self.leg(leg) else { return };
+        if open.crossing.is_some() && self.turn_to(leg, remote) {
+            return;
+        }
         let Some(open) = self.leg(leg) else { return };
         open.connected = None;
         match open.pair.sockets.accept_from(remote) {

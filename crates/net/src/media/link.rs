@@ -27,6 +27,10 @@ pub(crate) enum ToMedia {
     Open(Pair, Command),
     /// `Command::Open` of a leg whose sockets come by [`Link::supply`]; never in the ring.
     OpenLater(Command),
+    /// The pair of a leg to come: it is to be asked where others reach it. Answered by `Event::Located`; `Open` follows as a command.
+    Seek(LegId, Pair),
+    /// The leg that it was for does not come. Answered by `FromMedia::Returned`.
+    Release(LegId),
     /// Close every leg and end.
     Leave,
 }
@@ -37,6 +41,8 @@ pub(crate) enum FromMedia {
     Event(Event),
     /// `Event::Closed`, with the leg's sockets.
     Closed(Event, Pair),
+    /// The sockets of a leg that was closed before, or never opened.
+    Returned(LegId, Pair),
     /// The pair of this number is ready though no leg of this thread has had it yet.
     Stray(u32),
 }

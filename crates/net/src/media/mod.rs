@@ -4,6 +4,7 @@
 //! go every few milliseconds; it is woken only when it would sleep on for longer. Events go back by a queue and the signalling thread's
 //! waker; audio readiness goes straight to the program's queue.
 
+mod crossing;
 mod io;
 mod link;
 mod pace;

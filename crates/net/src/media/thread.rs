@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
 use rand_chacha::ChaCha12Rng;
+use rand_core::SeedableRng as _;
 use ringback_media::MediaEngine;
 use ringback_media_api::Command;
 
@@ -15,6 +16,7 @@ use super::link::{Bed, FromMedia, Link, RING, SOON, ToMedia};
 use super::pace::Pace;
 use crate::clock;
 use crate::log;
+use crate::nat::Nat;
 use crate::os_thread::{self, Thread};
 use crate::queue::Producer;
 use crate::sys::{self, Batch, Epoll, Handle};
@@ -27,6 +29,8 @@ const PRIORITY: i32 = 20;
 const READY: usize = 256;
 /// Packets of one socket in one go: more than a burst, less than a flood.
 const PACKETS: usize = 8;
+/// What servers are given to answer a goodbye when the system stops; the signalling thread waits for this thread little longer.
+const PARTING_MOST: Duration = Duration::from_millis(100);
 /// Larger than any RTP packet over Ethernet.
 const PACKET_BYTES: usize = 2048;
 
@@ -53,11 +57,15 @@ impl Parts {
 
 pub(crate) fn spawn(
     parts: Parts,
-    rng: ChaCha12Rng,
+    mut rng: ChaCha12Rng,
+    nat: Option<Arc<Nat>>,
     events: Arc<SegQueue<FromMedia>>,
     signalling: Arc<Waker>,
     producer: Producer,
 ) -> io::Result<Thread> {
+    // What is asked by is random too, and asks nothing of the streams' numbers.
+    let ids = ChaCha12Rng::from_rng(&mut rng);
+    let handle = parts.epoll.handle()?;
     os_thread::spawn(format!("rb-media-{}", parts.number), move || {
         let producer = Arc::new(producer);
         let _log = tracing::dispatcher::set_default(&log::dispatcher(&producer));
@@ -71,7 +79,7 @@ pub(crate) fn spawn(
         sys::set_precise_timers();
         MediaThread {
             engine: MediaEngine::new(parts.number, rng),
-            io: MediaIo::new(parts.number, events, signalling, Arc::clone(&producer)),
+            io: MediaIo::new(parts.number, events, signalling, Arc::clone(&producer)).with_crossings(nat, ids, handle),
             producer,
             epoll: parts.epoll,
             ring: parts.ring,
@@ -112,12 +120,31 @@ impl MediaThread {
                 let _ = self.epoll.wait(Some(Duration::from_millis(1)));
             }
         }
+        self.part();
         self.io.tell();
+    }
+
+    /// Allocations are given back, as far as servers answer soon.
+    fn part(&mut self) {
+        let end = clock::mono() + PARTING_MOST;
+        while let Some(due) = self.io.crossing_due() {
+            let now = clock::mono();
+            if now >= end {
+                break;
+            }
+            match self.epoll.wait(Some(due.min(end).since(now))) {
+                Ok(ready) => self.keys.extend(ready.iter().map(|ready| ready.key)),
+                Err(_) => break,
+            }
+            self.receive();
+            self.io.cross_due(clock::mono());
+        }
     }
 
     fn turn(&mut self) {
         let told = self.commands();
         let now = clock::now();
+        self.io.cross_due(now.mono);
         if self.engine.poll_timeout().is_some_and(|due| due <= now.mono) {
             self.engine.handle_timeout(now, &mut self.io);
         }
@@ -135,7 +162,7 @@ impl MediaThread {
         }
         // While calls come and go it looks by itself whether there is more, which is cheaper for both than to be woken for each.
         let more = told.then(|| after + SOON);
-        let until = [due, held, more].into_iter().flatten().min();
+        let until = [due, held, more, self.io.crossing_due()].into_iter().flatten().min();
         self.bed.lie_down(until);
         let timeout = if self.ring.is_empty() { until.map(|until| until.since(after)) } else { Some(Duration::ZERO) };
         let ready = self.epoll.wait(timeout);
@@ -157,7 +184,12 @@ impl MediaThread {
             // A command takes effect when it is read, not when the turn began.
             let now = clock::now();
             match message {
-                ToMedia::Command(command) => self.engine.handle_command(now, command, &mut self.io),
+                ToMedia::Command(command) => {
+                    self.io.heed(now.mono, &command);
+                    self.engine.handle_command(now, command, &mut self.io);
+                }
+                ToMedia::Seek(leg, pair) => self.io.seek(now.mono, leg, pair),
+                ToMedia::Release(leg) => self.io.release(now.mono, leg),
                 ToMedia::Open(pair, command) => {
                     self.io.insert(command.leg(), pair);
                     self.engine.handle_command(now, command, &mut self.io);
@@ -168,6 +200,7 @@ impl MediaThread {
                     for leg in self.io.legs() {
                         self.engine.handle_command(now, Command::Close { leg }, &mut self.io);
                     }
+                    self.io.release_all(now.mono);
                     self.leaving = true;
                     return told;
                 }
@@ -189,13 +222,21 @@ impl MediaThread {
             };
             // An error is an ICMP message that came back: taken by being reported, and of no further meaning here.
             let Ok(count) = self.batch.receive(fd) else { continue };
+            let crosses = self.io.crosses(key);
             for index in 0..count {
                 let Some(datagram) = self.batch.get(index) else { continue };
+                let (mut from, mut bytes) = (datagram.from, datagram.bytes);
+                if crosses {
+                    // By a relay it has another sender, and something around it.
+                    let Some((sender, start, length)) = self.io.cross(now.mono, key, from, bytes) else { continue };
+                    let Some(inside) = bytes.get_mut(start..start + length) else { continue };
+                    (from, bytes) = (sender, inside);
+                }
                 if rtcp {
-                    self.engine.handle_rtcp(now, leg, datagram.from, datagram.bytes, &mut self.io);
+                    self.engine.handle_rtcp(now, leg, from, bytes, &mut self.io);
                 } else {
                     let arrival = clock::arrival(now, datagram.stamp);
-                    self.engine.handle_rtp(now, leg, arrival, datagram.from, datagram.bytes, &mut self.io);
+                    self.engine.handle_rtp(now, leg, arrival, from, bytes, &mut self.io);
                 }
             }
         }

@@ -21,7 +21,15 @@ pub fn listen(transport: Transport) -> Listen {
 pub fn settings(media_ports: (u16, u16)) -> Settings {
     let engine = Config { origin: Origin::Accept, interest: Interest::ALL, ..Config::default() };
     let listen = vec![listen(Transport::Udp), listen(Transport::Tcp)];
-    Settings { engine, listen, media_ports, media_threads: 1, binding_store: None, nameserver: None }
+    Settings {
+        engine,
+        listen,
+        media_ports,
+        media_threads: 1,
+        binding_store: None,
+        nat: Default::default(),
+        nameserver: None,
+    }
 }
 
 pub fn running(settings: Settings) -> System {
