@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import NamedTuple, Self, TypeAlias
 
-from ringback import _ringback
+from ringback import _nat, _ringback
 from ringback._seconds import Seconds, seconds
 from ringback.accounts import Account
 from ringback.authentication import Authenticator, Credentials
@@ -73,6 +73,8 @@ class SessionManagerBuilder:
         self._codecs = _ringback.default_codecs()
         self._opus = (DEFAULT_OPUS_BITRATE, DEFAULT_OPUS_COMPLEXITY)
         self._public_address: str | None = None
+        self._stun: _nat.Server | None = None
+        self._turn: _nat.Account | None = None
         self._registrar: Registrar | None = None
         self._accounts: list[Account] = []
         self._symmetric_rtp = False
@@ -225,9 +227,40 @@ class SessionManagerBuilder:
         return self
 
     def with_public_address(self, host: str) -> Self:
-        """What SDP and Contact say instead of the local address: behind static NAT."""
+        """What SDP and Contact say instead of the local address: behind static NAT, with media ports that are the same outside.
+
+        Media that a TURN server relays is said to be there all the same.
+        """
         _host(host, "host")
         self._public_address = host.strip("[]")
+        return self
+
+    def with_stun_server(self, address: str) -> Self:
+        """ "host:port" (3478 where the port is left out) of a STUN server (RFC 8489) that is asked where others reach each call's
+        media: behind a NAT that keeps a socket's port whoever it sends to. SDP says what it answers. `ValueError`.
+
+        It is asked once a call from the call's own RTP and RTCP sockets, before the INVITE goes out or the program is told of one
+        that came in: one round trip. A server that does not answer within a second, or refuses, fails no call: SDP says the local
+        address, the log says so once, and the server is tried again every 30 seconds. A name is looked up by `build()`, once. The
+        mapping is kept alive as long as the call lasts, on hold too (RFC 6263). Signalling is not changed: its responses find back
+        by `rport` (RFC 3581).
+
+        An address of `with_public_address` counts instead: then no STUN server is asked.
+        """
+        self._stun = _nat.server("STUN", address)
+        return self
+
+    def with_turn_server(self, address: str, *, username: str, password: str) -> Self:
+        """ "host:port" (3478 where the port is left out) of a TURN server (RFC 8656) by which each call's media is relayed, in both
+        directions: behind a NAT that gives each peer another port, or a firewall. `ValueError`.
+
+        RTP and RTCP of a call have an allocation each, over UDP, with the long-term credentials given here; SDP says their
+        addresses. Both are refreshed while the call lasts and given back at its end. Only the address that the peer's SDP names
+        (with `with_symmetric_rtp`, the host) gets through the relay. Where the server does not answer or refuses, the call goes on
+        without: by the address that a STUN server says, where there is one, else directly; the log says why, once, and the server
+        is tried again every 30 seconds. A call waits at most 3 seconds for its allocations. A name is looked up by `build()`, once.
+        """
+        self._turn = _nat.account(address, username, password)
         return self
 
     def with_symmetric_rtp(self, allowed: bool = True) -> Self:
@@ -316,6 +349,9 @@ class SessionManagerBuilder:
             raise ValueError(f"media ports {low} to {high} hold no even port with the odd one above it")
         listen = await self._listen()
         hosts = {host for _, host, _, _ in listen}
+        families: set[int] = {ipaddress.ip_address(host).version for host in hosts}
+        stun = self._stun if self._public_address is None else None
+        turn = self._turn
         handler = self._handler
         methods = {} if handler is None else _methods(handler)
         authenticator = None
@@ -347,6 +383,8 @@ class SessionManagerBuilder:
             answer_timeout=self._answer_timeout,
             origin=_origin(handler, methods),
             nameserver=self._nameserver,
+            stun=None if stun is None else await stun.locate(families),
+            turn=None if turn is None else (*await turn.server.locate(families), turn.username, turn.password),
             interest=[name for name in methods if name not in ("on_incoming_call", "on_error", "password")],
             registrar=None if self._registrar is None else self._registrar._settings(),
             binding_store=None if self._registrar is None else self._registrar._path(),
