@@ -21,7 +21,7 @@ from judge import counts, faults
 # What these tests share with those of the package alone is beside both.
 sys.path.append(str(Path(__file__).parents[1] / "shared"))
 
-PROGRAMS = ("sipp", "baresip", "kamailio", "tshark", "espeak-ng")
+PROGRAMS = ("sipp", "baresip", "kamailio", "tshark", "espeak-ng", "turnserver", "nft")
 CI = os.environ.get("CI") == "true"
 
 
