@@ -221,7 +221,7 @@ def register_account(
     id: int,
     aor: str,
     registrar: str | None,
-    proxy: str | None,
+    proxies: Sequence[str],
     credentials: tuple[str, str, str | None] | None,
     expires: float,
     transport: str | None,

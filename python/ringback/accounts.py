@@ -4,6 +4,7 @@
 import asyncio
 import uuid
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -18,6 +19,9 @@ from ringback.states import Transport
 
 if TYPE_CHECKING:
     from ringback.coordinator import SessionCoordinator
+
+
+_PROXIES_MOST = 4
 
 
 class RegistrationState(StrEnum):
@@ -39,22 +43,31 @@ class Account:
     `SessionCoordinator.register`.
 
     `registrar` and `proxy` are URIs or hosts; without `registrar` it is the host of `aor`. All requests of the account go to
-    `proxy` first where there is one. `credentials` answer its challenges, before those of the builder. `expires` seconds are
+    `proxy` first where there is one. Of several, four at most, each gets a connection and a registration of its own where
+    transport and registrar allow (RFC 5626 §4.2), and one that is lost leaves the others; elsewhere the next one is tried when
+    one fails. `credentials` answer its challenges, before those of the builder. `expires` seconds are
     asked for; the registrar decides. `transport` is for the first hop, where its URI names none.
     """
 
     aor: str
     registrar: str | None = None
     credentials: Credentials | None = None
-    proxy: str | None = None
+    proxy: str | Sequence[str] | None = None
     expires: Seconds = 3600
     transport: Transport | None = None
 
     def __post_init__(self) -> None:
-        for name in ("aor", "registrar", "proxy"):
-            value = getattr(self, name)
-            if name != "aor" and value is None:
-                continue
+        if self.proxy is not None and not isinstance(self.proxy, str | Sequence):
+            raise TypeError(f"proxy must be a str or several, not {type(self.proxy).__name__}")
+        if self.proxy is not None and not isinstance(self.proxy, str):
+            # What cannot be changed any more; and an account is hashable.
+            object.__setattr__(self, "proxy", tuple(self.proxy))
+        if self.proxy is not None and not 1 <= len(self._proxies) <= _PROXIES_MOST:
+            raise ValueError(f"proxy must name 1 to {_PROXIES_MOST}, not {len(self._proxies)}")
+        values = [("aor", self.aor), *(("proxy", proxy) for proxy in self._proxies)]
+        if self.registrar is not None:
+            values.append(("registrar", self.registrar))
+        for name, value in values:
             if not isinstance(value, str):
                 raise TypeError(f"{name} must be a str, not {type(value).__name__}")
             if not value.strip() or any(ord(character) < 32 for character in value):
@@ -68,6 +81,12 @@ class Account:
         least = seconds(self.expires, "expires", zero=False)
         if least < 1:
             raise ValueError(f"expires must be at least 1 s, not {least}")
+
+    @property
+    def _proxies(self) -> tuple[str, ...]:
+        if self.proxy is None:
+            return ()
+        return (self.proxy,) if isinstance(self.proxy, str) else tuple(self.proxy)
 
 
 class Registration:

@@ -244,7 +244,7 @@ class SessionCoordinator(CoordinatorBase):
                 number,
                 account.aor,
                 account.registrar,
-                account.proxy,
+                account._proxies,
                 None if credentials is None else (credentials.username, credentials.password, credentials.realm),
                 seconds(account.expires, "expires"),
                 None if account.transport is None else account.transport.value,

@@ -232,6 +232,10 @@ async def test_not_running(systems):
         ({"aor": 5}, TypeError),
         ({"aor": ALICE, "registrar": " "}, InvalidUri),
         ({"aor": ALICE, "proxy": 5}, TypeError),
+        ({"aor": ALICE, "proxy": ["a", 5]}, TypeError),
+        ({"aor": ALICE, "proxy": []}, ValueError),
+        ({"aor": ALICE, "proxy": ["a", "b", "c", "d", "e"]}, ValueError),
+        ({"aor": ALICE, "proxy": ["a", ""]}, InvalidUri),
         ({"aor": ALICE, "expires": 0}, ValueError),
         ({"aor": ALICE, "expires": 0.5}, ValueError),
         ({"aor": ALICE, "transport": "carrier pigeon"}, ValueError),
@@ -268,11 +272,15 @@ class Edge:
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections.put_nowait(StreamPeer(reader, writer))
 
-    async def take(self, headers: str = "") -> tuple[StreamPeer, str]:
-        """The next connection, and the REGISTER that came by it, granted."""
+    async def asked(self) -> tuple[StreamPeer, str]:
+        """The next connection, and the REGISTER that came by it."""
         async with asyncio.timeout(10):
             connection = await self.connections.get()
-        request = await connection.receive("REGISTER", timeout=10)
+        return connection, await connection.receive("REGISTER", timeout=10)
+
+    async def take(self, headers: str = "") -> tuple[StreamPeer, str]:
+        """The same, granted."""
+        connection, request = await self.asked()
         await self.grant(connection, request, headers)
         return connection, request
 
@@ -342,3 +350,41 @@ async def test_requests_outside_of_calls_go_the_account_s_way(systems):
                 with pytest.raises(CallRejected) as refused:
                     await task
                 assert refused.value.status == 404
+
+
+async def test_two_proxies_are_two_flows(systems):
+    async with Edge() as first, Edge() as second:
+        watcher = Watcher()
+        desk = await systems.start("desk", watcher)
+        proxies = [f"127.0.0.1:{edge.port}" for edge in (first, second)]
+        account = Account(aor=ALICE, proxy=proxies, transport=Transport.TCP)
+        assert account.proxy == tuple(proxies)
+        registration = await desk.register(account)
+        one, request = await first.take("Require: outbound\n")
+        assert "reg-id=1" in header(request, "Contact")
+        two, request = await second.take("Require: outbound\n")
+        assert "reg-id=2" in header(request, "Contact")
+        await registration.wait_registered()
+        # One that is lost leaves the other, and comes back.
+        await one.close()
+        one, request = await first.asked()
+        assert "reg-id=1" in header(request, "Contact")
+        asked = asyncio.create_task(SessionControl.send_options(desk, "sip:bob@far.example", from_uri=ALICE))
+        await two.respond(await two.receive("OPTIONS", timeout=10), "200 OK")
+        assert (await asked).status == 200
+        await first.grant(one, request, "Require: outbound\n")
+        assert registration.state is RegistrationState.REGISTERED
+        assert watcher.states == [RegistrationState.REGISTERING, RegistrationState.REGISTERED]
+
+
+async def test_of_several_proxies_one_that_is_not_there_is_passed_over(systems):
+    async with Edge() as edge:
+        desk = await systems.start("desk")
+        gone = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        closed = gone.sockets[0].getsockname()[1]
+        gone.close()
+        await gone.wait_closed()
+        account = Account(aor=ALICE, proxy=(f"127.0.0.1:{closed}", f"127.0.0.1:{edge.port}"), transport=Transport.TCP)
+        registration = await desk.register(account)
+        await edge.take()
+        await registration.wait_registered()

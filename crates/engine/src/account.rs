@@ -7,10 +7,10 @@ use std::time::Duration;
 use ringback_media_api::Token;
 use ringback_registrar::address_of_record;
 use ringback_sip::{HeaderName, Message, Method, NameAddr, Uri};
-use ringback_time::Mono;
+use ringback_time::{Mono, Wall};
 use ringback_ua::{ContactForm, Flow, Request, Service, StandaloneKey, Transport};
 
-use crate::api::{AccountConfig, Error, Registration};
+use crate::api::{AccountConfig, Error, Registration, RegistrationState};
 use crate::outgoing::{MAX_FORWARDS, check_target, parse_address};
 
 /// RFC 5626 §4.5, where all flows have failed: base and longest of the pauses between tries.
@@ -35,6 +35,20 @@ pub(crate) struct Account {
     expires: u64,
     /// RFC 5626: until a registrar says 439.
     outbound: bool,
+    /// The registrar has said that it knows flows.
+    pub(crate) outbound_accepted: bool,
+    /// RFC 5626 §4.2: which of the account's flows this is.
+    pub(crate) reg_id: u32,
+    /// Of a further flow: the first.
+    pub(crate) first: Option<u64>,
+    /// Of the first: the further ones, and those that have not been begun.
+    pub(crate) flows: Vec<u64>,
+    pub(crate) spare: Vec<Account>,
+    /// Of the first: it has ended, and waits for the others.
+    pub(crate) over: bool,
+    /// Of this flow alone.
+    pub(crate) state: RegistrationState,
+    pub(crate) until: Option<Wall>,
     /// Whether its first hop is reached by a connection, as far as its URI tells.
     by_stream: bool,
     followed: u8,
@@ -120,6 +134,14 @@ impl Account {
             call_id,
             cseq: 0,
             outbound: true,
+            outbound_accepted: false,
+            reg_id: 1,
+            first: None,
+            flows: Vec::new(),
+            spare: Vec::new(),
+            over: false,
+            state: RegistrationState::Registering,
+            until: None,
             followed: 0,
             failures: 0,
             wanted: true,
@@ -160,9 +182,12 @@ impl Account {
         headers.extend(self.proxy_route().map(|route| ("Route".to_owned(), route)));
         let mut params = format!(";+sip.instance=\"<{}>\"", self.config.instance);
         if self.is_flow() {
-            params.push_str(";reg-id=1");
+            params.push_str(&format!(";reg-id={}", self.reg_id));
         }
         let user = self.aor.uri.raw_user().map(str::to_owned);
+        // Flows from one place differ in nothing else, and some registrars know a binding by its URI alone.
+        let several = self.is_flow() && !self.config.further_proxies.is_empty();
+        let uri_params = if several { format!(";flow={}", self.reg_id) } else { String::new() };
         Request {
             method: Method::Register,
             request_uri: self.registrar.clone(),
@@ -172,7 +197,7 @@ impl Account {
             cseq: self.cseq,
             headers,
             contact: true,
-            contact_form: Some(Box::new(ContactForm { user, params, ..ContactForm::default() })),
+            contact_form: Some(Box::new(ContactForm { user, uri: None, uri_params, params })),
             body: None,
             max_forwards: MAX_FORWARDS,
             flow: self.flow,
@@ -193,6 +218,8 @@ impl Account {
         if (200..300).contains(&status) {
             self.followed = 0;
             self.flow = flow.transport.is_reliable().then_some(flow);
+            self.outbound_accepted =
+                self.is_flow() && response.require().any(|tag| tag.eq_ignore_ascii_case("outbound"));
             self.flow_timer = seconds(HeaderName::FlowTimer).filter(|seconds| *seconds > 0);
             let routes: Vec<&str> = response.headers().get_all(&HeaderName::ServiceRoute).collect();
             self.service_route = Some(routes.join(", ")).filter(|routes| is_route(routes));
@@ -244,7 +271,8 @@ impl Account {
 
     /// RFC 5626 §4.5: how long to wait after so many failures in a row. `random`: 0 to 1.
     pub(crate) fn pause(&self, random: f64, after: Option<Duration>) -> Duration {
-        let doubled = BASE.saturating_mul(1 << self.failures.saturating_sub(1).min(6)).min(LONGEST);
+        let rounds = self.failures.div_ceil(self.spare.len() as u32 + 1);
+        let doubled = BASE.saturating_mul(1 << rounds.saturating_sub(1).min(6)).min(LONGEST);
         let pause = doubled.mul_f64(0.5 + random / 2.0);
         after.map_or(pause, |after| after.min(LONGEST * 2).max(Duration::from_secs(1)))
     }
@@ -259,6 +287,15 @@ impl Account {
         // RFC 5626 §4.3: the dialog keeps to the flow.
         let uri_params = if self.flow.is_some() && self.gruu.is_none() { ";ob".to_owned() } else { String::new() };
         Box::new(ContactForm { user, uri: self.gruu.clone(), uri_params, params: String::new() })
+    }
+
+    /// The next proxy, where there is one registration by one of several.
+    pub(crate) fn turn_proxy(&mut self) -> bool {
+        let Some(next) = self.spare.first_mut() else { return false };
+        std::mem::swap(&mut self.proxy, &mut next.proxy);
+        std::mem::swap(&mut self.by_stream, &mut next.by_stream);
+        self.spare.rotate_left(1);
+        true
     }
 
     /// What was learned from a registrar does not hold without one.

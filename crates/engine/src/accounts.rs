@@ -27,6 +27,8 @@ pub(crate) struct Accounts {
     /// The latest account of each address of record.
     by_aor: HashMap<String, u64, foldhash::quality::RandomState>,
     due: BTreeSet<(Mono, u64)>,
+    /// Further flows that were begun.
+    flows: u64,
     /// Unregistering at the end may take until then.
     leave_by: Option<Mono>,
 }
@@ -41,6 +43,23 @@ const LEAVE_MOST: Duration = Duration::from_millis(800);
 impl Accounts {
     pub(crate) fn is_empty(&self) -> bool {
         self.table.is_empty()
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<&Account> {
+        self.table.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Account> {
+        self.table.get_mut(&id)
+    }
+
+    pub(crate) fn insert(&mut self, id: u64, account: Account) {
+        self.table.insert(id, account);
+    }
+
+    pub(crate) fn next_flow(&mut self) -> u64 {
+        self.flows += 1;
+        self.flows
     }
 
     pub(crate) fn next(&self) -> Option<Mono> {
@@ -78,7 +97,9 @@ impl Engine {
         }
         let registration = Arc::new(Registration::new(id));
         let call_id = self.ua.new_call_id();
-        let account = Account::new(config, Arc::clone(&registration), call_id, &self.config.transports)?;
+        let spare = self.further_flows(&config, &registration)?;
+        let mut account = Account::new(config, Arc::clone(&registration), call_id, &self.config.transports)?;
+        account.spare = spare;
         self.accounts.by_aor.insert(account.key.clone(), id);
         self.accounts.table.insert(id, account);
         self.emit(Event::Registration {
@@ -95,8 +116,13 @@ impl Engine {
         if token != Token::default() {
             account.leaving.push(token);
         }
+        for flow in account.flows.clone() {
+            let _ = self.unregister_account(now, Token::default(), flow);
+        }
+        // The end of its last flow may have been its own.
+        let Some(account) = self.accounts.table.get_mut(&id) else { return Ok(None) };
         let first = std::mem::replace(&mut account.wanted, false);
-        let bound = account.registration.state() == RegistrationState::Registered;
+        let bound = account.state == RegistrationState::Registered;
         let under_way = account.request.is_some();
         match (first, under_way) {
             // It may be bound when the answer comes: then it is undone.
@@ -107,7 +133,7 @@ impl Engine {
         Ok(None)
     }
 
-    fn send_register(&mut self, now: Now, id: u64) {
+    pub(crate) fn send_register(&mut self, now: Now, id: u64) {
         self.accounts.arm(id, None);
         let Some(account) = self.accounts.table.get_mut(&id) else { return };
         let request = account.request();
@@ -175,6 +201,7 @@ impl Engine {
         }
         self.accounts.arm(id, Some(now.mono + refresh));
         self.turn(id, RegistrationState::Registered, Some(expires_at));
+        self.open_further_flows(now, id);
     }
 
     fn account_failed(&mut self, now: Now, id: u64, status: Option<u16>, why: &str, after: Option<Duration>) {
@@ -186,6 +213,13 @@ impl Engine {
         account.failures = account.failures.saturating_add(1);
         account.registration.set_failure(status, why);
         account.forget();
+        // By the next proxy at once, until all have failed; what a registrar decides, it decides by each of them.
+        let proxies = account.spare.len() as u32 + 1;
+        let broken = status.is_none_or(|status| status >= 500 || matches!(status, 408 | 430));
+        if broken && account.turn_proxy() && !account.failures.is_multiple_of(proxies) {
+            tracing::info!(target: "ringback.registration", "{}: {why}; by the next proxy", account.key);
+            return self.register_soon(now, id);
+        }
         let pause = account.pause(random, after);
         tracing::warn!(target: "ringback.registration", "{} is not registered: {why}; again in {} s", account.key, pause.as_secs());
         self.accounts.arm(id, Some(now.mono + pause));
@@ -195,12 +229,27 @@ impl Engine {
     /// Unregistered, as far as that can be told: nothing is kept.
     fn account_ended(&mut self, id: u64) {
         self.accounts.arm(id, None);
-        self.turn(id, RegistrationState::Unregistered, None);
-        let Some(account) = self.accounts.table.remove(&id) else { return };
-        if let Some(key) = account.request {
+        let Some(account) = self.accounts.table.get_mut(&id) else { return };
+        (account.state, account.until, account.over, account.flow) =
+            (RegistrationState::Unregistered, None, true, None);
+        if let Some(key) = account.request.take() {
             self.accounts.by_request.remove(&key);
         }
-        if self.accounts.by_aor.get(&account.key) == Some(&id) {
+        let first = account.first.unwrap_or(id);
+        if first != id {
+            self.accounts.table.remove(&id);
+            if let Some(account) = self.accounts.table.get_mut(&first) {
+                account.flows.retain(|flow| *flow != id);
+            }
+        }
+        // One registration: it ends with its last flow.
+        let Some(account) = self.accounts.table.get(&first) else { return };
+        if !account.over || !account.flows.is_empty() {
+            return self.tell_state(first);
+        }
+        self.tell_state(first);
+        let Some(account) = self.accounts.table.remove(&first) else { return };
+        if self.accounts.by_aor.get(&account.key) == Some(&first) {
             self.accounts.by_aor.remove(&account.key);
         }
         for token in account.leaving {
@@ -208,8 +257,17 @@ impl Engine {
         }
     }
 
-    fn turn(&mut self, id: u64, state: RegistrationState, expires_at: Option<Wall>) {
-        let Some(account) = self.accounts.table.get(&id) else { return };
+    fn turn(&mut self, id: u64, state: RegistrationState, until: Option<Wall>) {
+        let Some(account) = self.accounts.table.get_mut(&id) else { return };
+        (account.state, account.until) = (state, until);
+        let first = account.first.unwrap_or(id);
+        self.tell_state(first);
+    }
+
+    /// Tells the program what has become of a registration.
+    fn tell_state(&mut self, first: u64) {
+        let (state, expires_at) = self.state_of_all(first);
+        let Some(account) = self.accounts.table.get(&first) else { return };
         let registration = Arc::clone(&account.registration);
         let before = registration.state();
         registration.set(state, expires_at);
@@ -292,7 +350,7 @@ impl Engine {
             return None;
         }
         let key = ringback_registrar::address_of_record(from)?;
-        self.accounts.table.get(self.accounts.by_aor.get(&key)?)
+        self.best_flow(*self.accounts.by_aor.get(&key)?)
     }
 
     /// Has a request outside of calls go as a call from the same address would: by the account's proxy, connection and credentials.

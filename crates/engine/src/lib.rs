@@ -31,6 +31,7 @@
 pub mod api;
 
 mod account;
+mod account_flows;
 mod accounts;
 mod bridge;
 mod call;

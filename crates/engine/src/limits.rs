@@ -32,6 +32,8 @@ pub(crate) const MESSAGE_MOST: usize = 32_768;
 pub(crate) const MESSAGES_A_SECOND: u16 = 1000;
 /// Accounts with other registrars.
 pub(crate) const ACCOUNTS_MOST: usize = 10_000;
+/// Outbound proxies of one account.
+pub(crate) const FLOWS_MOST: usize = 4;
 
 /// Requests about one address of record that wait for the binding store.
 pub(crate) const ADDRESS_JOBS_MOST: usize = 32;

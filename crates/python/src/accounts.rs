@@ -36,14 +36,14 @@ impl RegistrationView {
 
 /// The future of a `RegistrationView`. `credentials`: (username, password, realm).
 #[pyfunction]
-#[pyo3(signature = (coordinator, id, aor, registrar, proxy, credentials, expires, transport, instance))]
+#[pyo3(signature = (coordinator, id, aor, registrar, proxies, credentials, expires, transport, instance))]
 #[expect(clippy::too_many_arguments, reason = "the fields of an account")]
 fn register_account<'py>(
     coordinator: &Bound<'py, Coordinator>,
     id: u64,
     aor: String,
     registrar: Option<String>,
-    proxy: Option<String>,
+    proxies: Vec<String>,
     credentials: Option<(String, String, Option<String>)>,
     expires: f64,
     transport: Option<&str>,
@@ -59,7 +59,10 @@ fn register_account<'py>(
     let credentials =
         credentials.map(|(username, password, realm)| Arc::new(Credentials { username, password, realm }));
     let expires = convert::duration(expires);
-    let account = Box::new(AccountConfig { aor, registrar, proxy, credentials, expires, transport, instance });
+    let mut proxies = proxies.into_iter();
+    let (proxy, further_proxies) = (proxies.next(), proxies.collect());
+    let account = AccountConfig { aor, registrar, proxy, further_proxies, credentials, expires, transport, instance };
+    let account = Box::new(account);
     coordinator.get().ask(coordinator.py(), Undo::Nothing, |token| Command::Register { token, id, account })
 }
 

@@ -18,6 +18,8 @@ pub struct AccountConfig {
     pub registrar: Option<String>,
     /// Outbound proxy, a URI: the first hop of registrations and calls.
     pub proxy: Option<String>,
+    /// More of them: a flow by each where the registrar knows flows (RFC 5626 §4.2), else what is tried when one fails.
+    pub further_proxies: Vec<String>,
     pub credentials: Option<Arc<Credentials>>,
     /// What is asked for.
     pub expires: Duration,
