@@ -211,6 +211,7 @@ def account_config() -> pj.AccountConfig:
     config.mediaConfig.transportConfig.portRange = 6
     config.mediaConfig.transportConfig.boundAddress = settings["host"]
     config.mediaConfig.transportConfig.publicAddress = settings["host"]
+    config.mediaConfig.rtcpMuxEnabled = settings.get("rtcp_mux", False)
     config.natConfig.contactRewriteUse = 0
     config.mwiConfig.enabled = settings.get("mwi", False)
     if "registrar" in settings:

@@ -86,8 +86,9 @@ fn quality(leg: &Leg) -> Option<Quality> {
 /// ITU-T G.113 Appendix I, for whether the loss is concealed.
 ///
 /// G.107's scale is that of narrowband, and ends with G.711. The wideband codecs are rated on it as what they are at least: no more impaired
-/// than G.711 (Ie 0), their loss concealed as well as its. G.107.1 has a longer scale for them (G.722: Ie,wb 13 of 129; Opus has no figure
-/// at all), by which G.711 itself has a MOS of 3.7: two calls with different codecs could not be compared.
+/// than G.711 (Ie 0), their loss concealed as well as its. G.107.1 and G.107.2 have longer scales of their own, on which the same call of
+/// G.711 scores less than here, so that calls with different codecs could not be compared; and for Opus no factor of theirs has been
+/// published.
 fn impairment(relays: bool) -> Impairment {
     if relays { Impairment::G711 } else { Impairment::G711_CONCEALED }
 }

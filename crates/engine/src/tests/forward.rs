@@ -592,3 +592,28 @@ fn what_a_call_may_branch_out_into_is_shared_by_those_that_ring_at_once() {
         }
     }
 }
+
+/// RFC 3389: a caller that tells its pauses may do so to the target too, if that agrees.
+#[test]
+fn comfort_noise_is_offered_to_the_target_of_a_caller_that_has_it() {
+    for knows in [true, false] {
+        let mut net = Net::default();
+        for _ in [A, B, C] {
+            net.add(Config { codecs: vec![ringback_media_api::Codec::Pcmu], ..config() });
+        }
+        let mut phone = Phone::new(B);
+        let offer = sdp(4000, 1, "sendrecv");
+        let offer = if knows { offer.replace("RTP/AVP 0", "RTP/AVP 0 13") } else { offer };
+        assert_eq!(offer.contains(" 13"), knows);
+        phone.invite(&mut net, "", &offer);
+        let first = net.nodes[B].incoming().expect("it arrived");
+        decide(&mut net, B, &first, forward(&[&uri(C)])).expect("forwarded");
+        let media = body(sent(&net, B, "INVITE").first().expect("the target is called"));
+        let formats = media.lines().find(|line| line.starts_with("m=audio")).expect("a media line");
+        assert_eq!(formats.split(' ').any(|format| format == "13"), knows, "{formats}");
+        let called = net.nodes[C].incoming().expect("it arrived");
+        decide(&mut net, C, &called, accept()).expect("accepted");
+        let sends: Vec<_> = net.nodes[B].legs.open.values().map(|config| config.comfort_noise_send).collect();
+        assert_eq!(sends, [knows.then_some(13); 2]);
+    }
+}
