@@ -595,8 +595,12 @@ class AudioStreamBase:
         """Received frames that were lost because the reader was too slow."""
 
     def clear(self) -> int:
-        """Drops what is written and not yet sent (barge-in). Returns the samples sent since the last clear, exactly."""
+        """Drops what is written and not yet sent (barge-in), the rest of a `write` that still waits for room included. Returns the
+        samples sent since the last clear, exactly.
+        """
 
+    @property
+    def _generation(self) -> int: ...
     @property
     def _is_closed(self) -> bool: ...
     @property

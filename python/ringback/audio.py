@@ -50,13 +50,18 @@ class AudioStream(AudioStreamBase):
         """Sends `samples`, shape `(n,)`: int16, float32 within -1 to 1 (beyond is clipped), or bytes of little-endian
         int16.
 
-        Faster than real time is fine: waits while two seconds are queued. A write that the call's end overtakes is
-        dropped, the next one raises `MediaError`. `TypeError` or `ValueError` for other dtypes and shapes.
+        Faster than real time is fine: waits while two seconds are queued. A `clear` ends the wait, and the rest is dropped. A
+        write that the call's end overtakes is dropped too, the next one raises `MediaError`. `TypeError` or `ValueError` for
+        other dtypes and shapes.
         """
+        generation = self._generation
         offset, total = self._write(samples, 0)
         while offset < total:
             change = self._watch()
             try:
+                if self._generation != generation:
+                    # Cleared: the rest is dropped with what was queued.
+                    return None
                 taken, total = self._write(samples, offset)
                 offset += taken
                 if taken:

@@ -138,6 +138,21 @@ async def test_clear_drops_what_was_not_sent(systems):
     assert stream.clear() == 800
 
 
+async def test_clear_ends_a_write_that_waits_for_room(systems):
+    """Barge-in in the middle of a long answer: none of the rest of it is said."""
+    caller, call, _, _ = await connected(systems)
+    stream = await MediaControl.open_audio(caller, call.id, sample_rate=8000)
+    saying = asyncio.create_task(stream.write(sine(500, 30.0, 8000)))
+    await until(lambda: stream.played_samples > 0, what="the first of it")
+    sent = stream.clear()
+    await asyncio.wait_for(saying, 10)
+    await asyncio.wait_for(stream.flush(), 10)
+    assert 0 < sent < 30 * 8000 and stream.played_samples == sent and stream.clear() == 0
+    await stream.write(sine(500, 0.1, 8000))
+    await asyncio.wait_for(stream.flush(), 10)
+    assert stream.clear() == 800, "what is written afterwards is said"
+
+
 async def test_what_came_before_the_stream_was_opened_comes_first(systems):
     caller, call, called, other = await connected(systems)
     tone = asyncio.create_task(MediaControl.play_tone(caller, call.id, [700.0], duration=1.0))

@@ -120,6 +120,11 @@ impl AudioPort {
         before & SENT_MASK
     }
 
+    /// Another after each clear, so that who is still handing over what was to be said before knows.
+    pub fn generation(&self) -> u64 {
+        self.progress.load(Ordering::Acquire) >> SENT_BITS
+    }
+
     /// Samples sent since the port was opened, exact to the RTP packet.
     pub fn played_samples(&self) -> u64 {
         self.played.load(Ordering::Acquire)
@@ -201,7 +206,9 @@ mod tests {
         assert_eq!(port.write(&[7; 1000]), 800, "bounded by 100 ms");
         let chunk = port.take().expect("a chunk");
         assert!(port.commit(&chunk, 160));
+        let before = port.generation();
         assert_eq!(port.clear(), 160);
+        assert_ne!(port.generation(), before);
         assert!(!port.is_current(&chunk));
         assert!(!port.commit(&chunk, 160), "cleared samples are never sent");
         assert_eq!(port.played_samples(), 160);

@@ -117,9 +117,16 @@ impl AudioStreamBase {
         self.port.dropped_frames()
     }
 
-    /// Drops what was written and not yet sent (barge-in). Returns the samples sent since the last clear, exactly.
+    /// Drops what was written and not yet sent (barge-in), the rest of a `write` that still waits for room included. Returns the samples
+    /// sent since the last clear, exactly.
     fn clear(&self) -> u64 {
         self.port.clear()
+    }
+
+    /// Another after each clear.
+    #[getter]
+    fn _generation(&self) -> u64 {
+        self.port.generation()
     }
 
     #[getter]
