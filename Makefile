@@ -10,15 +10,16 @@ SECONDS ?= 60
 # Where cmake is missing, .venv has one (libopus is built with it).
 export PATH := $(PATH):$(abspath $(BIN))
 
-.PHONY: help demo test check bench bench-signalling wheel fuzz build test-rust test-python test-examples test-interop fmt clean
+.PHONY: help demo test check bench bench-signalling bench-media wheel fuzz build test-rust test-python test-examples test-interop fmt clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo     a PBX on this machine that calls itself, then waits for your phone"
 	@echo "make test     all tests: Rust, Python (each version found), examples, real peers"
 	@echo "make check    formatting, lints, types"
-	@echo "make bench    figures beside peers and the machine's own floor"
+	@echo "make bench    what a call costs, beside a peer and the machine's own floor"
 	@echo "make bench-signalling   registrar, passwords, idle connections, a flood"
+	@echo "make bench-media   what RTP and audio cost, in the same way"
 	@echo "make wheel    dist/ringback-*.whl"
 	@echo "make fuzz SECONDS=60   each fuzz target for so long"
 
@@ -77,6 +78,9 @@ bench: build
 
 bench-signalling: build
 	$(BIN)/python benches/signalling.py $(ARGS)
+
+bench-media: build
+	$(BIN)/python benches/media.py $(ARGS)
 
 # libFuzzer needs a nightly compiler or RUSTC_BOOTSTRAP; the targets' bodies run in `make test` as well, over seeded mutations.
 fuzz:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import queue
 import signal
 import subprocess
 import threading
@@ -42,19 +43,25 @@ class Memory:
 
 
 class Peer:
-    """A program that answers calls. It prints "ready PORT" once it does, and may print "stats JSON" at its end, or when asked."""
+    """A program that is measured. It prints "ready PORT" once it serves, and may print "stats JSON" at its end, or when asked.
 
-    def __init__(self, command: Sequence[str], log: Path, cpus: Sequence[int] | None = None) -> None:
+    `talks`: it answers each line from its standard input with one line; see `answer_to`.
+    """
+
+    def __init__(
+        self, command: Sequence[str], log: Path, cpus: Sequence[int] | None = None, *, talks: bool = False
+    ) -> None:
         self.command = list(command)
         self.log = log
         self.port = 0
         self.stats: str | None = None
         self._ready = threading.Event()
         self._told = threading.Event()
+        self._answers: queue.Queue[str | None] = queue.Queue()
         with log.open("wb") as errors, pinned(cpus):
             self._process = subprocess.Popen(
                 self.command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -76,7 +83,30 @@ class Peer:
             elif word == "stats":
                 self.stats = rest
                 self._told.set()
+            else:
+                self._answers.put(line.strip())
+        self._answers.put(None)
         self._ready.set()
+
+    def answer_to(self, line: str, most_seconds: float = 60.0) -> str:
+        """The answer to one line. Raises `PeerError` where there is none."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise PeerError(f"{self.command[0]} listens no more: {self.last_words()}") from error
+        return self.hear(most_seconds)
+
+    def hear(self, most_seconds: float = 60.0) -> str:
+        """The next line that is no answer to anything asked here: what a program says by itself."""
+        try:
+            answer = self._answers.get(timeout=most_seconds)
+        except queue.Empty:
+            raise PeerError(f"{self.command[0]} does not answer: {self.last_words()}") from None
+        if answer is None:
+            raise PeerError(f"{self.command[0]} has ended: {self.last_words()}")
+        return answer
 
     def __enter__(self) -> Self:
         try:
@@ -128,6 +158,17 @@ class Peer:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         user, system = int(fields[11]), int(fields[12])
         return (user + system) / os.sysconf("SC_CLK_TCK")
+
+    def thread_seconds(self, prefix: str) -> float | None:
+        """CPU time of the threads whose names begin like this; None where there are none."""
+        found = None
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            try:
+                if (task / "comm").read_text().startswith(prefix):
+                    found = (found or 0.0) + int((task / "schedstat").read_text().split()[0]) / 1e9
+            except OSError:
+                continue  # it has just ended
+        return found
 
     def memory(self) -> Memory:
         found = {"VmRSS": 0, "VmHWM": 0}

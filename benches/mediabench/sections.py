@@ -1,0 +1,269 @@
+"""The bench's sections: each measures its rows and returns them, and says why a row is left out."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from callbench.process import PeerError
+from callbench.systems import NotHere
+
+from . import limits, rtpengine
+from .measure import Row, measure
+from .phones import Phones
+from .ringback import Calls, calls
+from .setting import CODECS, Setting
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many calls there are in each section."""
+
+    relay: Sequence[int]
+    # Size of the rooms, and about how many calls in all of them.
+    conferences: Sequence[int]
+    conference_calls: int
+    opus_conferences: Sequence[int]
+    opus_calls: int
+    transcoded_calls: int
+    batches: Sequence[int]
+    streams: Sequence[int]
+    tick_calls: int
+
+
+@dataclass(frozen=True)
+class Late:
+    """How late a media thread's ticks, or the machine's own, were in one situation; seconds."""
+
+    what: str
+    situation: str
+    ticks: int
+    median: float
+    p99: float
+    longest: float
+
+
+@dataclass
+class Found:
+    """All that was measured."""
+
+    rows: list[Row]
+    late: list[Late]
+    left_out: list[str]
+    # CPU time that the floor's relay takes for a packet, once it was measured.
+    packet_us: float | None = None
+
+
+FLOOR, RINGBACK, RTPENGINE = "floor", "ringback", "rtpengine"
+FLOOR_LEGS = 400
+
+
+@contextmanager
+def _excused(found: Found, what: str) -> Iterator[None]:
+    """A row that cannot be measured does not take the others along."""
+    try:
+        yield
+    except (NotHere, PeerError) as error:
+        found.left_out.append(f"{what}: {error}")
+
+
+def _row(
+    setting: Setting,
+    section: str,
+    title: str,
+    codecs: Sequence[str],
+    order: str | None,
+    *,
+    also: Callable[[Calls], None] = lambda _: None,
+) -> Row:
+    setting.tell(f"{section}, {title}, {len(codecs)} calls:")
+    with calls(setting, codecs, order) as made:
+        row = measure(setting, section, title, made.program, made.phones, idle_bytes=made.idle_bytes)
+        also(made)
+    return row
+
+
+def _packet_us(setting: Setting, found: Found) -> float | None:
+    """What the floor's relay charges for a packet; measured here where it was not yet."""
+    if found.packet_us is None:
+        with _excused(found, "floor relay"):
+            setting.tell(f"relay, floor, {FLOOR_LEGS} legs:")
+            found.packet_us = _floor_relay(setting, FLOOR_LEGS).cpu_us
+    return found.packet_us
+
+
+# ---- relaying
+
+
+def _floor_relay(setting: Setting, legs: int) -> Row:
+    with limits.Relay(setting, legs) as floor, Phones(setting, legs) as phones:
+        phones.load(["PCMU"], setting.sounds)
+        for phone, port in enumerate(floor.ports):
+            phones.connect(phone, port, 0, "PCMU")
+        phones.order("start")
+        return measure(setting, "relay", FLOOR, floor, phones)
+
+
+def _rtpengine(setting: Setting, program: str, legs: int) -> Row:
+    with rtpengine.Rtpengine(setting, program) as peer, Phones(setting, legs) as phones:
+        idle = peer.memory().now
+        phones.load(["PCMU"], setting.sounds)
+        ports = phones.ports
+        for first in range(0, legs, 2):
+            for phone, port in zip((first, first + 1), peer.bridge(first, *ports[first : first + 2]), strict=True):
+                phones.connect(phone, port, 0, "PCMU")
+        phones.order("start")
+        return measure(setting, "relay", RTPENGINE, peer, phones, idle_bytes=idle, warm_up_seconds=5.0)
+
+
+def relay(setting: Setting, sizes: Sizes, found: Found, install: Callable[[str], None]) -> None:
+    """Calls bridged in pairs, G.711, beside the machine's limit and rtpengine."""
+    program = None
+    with _excused(found, "rtpengine"):
+        program = rtpengine.find(setting, install)
+    for legs in sizes.relay:
+        floor = peer = None
+        with _excused(found, f"floor relay, {legs} legs"):
+            setting.tell(f"relay, floor, {legs} legs:")
+            floor = _floor_relay(setting, legs)
+            found.rows.append(floor)
+            found.packet_us = floor.cpu_us
+        if program is not None:
+            with _excused(found, f"rtpengine, {legs} legs"):
+                setting.tell(f"relay, rtpengine, {legs} legs:")
+                peer = _rtpengine(setting, program, legs)
+                found.rows.append(_beside(peer, floor, None))
+        with _excused(found, f"relay, {legs} legs"):
+            row = _row(setting, "relay", RINGBACK, ["PCMU"] * legs, "bridge")
+            found.rows.append(_beside(row, floor, peer))
+
+
+def _beside(row: Row, floor: Row | None, peer: Row | None) -> Row:
+    return replace(row, limit_us=floor.cpu_us if floor else None, peer_us=peer.cpu_us if peer else None)
+
+
+# ---- conferences
+
+
+def conference(setting: Setting, sizes: Sizes, found: Found) -> None:
+    """Everybody talks all the time. The limit: the floor's relay for the packets, the floor's mixer for the audio."""
+    for size in sizes.conferences:
+        rooms = max(1, sizes.conference_calls // size)
+        title = f"{rooms} of {size}"
+        with _excused(found, f"conference, {title}"):
+            row = _row(setting, "conference", title, ["PCMU"] * (rooms * size), f"rooms {size}")
+            found.rows.append(row)
+            packets = _packet_us(setting, found)
+            if packets is not None:
+                found.rows[-1] = replace(row, limit_us=packets + limits.mix_us(setting, size, rooms))
+
+
+def opus_conference(setting: Setting, sizes: Sizes, found: Found, codecs: limits.Codecs | None) -> None:
+    """The limit is libopus alone: each member decoded, and what it hears encoded."""
+    for size in sizes.opus_conferences:
+        rooms = max(1, sizes.opus_calls // size)
+        title = f"{rooms} of {size}"
+        with _excused(found, f"opus conference, {title}"):
+            row = _row(setting, "opus conference", title, ["opus"] * (rooms * size), f"rooms {size}")
+            found.rows.append(row)
+            if codecs is not None:
+                found.rows[-1] = replace(row, limit_us=sum(codecs.alone_us("opus", rooms * size, size)))
+
+
+# ---- transcoding
+
+
+def transcoding(setting: Setting, sizes: Sizes, found: Found, codecs: limits.Codecs | None) -> None:
+    """Bridges of two codecs; the limit: the floor's relay, and both codecs decoded and encoded alone."""
+    legs = max(2, sizes.transcoded_calls // 2 * 2)
+    for pair in itertools.combinations(CODECS, 2):
+        title = f"{pair[0]} and {pair[1]}"
+        with _excused(found, f"transcoding, {title}"):
+            row = _row(setting, "transcoding", title, list(pair) * (legs // 2), "bridge")
+            found.rows.append(row)
+            packets = _packet_us(setting, found)
+            if codecs is not None and packets is not None:
+                alone = sum(sum(codecs.alone_us(codec, legs // 2)) for codec in pair) / 2
+                found.rows[-1] = replace(row, limit_us=packets + alone)
+
+
+# ---- programs
+
+
+def bots(setting: Setting, sizes: Sizes, found: Found) -> None:
+    """Each call echoed by Python, in frames of 20 ms at 16 kHz."""
+    for order, title, counts in (
+        ("batches", "`AudioBatches`", sizes.batches),
+        ("streams", "`AudioStream`", sizes.streams),
+    ):
+        for count in counts:
+            with _excused(found, f"{title}, {count} calls"):
+                row = _row(setting, "bots", title, ["PCMU"] * count, order)
+                found.rows.append(replace(row, limit_us=_packet_us(setting, found)))
+
+
+# ---- lateness
+
+
+@contextmanager
+def _busy_cores() -> Iterator[None]:
+    """A Python process that computes for each CPU, at normal priority."""
+    command = [sys.executable, "-c", "n = 1\nwhile True: n = n * 1103515245 % 2147483647"]
+    processes = [subprocess.Popen(command) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def _policies(pid: int) -> set[int]:
+    """How the media threads of a process are scheduled."""
+    found = set[int]()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        if (task / "comm").read_text().startswith("rb-media"):
+            found.add(os.sched_getscheduler(int(task.name)))
+    return found
+
+
+def _media_thread(setting: Setting, sizes: Sizes, real_time: bool) -> tuple[Late, Late]:
+    """With Python busy in the same process, and with every CPU busy besides."""
+    what = "media thread, real-time priority" if real_time else "media thread, normal priority"
+    setting.tell(f"lateness, {what}:")
+    count = sizes.tick_calls
+    with calls(setting, ["PCMU"] * count, f"rooms {count}", real_time=real_time) as made:
+        made.program.order("busy")
+
+        def late(situation: str) -> Late:
+            made.program.order("lateness")
+            measure(setting, "lateness", what, made.program, made.phones)
+            return Late(what, situation, **json.loads(made.program.order("lateness")))
+
+        one = late("Python busy")
+        with _busy_cores():
+            all_busy = late("all CPUs busy")
+        policies = _policies(made.program.pid)
+    wanted = os.SCHED_FIFO if real_time else os.SCHED_OTHER
+    # Linux tells SCHED_RESET_ON_FORK along with the policy.
+    if any(policy & ~os.SCHED_RESET_ON_FORK != wanted for policy in policies):
+        raise PeerError(f"the media thread is scheduled by policy {policies}, not by {wanted}")
+    return one, all_busy
+
+
+def lateness(setting: Setting, sizes: Sizes, found: Found) -> None:
+    """How late ticks are, beside sleeps of a program that does nothing else."""
+    for kind in ("fifo", "normal"):
+        what = "floor, real-time priority" if kind == "fifo" else "floor, normal priority"
+        with _excused(found, what), _busy_cores():
+            setting.tell(f"lateness, {what}")
+            median, p99, most = (microseconds / 1e6 for microseconds in limits.tick(setting, setting.seconds, kind))
+            found.late.append(Late(what, "all CPUs busy", round(setting.seconds * 1000), median, p99, most))
+    for real_time in (True, False):
+        with _excused(found, f"lateness with{'' if real_time else 'out'} real-time priority"):
+            found.late.extend(_media_thread(setting, sizes, real_time))
