@@ -40,6 +40,7 @@ pub use error::NetError;
 pub use files::{Files, Source};
 pub use listen::Listen;
 pub use log::{LOG_TARGETS, Level, LogLevels, LogRecord};
+pub use media::TickLateness;
 pub use queue::{EventQueue, Notice, WAKE_INTERVAL};
 pub use random::random_u128;
 pub use ringback_audio::Signal;

@@ -21,7 +21,7 @@ use crate::files::Files;
 use crate::inbox::Inbox;
 use crate::listen::{self, Listen, Listener};
 use crate::log;
-use crate::media;
+use crate::media::{self, Lateness, TickLateness};
 use crate::nat::Nat;
 use crate::os_thread::{self, Thread};
 use crate::ports::{Pool, SharedPool};
@@ -72,6 +72,7 @@ pub struct System {
     connections: Mutex<Arc<streams::Counters>>,
     /// Of a registrar that keeps them in memory, between a shutdown and the next start.
     bindings: Arc<Mutex<Vec<Record>>>,
+    lateness: Arc<Lateness>,
     state: Mutex<State>,
     /// Beside `state`, whose lock a shutdown holds for as long as it takes.
     running: AtomicBool,
@@ -115,6 +116,7 @@ impl System {
             files: Files::new(Arc::clone(&inbox), Arc::clone(&queue)),
             queue,
             directory: Arc::default(),
+            lateness: Arc::default(),
             inbox,
             totals: Arc::default(),
             connections: Mutex::default(),
@@ -150,6 +152,11 @@ impl System {
     /// Sound files, played and recorded.
     pub fn files(&self) -> &Files {
         &self.files
+    }
+
+    /// How late the media threads' turns were since it was asked last: for measuring, and for finding out why calls sound torn.
+    pub fn take_tick_lateness(&self) -> TickLateness {
+        self.lateness.take()
     }
 
     /// From the end of `start` to the beginning of `shutdown`. Never blocks.
@@ -268,8 +275,15 @@ impl System {
         // From here on threads run; one that cannot be started takes the others along.
         for (part, link) in parts {
             let producer = Producer::new(Arc::clone(&self.queue));
-            let nat = nat.clone();
-            let thread = media::spawn(part, fork_rng(), nat, Arc::clone(&from_media), Arc::clone(waker), producer);
+            let thread = media::spawn(
+                part,
+                fork_rng(),
+                nat.clone(),
+                Arc::clone(&from_media),
+                Arc::clone(waker),
+                producer,
+                Arc::clone(&self.lateness),
+            );
             match thread {
                 Ok(thread) => signalling.media.push((link, Some(thread))),
                 Err(source) => {

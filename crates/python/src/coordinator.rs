@@ -444,6 +444,12 @@ impl Coordinator {
         !self.backlog.lock().is_empty()
     }
 
+    /// How late the media threads' turns were since it was asked last: their number, median, 99th percentile and maximum, seconds.
+    fn _tick_lateness(&self) -> (u64, f64, f64, f64) {
+        let late = self.system.take_tick_lateness();
+        (late.ticks, late.median.as_secs_f64(), late.p99.as_secs_f64(), late.longest.as_secs_f64())
+    }
+
     /// Everything that still waits gets its end. After the last drain of a stopped system.
     fn _resolve_all(slf: &Bound<'_, Self>) {
         dispatch::resolve_all(slf);

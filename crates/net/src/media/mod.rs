@@ -6,10 +6,13 @@
 
 mod crossing;
 mod io;
+mod lateness;
 mod link;
 mod pace;
 mod thread;
 
+pub(crate) use lateness::Lateness;
+pub use lateness::TickLateness;
 pub(crate) use link::{FromMedia, Link, ToMedia};
 pub(crate) use thread::{Parts, spawn};
 

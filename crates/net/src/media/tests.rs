@@ -41,7 +41,7 @@ fn fixture_with(media_ports: (u16, u16)) -> Fixture {
     let waker = Arc::new(Waker::new().expect("a waker"));
     let rng = ChaCha12Rng::seed_from_u64(1);
     let producer = Producer::new(Arc::clone(&queue));
-    let thread = spawn(parts, rng, None, Arc::clone(&events), waker, producer).expect("a thread");
+    let thread = spawn(parts, rng, None, Arc::clone(&events), waker, producer, Arc::default()).expect("a thread");
     let start = u64::from(std::process::id()) * 7919 + clock::mono().as_nanos() / 1000;
     let pool = Mutex::new(Pool::new(media_ports, vec![handle], start));
     Fixture { link, pool, events, queue, thread: Some(thread) }

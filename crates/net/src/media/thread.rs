@@ -12,6 +12,7 @@ use ringback_media::MediaEngine;
 use ringback_media_api::Command;
 
 use super::io::MediaIo;
+use super::lateness::Lateness;
 use super::link::{Bed, FromMedia, Link, RING, SOON, ToMedia};
 use super::pace::Pace;
 use crate::clock;
@@ -27,8 +28,8 @@ const WAKE_KEY: u64 = u64::MAX - 1;
 const PRIORITY: i32 = 20;
 /// Sockets dealt with before timers and commands are looked at again.
 const READY: usize = 256;
-/// Packets of one socket in one go: more than a burst, less than a flood.
-const PACKETS: usize = 8;
+/// Packets of one socket in one go. A phone sends one at a time; epoll finds a socket that has more ready again.
+const PACKETS: usize = 1;
 /// What servers are given to answer a goodbye when the system stops; the signalling thread waits for this thread little longer.
 const PARTING_MOST: Duration = Duration::from_millis(100);
 /// Larger than any RTP packet over Ethernet.
@@ -62,6 +63,7 @@ pub(crate) fn spawn(
     events: Arc<SegQueue<FromMedia>>,
     signalling: Arc<Waker>,
     producer: Producer,
+    lateness: Arc<Lateness>,
 ) -> io::Result<Thread> {
     // What is asked by is random too, and asks nothing of the streams' numbers.
     let ids = ChaCha12Rng::from_rng(&mut rng);
@@ -87,6 +89,7 @@ pub(crate) fn spawn(
             batch: Batch::new(PACKETS, PACKET_BYTES),
             keys: Vec::with_capacity(READY),
             pace: Pace::default(),
+            lateness,
             realtime,
             leaving: false,
         }
@@ -105,6 +108,7 @@ struct MediaThread {
     /// What epoll found ready, out of its hands.
     keys: Vec<u64>,
     pace: Pace,
+    lateness: Arc<Lateness>,
     realtime: bool,
     leaving: bool,
 }
@@ -145,7 +149,8 @@ impl MediaThread {
         let told = self.commands();
         let now = clock::now();
         self.io.cross_due(now.mono);
-        if self.engine.poll_timeout().is_some_and(|due| due <= now.mono) {
+        if let Some(due) = self.engine.poll_timeout().filter(|due| *due <= now.mono) {
+            self.lateness.record(now.mono.since(due));
             self.engine.handle_timeout(now, &mut self.io);
         }
         self.io.tell();

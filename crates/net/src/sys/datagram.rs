@@ -92,8 +92,19 @@ impl Batch {
             header.msg_controllen = CONTROL as _;
             header.msg_flags = 0;
         }
+        if let [only] = self.headers.as_mut_slice() {
+            // Where one is all that is wanted, the kernel is spared the look for a second, a tenth of what a packet costs.
+            // SAFETY: every pointer was set just above, to buffers of the lengths given, all of which `self` holds through the call.
+            let length = unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut only.msg_hdr, libc::MSG_DONTWAIT) };
+            if length < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            only.msg_len = length as libc::c_uint;
+            self.count = 1;
+            return Ok(1);
+        }
         let most = libc::c_uint::try_from(self.headers.len()).unwrap_or(libc::c_uint::MAX);
-        // SAFETY: every pointer was set just above, to buffers of the lengths given, all of which `self` holds through the call.
+        // SAFETY: as above.
         let count = check(unsafe {
             libc::recvmmsg(fd.as_raw_fd(), self.headers.as_mut_ptr(), most, libc::MSG_DONTWAIT as _, ptr::null_mut())
         })?;
