@@ -51,11 +51,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--media-ports", default="20000-59999", metavar="LOW-HIGH", help="for ringback (20000-59999)")
     parser.add_argument("--pin-tested", type=cpus, metavar="CPUS", help="CPUs of what is measured: 0 or 0,2-3")
     parser.add_argument("--pin-phones", type=cpus, metavar="CPUS", help="CPUs of the phones and of who calls for them")
+    parser.add_argument("--no-peer", action="store_true", help="leave rtpengine out")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="DIRECTORY", help="for results and logs (benches/out)")
     parser.add_argument("--strict", action="store_true", help="exit with 1 where a goal is missed or a row left out")
     return parser.parse_args()
 
 
-def measured(setting: Setting, sizes: sections.Sizes, wanted: Sequence[str]) -> sections.Found:
+def measured(setting: Setting, sizes: sections.Sizes, wanted: Sequence[str], peer: bool) -> sections.Found:
     found = sections.Found([], [], [])
     codecs = None
     if "opus" in wanted or "transcoding" in wanted:
@@ -64,7 +66,7 @@ def measured(setting: Setting, sizes: sections.Sizes, wanted: Sequence[str]) -> 
         except NotHere as reason:
             found.left_out.append(f"codecs alone: {reason}")
     if "relay" in wanted:
-        sections.relay(setting, sizes, found, install)
+        sections.relay(setting, sizes, found, install if peer else None)
     if "conference" in wanted:
         sections.conference(setting, sizes, found)
     if "opus" in wanted:
@@ -81,7 +83,8 @@ def measured(setting: Setting, sizes: sections.Sizes, wanted: Sequence[str]) -> 
 def main() -> int:
     options = arguments()
     started = time.strftime("%Y%m%d-%H%M%S")
-    programs = OUT / "programs"
+    out: Path = options.out.resolve()
+    programs = out / "programs"
     programs.mkdir(parents=True, exist_ok=True)
     setting = Setting(
         python=options.python,
@@ -89,8 +92,8 @@ def main() -> int:
         seconds=options.seconds,
         warm_up_seconds=options.warm_up,
         programs=programs,
-        sounds=OUT / "sounds",
-        directory=OUT / f"media-{started}",
+        sounds=out / "sounds",
+        directory=out / f"media-{started}",
         pin_tested=options.pin_tested,
         pin_phones=options.pin_phones,
         tell=say,
@@ -112,7 +115,7 @@ def main() -> int:
     say("preparing what the phones say")
     sounds.prepare(setting)
     udp_us = limits.udp_us(setting, 1_000)
-    found = measured(setting, sizes, options.only or SECTIONS)
+    found = measured(setting, sizes, options.only or SECTIONS, not options.no_peer)
 
     goals = report.goals(found)
     result = {
@@ -127,9 +130,9 @@ def main() -> int:
         "left_out": found.left_out,
     }
     written = json.dumps(result, indent=2) + "\n"
-    file = OUT / f"media-{started}.json"
+    file = out / f"media-{started}.json"
     file.write_text(written)
-    (OUT / "media-latest.json").write_text(written)
+    (out / "media-latest.json").write_text(written)
 
     say(f"\n{here['cpu']}, {here['cpus']} CPUs, {here['kernel']}")
     say(", ".join(f"{name} {version}" for name, version in setting.versions.items()))

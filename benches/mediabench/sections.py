@@ -121,10 +121,12 @@ def _rtpengine(setting: Setting, program: str, legs: int) -> Row:
         return measure(setting, "relay", RTPENGINE, peer, phones, idle_bytes=idle, warm_up_seconds=5.0)
 
 
-def relay(setting: Setting, sizes: Sizes, found: Found, install: Callable[[str], None]) -> None:
-    """Calls bridged in pairs, G.711, beside the machine's limit and rtpengine."""
+def relay(setting: Setting, sizes: Sizes, found: Found, install: Callable[[str], None] | None) -> None:
+    """Calls bridged in pairs, G.711, beside the machine's limit and rtpengine; without the latter where `install` is None."""
     program = None
     with _excused(found, "rtpengine"):
+        if install is None:
+            raise NotHere("not wanted")
         program = rtpengine.find(setting, install)
     for legs in sizes.relay:
         floor = peer = None
