@@ -123,12 +123,30 @@ class Expert:
 
 def read(path: Path, display_filter: str = "frame") -> list[Packet]:
     """The packets of a capture file in their order; a packet that is only half written yet is left out."""
-    fields = (word for name in FIELDS for word in ("-e", name))
-    text = tshark(
-        path, "-Y", display_filter, "-T", "fields", "-E", "separator=/t", "-E", f"aggregator={_AGGREGATOR}", *fields
-    )
+    return _packets(_lines(tshark(path, *_fields(display_filter))))
+
+
+def read_and_judge(path: Path, least: str = "note") -> tuple[list[Packet], list[Expert]]:
+    """All packets, and what tshark has to say about them from severity `least` (error, warn, note, chat) upwards, in one pass."""
+    lines = _lines(tshark(path, *_fields("frame"), "-z", f"expert,{least}"))
+    whole = [line.count("\t") == len(FIELDS) - 1 for line in lines]
+    said = [line for line, is_packet in zip(lines, whole, strict=True) if not is_packet]
+    return _packets([line for line, is_packet in zip(lines, whole, strict=True) if is_packet]), _experts(said)
+
+
+def _lines(text: str) -> list[str]:
+    """By line feeds alone: the aggregator is a break to `splitlines`."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def _fields(display_filter: str) -> list[str]:
+    fields = [word for name in FIELDS for word in ("-e", name)]
+    return ["-Y", display_filter, "-T", "fields", "-E", "separator=/t", "-E", f"aggregator={_AGGREGATOR}", *fields]
+
+
+def _packets(lines: Sequence[str]) -> list[Packet]:
     packets = []
-    for line in text.removesuffix("\n").split("\n") if text else []:
+    for line in lines:
         values = line.split("\t")
         assert len(values) == len(FIELDS), f"tshark printed {len(values)} fields: {line!r}"
         packets.append(
@@ -139,23 +157,22 @@ def read(path: Path, display_filter: str = "frame") -> list[Packet]:
     return packets
 
 
-def stream_bytes(path: Path, source: tuple[str, int], destination: tuple[str, int]) -> bytes:
-    """All that one side of a connection has sent, in its order."""
-    one_way = f"ip.src == {source[0]} && tcp.srcport == {source[1]} && ip.dst == {destination[0]}"
-    wanted = f"{one_way} && tcp.dstport == {destination[1]} && tcp.len > 0 && !tcp.analysis.retransmission"
-    return b"".join(map(bytes.fromhex, tshark(path, "-Y", wanted, "-T", "fields", "-e", "tcp.payload").split()))
-
-
-def experts(path: Path, least: str = "note") -> list[Expert]:
-    """What tshark has to say about a capture, from severity `least` (error, warn, note, chat) upwards."""
+def _experts(lines: Sequence[str]) -> list[Expert]:
     found = []
     severity = ""
-    for line in tshark(path, "-q", "-z", f"expert,{least}").splitlines():
+    for line in lines:
         if heading := re.fullmatch(r"(\w+?)s? \(\d+\)", line):
             severity = heading[1].lower()
         elif row := re.fullmatch(r"\s*(\d+)\s+(\S+)\s+(\S+(?: \S+)*)\s{2,}(\S.*)", line):
             found.append(Expert(severity, row[2], row[3], row[4], int(row[1])))
     return found
+
+
+def stream_bytes(path: Path, source: tuple[str, int], destination: tuple[str, int]) -> bytes:
+    """All that one side of a connection has sent, in its order."""
+    one_way = f"ip.src == {source[0]} && tcp.srcport == {source[1]} && ip.dst == {destination[0]}"
+    wanted = f"{one_way} && tcp.dstport == {destination[1]} && tcp.len > 0 && !tcp.analysis.retransmission"
+    return b"".join(map(bytes.fromhex, tshark(path, "-Y", wanted, "-T", "fields", "-e", "tcp.payload").split()))
 
 
 def tshark(path: Path, *arguments: str) -> str:

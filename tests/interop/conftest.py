@@ -15,13 +15,16 @@ import pjsua_peer
 import pytest
 import quality
 from authority import Authority
-from capture import Capture, CaptureError, read
+from capture import Capture, CaptureError, read_and_judge
 from judge import counts, faults
 
 # What these tests share with those of the package alone is beside both.
 sys.path.append(str(Path(__file__).parents[1] / "shared"))
 
 PROGRAMS = ("sipp", "baresip", "kamailio", "tshark", "espeak-ng", "turnserver", "nft")
+
+# Of a test, without the judging of its capture.
+FUNCTION_SECONDS = 90
 CI = os.environ.get("CI") == "true"
 
 
@@ -38,6 +41,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if missing and CI:
         raise pytest.UsageError(f"under CI nothing may be left out, but these peers are missing: {sorted(missing)}")
     for item in items:
+        if item.get_closest_marker("timeout") is None:
+            # Of the test itself: judging a capture takes its time on a machine that has other work.
+            item.add_marker(pytest.mark.timeout(FUNCTION_SECONDS, func_only=True))
         needed = {marker.args[0] for marker in item.iter_markers("peer")}
         if "wire" in getattr(item, "fixturenames", ()):
             needed.add("tshark")
@@ -67,10 +73,11 @@ def capture(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         yield capture
     finally:
         capture.stop()
-    found = counts(read(capture.path))
+    packets, experts = read_and_judge(capture.path)
+    found = counts(packets)
     lacking = [name for name in expected if not found[name]]
     assert not lacking, f"the capture holds no {', '.join(lacking)}: it proves nothing; {dict(found)}"
-    wrong = faults(capture.path)
+    wrong = faults(capture.path, packets, experts)
     assert not wrong, f"{len(wrong)} faults in {capture.path}:\n" + "\n".join(wrong[:50])
 
 

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from capture import MARKER_PORT, Expert, Packet, experts, read, stream_bytes
+from capture import MARKER_PORT, Expert, Packet, stream_bytes
 from network import HOST, MEDIA
 
 # The protocols that ringback speaks, by their names in tshark's expert summary.
@@ -24,11 +24,10 @@ SR, RR, SDES, BYE = "200", "201", "202", "203"
 CNAME = "1"
 
 
-def faults(path: Path) -> list[str]:
-    """One line for each fault; empty where there is none."""
-    packets = read(path)
+def faults(path: Path, packets: Sequence[Packet], experts: Sequence[Expert]) -> list[str]:
+    """One line for each fault of a capture, which holds these packets and of which tshark says this; empty where there is none."""
     return [
-        *opinions(experts(path)),
+        *opinions(experts),
         *unrecognised(path, packets),
         *sip_faults(packets),
         *rtp_faults(packets),

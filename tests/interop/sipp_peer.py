@@ -11,6 +11,7 @@ from pathlib import Path
 
 from network import HOST, free_ports
 from scenario import Step, scenario
+from systems import until
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Sipp:
             "-r", str(self.rate), "-l", str(self.calls), "-d", str(self.hold_ms), "-t", self.transport, "-s", self.service,
             "-timeout", "100", "-timeout_error", "-nostdin", "-trace_err", "-error_file", str(self.folder / "errors"),
             "-trace_stat", "-stf", str(self.folder / "stat.csv"), "-fd", "1", "-buff_size", "1048576",
-            *(["-rtp_echo"] if self.echo else []), *self.extra,
+            "-trace_msg", "-message_file", str(self.folder / "messages"), *(["-rtp_echo"] if self.echo else []), *self.extra,
         ]  # fmt: skip
         if self.remote:
             arguments.append(self.remote)
@@ -104,6 +105,18 @@ class Sipp:
                 "Content-Length: 0",
             ]
             sender.sendto("\r\n".join([*lines, "", ""]).encode(), (HOST, self.port))
+
+    async def until_traced(self, text: str, count: int = 1) -> None:
+        """Waits until what it has sent and got has `text` in it so often."""
+        path = self.folder / "messages"
+        await until(
+            lambda: path.exists() and path.read_text(errors="replace").replace("\r", "").count(text) >= count,
+            what=f"{text!r} among SIPp's messages, {count} times",
+        )
+
+    async def until_acked(self, count: int = 1) -> None:
+        """Waits until it has sent so many ACKs: what comes before it has done that step is out of place to it."""
+        await self.until_traced("\nACK sip:", count)
 
     async def finished(self, timeout: float = 50) -> None:
         """Waits for the end of the scenario and fails with SIPp's own words where it did not go as written."""

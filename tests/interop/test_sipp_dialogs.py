@@ -1,7 +1,6 @@
 """SIPp in the calls that are not plain: PRACK, UPDATE, forked answers, redirections, glare, late offers."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 from scenario import (
@@ -25,7 +24,7 @@ from scenario import (
     sdp,
 )
 from sipp_peer import Sipp
-from systems import Recorder, dial, host_port, soon, system, until
+from systems import Recorder, dial, host_port, soon, system
 
 from ringback import CallDecision, CallRejected, CallSession, CallState, MediaControl, SessionControl
 
@@ -130,7 +129,7 @@ async def test_sipp_updates_a_call() -> None:
         assert (session.remote_hold, reason) == (False, "remote hangup")
 
 
-async def test_a_second_answer_of_a_fork_is_acknowledged_and_ended(tmp_path: Path) -> None:
+async def test_a_second_answer_of_a_fork_is_acknowledged_and_ended() -> None:
     steps = (
         receive_invite(),
         fork_accepts("one"),
@@ -144,13 +143,11 @@ async def test_a_second_answer_of_a_fork_is_acknowledged_and_ended(tmp_path: Pat
         receive_request("BYE", text="tag=one"),
         respond("200 OK", tag=False, headers=()),
     )
-    messages = tmp_path / "messages"
-    extra = ["-trace_msg", "-message_file", str(messages)]
-    async with Sipp("forked", steps, extra=extra) as sipp, await system() as caller:
+    async with Sipp("forked", steps) as sipp, await system() as caller:
         call = await dial(caller, sipp.uri)
         await call.wait_for_answer(20)
         # The BYE of the second, and its 200.
-        await until(lambda: messages.read_text().count("BYE\n") >= 2)
+        await sipp.until_traced("BYE\n", 2)
         await SessionControl.send_dtmf(caller, call.id, "0")
         assert call.state is CallState.ACTIVE
         await call.hangup()

@@ -118,6 +118,8 @@ async def test_sipp_refers_us_to_somebody_who_is_busy() -> None:
             ended, reason = await soon(handler.ended)
             assert ended.id != call.id and "486" in reason
             await until(lambda: call.state is CallState.ACTIVE, what="the call as it was")
+            # Both NOTIFYs and their answers.
+            await sipp.until_traced(" NOTIFY\n", 4)
             await go_on(call)
             await sipp.finished()
 
