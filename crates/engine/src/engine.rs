@@ -191,6 +191,11 @@ impl Engine {
         Arc::clone(&self.directory)
     }
 
+    /// Calls and transactions that are kept, finished ones too: what its memory goes by. Costs nothing to ask.
+    pub fn entries(&self) -> usize {
+        self.calls.len() + self.ua.entries()
+    }
+
     pub fn counters(&self) -> Counters {
         self.counters
     }

@@ -20,6 +20,7 @@ mod inbox;
 mod listen;
 mod log;
 mod media;
+mod memory;
 mod nat;
 mod os_thread;
 mod ports;

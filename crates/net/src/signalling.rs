@@ -24,6 +24,7 @@ use socket2::Socket;
 use crate::clock;
 use crate::inbox::Inbox;
 use crate::media::{FromMedia, Link, ToMedia};
+use crate::memory::Ebb;
 use crate::os_thread::Thread;
 use crate::ports::{Opened, Order, Pair, SharedPool};
 use crate::queue::Producer;
@@ -100,6 +101,7 @@ pub(crate) struct Work {
     inputs: usize,
     /// Datagrams that the kernel had no room for.
     unsent: u64,
+    ebb: Ebb,
     panicked: bool,
 }
 
@@ -113,6 +115,7 @@ impl Work {
             failures: Vec::new(),
             inputs: 0,
             unsent: 0,
+            ebb: Ebb::default(),
             panicked: false,
         }
     }
@@ -157,6 +160,9 @@ impl Signalling {
             self.engine.handle_timeout(now);
             self.act(now);
         }
+        if self.work.ebb.is_low(now.mono, self.engine.entries()) {
+            sys::give_back();
+        }
         self.hand_over(now);
     }
 
@@ -170,7 +176,7 @@ impl Signalling {
         let pause = crowded.then(|| now + PAUSE);
         let held = self.producer.wake(now);
         let due = if crowded { None } else { self.engine.poll_timeout() };
-        let until = [due, held, pause, most].into_iter().flatten().min();
+        let until = [due, held, pause, most, self.work.ebb.due()].into_iter().flatten().min();
 
         let waker = self.inbox.waker();
         waker.prepare();

@@ -3,6 +3,7 @@
 
 mod datagram;
 mod epoll;
+mod memory;
 mod thread;
 
 use std::fs::File;
@@ -12,6 +13,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd
 pub(crate) use datagram::{Batch, connect, disconnect, receive_failure, send, send_from, send_to};
 pub(crate) use datagram::{force_buffer, want_destination, want_failures, want_timestamps};
 pub(crate) use epoll::{Epoll, Handle};
+pub(crate) use memory::give_back;
 pub(crate) use thread::{allow_many_descriptors, block_signals, set_fifo, set_normal, set_precise_timers};
 
 /// `Ok` of a system call's result, or errno.

@@ -171,6 +171,11 @@ impl Ua {
         Stats { live: Live { half_open: self.half_open, ..Live::default() }, ..self.counters }
     }
 
+    /// Calls and transactions that are kept, finished ones too. Costs nothing to ask.
+    pub fn entries(&self) -> usize {
+        self.calls.len() + self.servers.len() + self.clients.len() + self.linger.len()
+    }
+
     pub fn stats(&self) -> Stats {
         let answered = self.servers.iter().filter(|(_, server)| server.is_answered()).count();
         Stats {
