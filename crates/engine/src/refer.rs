@@ -132,6 +132,10 @@ impl Engine {
         let patience = self.config.t1 * 64;
         let Some(asked) = self.asked_of(key).filter(|asked| asked.request == Some(request)) else { return false };
         asked.request = None;
+        // It may have got another number on the way, with credentials or because another request had overtaken it.
+        if let Some(cseq) = response.as_ref().ok().and_then(|response| response.cseq().ok()) {
+            asked.cseq = Some(cseq.number);
+        }
         match response {
             Ok(response) if response.status().is_some_and(StatusCode::is_success) => {
                 // RFC 4488 §4: no subscription comes of it; that it was taken is all that will be said.
@@ -182,7 +186,10 @@ impl Engine {
             return Err(Answer { headers, ..Answer::new(StatusCode::BAD_EVENT) });
         };
         let gone = || Answer::new(StatusCode::CALL_DOES_NOT_EXIST);
+        let pending = self.asked_of(key).ok_or_else(gone)?.request;
+        let number = pending.and_then(|request| self.ua.request_cseq(request));
         let asked = self.asked_of(key).ok_or_else(gone)?;
+        asked.cseq = number.or(asked.cseq);
         // §2.4.6: with an id, it is the REFER's sequence number.
         let other = |id: &str| id.parse::<u32>().ok() != asked.cseq;
         if asked.cseq.is_some() && event.id.is_some_and(other) {

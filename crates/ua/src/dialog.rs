@@ -165,6 +165,11 @@ impl Dialog {
         true
     }
 
+    /// Whether a request of ours has a higher number than `cseq`.
+    pub(crate) fn has_sent_after(&self, cseq: u32) -> bool {
+        self.local_cseq > cseq
+    }
+
     pub(crate) fn next_cseq(&mut self) -> u32 {
         self.local_cseq = self.local_cseq.saturating_add(1);
         self.local_cseq

@@ -225,6 +225,19 @@ impl Ua {
         lines
     }
 
+    /// The credentials of a request that is sent again under another number, as header lines.
+    pub(super) fn credentials_again(&mut self, index: Index) -> String {
+        let Some(client) = self.clients.get_mut(index) else { return String::new() };
+        let (Some(mut authorizing), Some(request)) = (client.authorizing.take(), client.draft.parsed()) else {
+            return String::new();
+        };
+        let lines = self.credentials_of(&request, &mut authorizing);
+        if let Some(client) = self.clients.get_mut(index) {
+            client.authorizing = Some(authorizing);
+        }
+        lines
+    }
+
     /// Which credentials are for a realm. `anyone`: whether those for no realm in particular count.
     fn credentials_for(
         &self,
@@ -241,7 +254,7 @@ impl Ua {
     }
 
     /// Whether the owner of a client transaction still wants its request.
-    fn is_wanted(&self, index: Index, owner: Owner) -> bool {
+    pub(super) fn is_wanted(&self, index: Index, owner: Owner) -> bool {
         let stage = |call: Index| self.calls.get(call).map(|call| &call.stage);
         match owner {
             Owner::Invite(call) => matches!(stage(call), Some(Stage::Calling { cancelling: Cancelling::No, .. })),

@@ -9,6 +9,7 @@ mod early_end;
 mod fuzzed;
 mod lossy;
 mod outside;
+mod overtaken;
 mod races;
 mod redirects;
 mod refusals;

@@ -8,7 +8,7 @@ use ringback_time::Now;
 
 use crate::arena::Index;
 use crate::core::answering::Authorizing;
-use crate::core::client::{Client, LONGEST_DATAGRAM, Machine, Owner};
+use crate::core::client::{Client, Machine, Owner};
 use crate::core::{Transaction, Ua};
 use crate::target::{Target, Targets};
 use crate::timer::{Kind, Target as Wake};
@@ -28,8 +28,7 @@ impl Ua {
         authorizing: Box<Authorizing>,
     ) {
         self.begin_anew(now, index, |client, current| {
-            // What went over UDP against its size goes there again.
-            client.keep_udp = !current.transport.is_reliable() && client.draft.bytes.len() > LONGEST_DATAGRAM;
+            client.keep_on(current);
             client.draft.authorize(Some(cseq), lines);
             client.cseq = cseq;
             client.authorizing = Some(authorizing);
@@ -113,6 +112,7 @@ impl Ua {
                     ack,
                     cseq: old_cseq,
                     authorizing: None,
+                    renumbered: 0,
                     begun: now.mono,
                 });
                 self.transactions.insert(old, Transaction::Client(rest));

@@ -201,6 +201,9 @@ impl Ua {
         if over && self.fails_over(index, status) {
             return self.begin_anew(now, index, |_, _| ());
         }
+        if over && self.renumber_overtaken(now, index, response) {
+            return;
+        }
         // RFC 3261 §22: asked who we are.
         if over && self.answer_challenge(now, index, response) {
             return;

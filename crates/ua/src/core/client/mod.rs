@@ -1,9 +1,10 @@
 //! Client transactions: the data behind the tables of `transaction::client_invite` and `transaction::client_request`, from the launch
 //! of a request to the end of its transaction. [`drive`] moves them on, [`route`] finds addresses for them, [`anew`] sends them again
-//! with a change, [`transports`] hears of streams and of addresses that cannot be reached.
+//! with a change, [`overtaken`] with another number, [`transports`] hears of streams and of addresses that cannot be reached.
 
 mod anew;
 mod drive;
+mod overtaken;
 mod route;
 mod transports;
 
@@ -87,6 +88,8 @@ pub(super) struct Client {
     pub(super) cseq: u32,
     /// Who it says it is from.
     pub(super) authorizing: Option<Box<Authorizing>>,
+    /// How often it has got another number because a later request had overtaken it.
+    renumbered: u8,
     /// When the request went to `current` for the first time.
     begun: Mono,
 }
@@ -116,6 +119,11 @@ impl Client {
         self.current.is_some_and(|current| {
             current.transport == transport && current.address == remote && current.connection.is_none()
         }) && (!named || self.domain.as_deref() == domain)
+    }
+
+    /// The next attempt goes where this one went: what went over UDP against its size goes there again.
+    fn keep_on(&mut self, current: Target) {
+        self.keep_udp = !current.transport.is_reliable() && self.draft.bytes.len() > LONGEST_DATAGRAM;
     }
 
     /// Whether there are addresses that have not been tried.
@@ -197,6 +205,7 @@ impl Ua {
             ack: None,
             cseq,
             authorizing,
+            renumbered: 0,
             begun: now.mono,
         });
         self.try_next(now, index, None);
@@ -230,6 +239,7 @@ impl Ua {
             ack: None,
             cseq,
             authorizing: None,
+            renumbered: 0,
             begun: now.mono,
         });
         self.transactions.insert(Key::of_client(branch, Class::Cancel), Transaction::Client(index));
