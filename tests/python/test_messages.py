@@ -81,6 +81,7 @@ async def test_in_a_call_and_in_a_charset(systems, peer):
     await until(lambda: inbox.messages != [])
     assert inbox.messages[0].body == "grün"
     lines[1] = lines[1].replace("z9hG4bK1", "z9hG4bK2")
+    lines[4] = "Call-ID: m2"
     lines[-4] = "Content-Type: text/plain"
     peer._transport.sendto("\r\n".join(lines).encode() + b"gr\xfcn", ("127.0.0.1", port))
     assert "\r\nAccept: text/plain" in await peer.receive("SIP/2.0 415")
