@@ -33,7 +33,7 @@ enum Says {
     Nothing,
     /// Its packets were relayed up to this timestamp of its own.
     Relayed(u32),
-    Decoded(Hearing),
+    Decoded(Box<Hearing>),
 }
 
 impl Handover {
@@ -41,7 +41,9 @@ impl Handover {
     fn take(from: &mut Leg, to: &mut Leg) -> Says {
         let stream = from.incoming.stream;
         match to.transcode.take() {
-            Some(transcode) => transcode.into_hearing(stream).map_or(Says::Nothing, Says::Decoded),
+            Some(transcode) => {
+                transcode.into_hearing(stream).map_or(Says::Nothing, |hearing| Says::Decoded(Box::new(hearing)))
+            }
             None => to.outgoing.relayed_until(stream).map_or(Says::Nothing, Says::Relayed),
         }
     }
@@ -96,7 +98,7 @@ impl Member {
             Says::Decoded(mut hearing) => {
                 self.continuing = hearing.decoding().rate() == rate;
                 hearing.change_rate(rate);
-                self.hearing = hearing;
+                self.hearing = *hearing;
             }
         }
     }

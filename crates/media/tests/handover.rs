@@ -1,5 +1,7 @@
 //! A pair that is relayed, transcoded, mixed, tapped, and relayed again: what each hears of the other, sample by sample.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests.
+
 mod common;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Extended reports (RFC 3611) between legs: what one end measures is what the other is told, and nothing that was not measured.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests.
+
 mod common;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Who speaks: detected in whatever a leg receives, and whatever else becomes of it.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests.
+
 mod common;
 
 use std::sync::Arc;

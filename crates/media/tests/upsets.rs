@@ -1,5 +1,7 @@
 //! Whatever a sender or its path does: sound is back within 200 ms of the first packet after it, and the counts are true.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests.
+
 mod common;
 
 use std::sync::Arc;

@@ -547,7 +547,8 @@ fn one_port_for_rtp_and_rtcp_is_answered_where_it_is_offered() {
 fn extended_reports_are_for_who_asks() {
     let wishes = LocalMedia { rtcp_xr: true, ..local() };
     let line = "m=audio 4000 RTP/AVP 0";
-    let rows: [(&[&str], &[&str], (bool, bool)); 7] = [
+    type Row<'a> = (&'a [&'a str], &'a [&'a str], (bool, bool));
+    let rows: [Row<'_>; 7] = [
         (&[line], &[], (false, false)),
         (&[line, "a=rtcp-xr:voip-metrics"], &["a=rtcp-xr:voip-metrics"], (true, false)),
         (&[line, "a=rtcp-xr:rcvr-rtt=all:100 voip-metrics"], &["a=rtcp-xr:voip-metrics rcvr-rtt=all"], (true, true)),

@@ -114,24 +114,24 @@ impl<'a> Blocks<'a> {
     pub(super) fn cut(content: &'a [u8]) -> Result<Self, RtcpError> {
         let mut rest = content;
         while !rest.is_empty() {
-            (_, rest) = split(rest).ok_or(RtcpError::Count)?;
+            (_, _, rest) = split(rest).ok_or(RtcpError::Count)?;
         }
         Ok(Blocks { rest: content })
     }
 }
 
-/// One block's type and content, and what follows it.
-fn split(bytes: &[u8]) -> Option<((u8, &[u8]), &[u8])> {
+/// One block's type, its content, and what follows it.
+fn split(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[block_type, _, l0, l1], rest) = bytes.split_first_chunk()?;
     let (content, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([l0, l1])) * 4)?;
-    Some(((block_type, content), rest))
+    Some((block_type, content, rest))
 }
 
 impl<'a> Iterator for Blocks<'a> {
     type Item = Block<'a>;
 
     fn next(&mut self) -> Option<Block<'a>> {
-        let ((block_type, content), rest) = split(self.rest)?;
+        let (block_type, content, rest) = split(self.rest)?;
         self.rest = rest;
         let words = content.len() / 4;
         let known = match block_type {
