@@ -3,9 +3,6 @@
 use std::f64::consts::PI;
 use std::sync::OnceLock;
 
-/// Multiplications are done in groups of so many, see [`super::dot`].
-pub(super) const LANES: usize = 8;
-
 /// Half the length of the filter in samples of the lower rate. With it go the width of the transition (0.075 of the lower rate) and
 /// the attenuation, by Kaiser's formula; 31 gives 74.7 dB, 30 gives 72.6.
 const fn half_length(up: usize, down: usize) -> usize {
@@ -24,20 +21,13 @@ const STOP: f64 = 0.5;
 /// A low-pass filter at `up` times the input rate, cut into `up` phases.
 #[derive(Debug)]
 pub(super) struct Bank {
-    /// Coefficients of each phase for the oldest sample first, filled with zeros in front to a multiple of [`LANES`].
-    phases: Vec<Phase>,
+    /// Coefficients of each phase for the oldest sample first, filled with zeros in front to the same number.
+    phases: Vec<Box<[f32]>>,
+    pub(super) up: usize,
+    pub(super) down: usize,
     pub(super) taps: usize,
     /// Samples of the output that a signal comes later by.
     pub(super) latency: usize,
-}
-
-#[derive(Debug)]
-pub(super) struct Phase {
-    pub(super) coefficients: Box<[f32]>,
-    /// Samples of the input from this phase's output sample to the next one's.
-    pub(super) advance: usize,
-    /// The phase of the next output sample.
-    pub(super) next: usize,
 }
 
 impl Bank {
@@ -58,8 +48,8 @@ impl Bank {
         BANKS.get(slot).map(|bank| bank.get_or_init(|| Bank::new(up, down)))
     }
 
-    pub(super) fn phase(&self, index: usize) -> Option<&Phase> {
-        self.phases.get(index)
+    pub(super) fn phase(&self, index: usize) -> Option<&[f32]> {
+        self.phases.get(index).map(AsRef::as_ref)
     }
 
     fn new(up: usize, down: usize) -> Self {
@@ -67,7 +57,7 @@ impl Bank {
         let wide = up.max(down);
         let centre = half_length(up, down) * wide;
         let prototype = low_pass(centre, wide as f64);
-        let taps = prototype.len().div_ceil(up).next_multiple_of(LANES);
+        let taps = prototype.len().div_ceil(up);
         let phases = (0..up)
             .map(|phase| {
                 let mut coefficients: Vec<f64> = prototype.iter().skip(phase).step_by(up).copied().collect();
@@ -75,14 +65,10 @@ impl Bank {
                 let sum: f64 = coefficients.iter().sum();
                 coefficients.iter_mut().for_each(|c| *c /= sum);
                 coefficients.resize(taps, 0.0);
-                Phase {
-                    coefficients: coefficients.iter().rev().map(|&c| c as f32).collect(),
-                    advance: (phase + down) / up,
-                    next: (phase + down) % up,
-                }
+                coefficients.iter().rev().map(|&c| c as f32).collect()
             })
             .collect();
-        Bank { phases, taps, latency: centre / down }
+        Bank { phases, up, down, taps, latency: centre / down }
     }
 }
 

@@ -13,10 +13,14 @@ use std::error::Error;
 use std::fmt;
 
 use crate::round::to_sample;
-use filter::{Bank, LANES};
+use filter::Bank;
 
 /// Input is taken in pieces of so many samples at most, so that the state has a fixed size.
 const BLOCK: usize = 480;
+/// Output samples that are made side by side.
+const TILE: usize = 32;
+/// The longest window, with its samples laid apart.
+const APART: usize = 1152;
 
 /// A sample rate other than 8000, 16000, 24000 and 48000 Hz.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +46,10 @@ pub struct Resampler {
 #[derive(Clone, Debug)]
 struct State {
     bank: &'static Bank,
-    /// The last `taps - 1` samples of before, and room for a block.
+    /// The last `taps - 1` samples of before, room for a block, and for what a tile looks at beyond it.
     window: Box<[f32]>,
-    /// Of the next output sample: the sample of the block to come that it belongs to, and the phase past it.
-    position: usize,
-    phase: usize,
+    /// Of the next output sample: where it is past the block's first sample, in parts of `1 / up` of one.
+    time: usize,
 }
 
 impl Resampler {
@@ -111,43 +114,73 @@ impl Resampler {
 
 impl State {
     fn new(bank: &'static Bank) -> Self {
-        State { bank, window: vec![0.0; bank.taps - 1 + BLOCK].into(), position: 0, phase: 0 }
+        State { bank, window: vec![0.0; bank.taps - 1 + BLOCK + bank.down * TILE].into(), time: 0 }
     }
 
     /// `block` has at most [`BLOCK`] samples.
     #[inline(always)]
-    fn process<T: Copy>(&mut self, block: &[T], load: impl Fn(T) -> f32, store: impl Fn(f32) -> T, out: &mut Vec<T>) {
-        let history = self.bank.taps - 1;
+    fn process<T: Copy + Default>(
+        &mut self,
+        block: &[T],
+        load: impl Fn(T) -> f32,
+        store: impl Fn(f32) -> T,
+        out: &mut Vec<T>,
+    ) {
+        let Bank { up, down, taps, .. } = *self.bank;
+        let history = taps - 1;
         for (slot, &sample) in self.window.iter_mut().skip(history).zip(block) {
             *slot = load(sample);
         }
-        // The taps of an output sample end with the input sample that it belongs to, hence begin `history` before it.
-        while self.position < block.len() {
-            let (Some(phase), Some(samples)) =
-                (self.bank.phase(self.phase), self.window.get(self.position..self.position + self.bank.taps))
-            else {
-                break;
-            };
-            out.push(store(dot(&phase.coefficients, samples)));
-            self.position += phase.advance;
-            self.phase = phase.next;
+        let count = (block.len() * up).saturating_sub(self.time).div_ceil(down);
+        let first = out.len();
+        out.resize(first + count, T::default());
+        // All output samples of one phase are `down` input samples apart: side by side, once every `down`th has been laid beside the other.
+        let mut apart = [0.0; APART];
+        let stride = self.window.len() / down;
+        if down > 1 {
+            for (residue, lane) in apart.chunks_exact_mut(stride).take(down).enumerate() {
+                for (slot, &sample) in lane.iter_mut().zip(self.window.iter().skip(residue).step_by(down)) {
+                    *slot = sample;
+                }
+            }
         }
-        self.position = self.position.saturating_sub(block.len());
+        let samples = if down > 1 { &apart[..] } else { &self.window[..] };
+        for turn in 0..up.min(count) {
+            let time = self.time + turn * down;
+            let Some(coefficients) = self.bank.phase(time % up) else { break };
+            let of_phase = out.get_mut(first + turn..).unwrap_or_default();
+            // The taps of an output sample end with the input sample that it belongs to, hence begin `history` before it.
+            let mut oldest = time / up;
+            for tile in of_phase.chunks_mut(up * TILE) {
+                let sums = convolve(coefficients, samples, oldest, down, stride);
+                for (slot, sum) in tile.iter_mut().step_by(up).zip(sums) {
+                    *slot = store(sum);
+                }
+                oldest += TILE * down;
+            }
+        }
+        self.time = self.time + count * down - block.len() * up;
         self.window.copy_within(block.len()..block.len() + history, 0);
     }
 }
 
-/// The sum of the products. Several sums side by side leave the compiler free to use vectors, which a single one does not: the
-/// order of additions of floats is part of the result.
-#[inline(always)]
-fn dot(coefficients: &[f32], samples: &[f32]) -> f32 {
-    let mut sums = [0.0_f32; LANES];
-    for (c, s) in coefficients.chunks_exact(LANES).zip(samples.chunks_exact(LANES)) {
-        for ((sum, &c), &s) in sums.iter_mut().zip(c).zip(s) {
-            *sum += c * s;
+/// [`TILE`] output samples of a phase, the taps of the first beginning at `oldest`. They grow side by side, which leaves the compiler
+/// free to use vectors, as a single sum does not: the order of additions of floats is part of the result.
+#[multiversion::multiversion(targets("x86_64+avx2"))]
+fn convolve(coefficients: &[f32], samples: &[f32], oldest: usize, down: usize, stride: usize) -> [f32; TILE] {
+    let mut sums = [0.0; TILE];
+    let (mut residue, mut at) = (oldest % down, oldest / down);
+    for &coefficient in coefficients {
+        let Some(beside) = samples.get(residue * stride + at..).and_then(<[f32]>::first_chunk::<TILE>) else { break };
+        for (sum, &sample) in sums.iter_mut().zip(beside) {
+            *sum += coefficient * sample;
+        }
+        residue += 1;
+        if residue == down {
+            (residue, at) = (0, at + 1);
         }
     }
-    sums.iter().sum()
+    sums
 }
 
 fn greatest_common_divisor(a: u32, b: u32) -> u32 {
