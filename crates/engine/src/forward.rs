@@ -30,7 +30,6 @@ pub(crate) struct Forward {
     targets: VecDeque<NameAddr>,
     /// Ringing now.
     pub(crate) legs: SmallVec<[Key; 1]>,
-    parallel: bool,
     /// How long one target may ring.
     ring: Duration,
     /// The caller's From, which the targets see.
@@ -135,7 +134,6 @@ impl Engine {
         let mut forward = Forward {
             targets: targets.into(),
             legs: SmallVec::new(),
-            parallel,
             ring: ring.min(RING_MOST),
             from: NameAddr { params: Default::default(), ..from },
             max_forwards: hops - 1,
@@ -325,7 +323,8 @@ impl Engine {
     /// The next target, or the end of the caller's hopes.
     fn go_on(&mut self, now: Now, caller: Key) {
         let Some(forward) = self.forward_of(caller) else { return };
-        if !forward.legs.is_empty() || (!forward.parallel && self.try_next(now, caller)) {
+        // Where all are to ring at once there are targets left only while they are being called, and one of them ended at once.
+        if !forward.legs.is_empty() || self.try_next(now, caller) {
             return;
         }
         let Some(forward) = self.forward_of(caller) else { return };

@@ -362,6 +362,38 @@ fn a_forward_to_an_address_of_record_rings_its_contacts() {
     net.assert_idle();
 }
 
+/// A member of a group who is not there must not keep the others from being called, whoever is named first, nor the call from ending.
+#[test]
+fn a_group_rings_although_some_of_it_are_not_registered() {
+    const NOBODY: [&str; 2] = ["sip:nobody@pbx.example", "sip:no-one@pbx.example"];
+    let group = |targets: &[&str]| Decision::Forward {
+        targets: targets.iter().map(|target| (*target).to_owned()).collect(),
+        redirect: false,
+        parallel: true,
+        ring: 30 * SECOND,
+    };
+    for targets in [[NOBODY[0], NOBODY[1], AOR], [NOBODY[0], AOR, NOBODY[1]], [AOR, NOBODY[0], NOBODY[1]]] {
+        let mut net = two_phones();
+        let caller = net.add(config());
+        let call = dial(&mut net, caller, &uri(A));
+        let first = net.nodes[A].incoming().expect("it arrived");
+        decide(&mut net, A, &first, group(&targets)).expect("forwarded");
+        let at_b = net.nodes[B].incoming().unwrap_or_else(|| panic!("{targets:?} does not ring"));
+        decide(&mut net, B, &at_b, accept()).expect("accepted");
+        net.advance(SECOND);
+        assert_eq!((call.state(), at_b.state()), (State::Active, State::Active), "{targets:?}");
+        hang_up(&mut net, caller, &call);
+        net.assert_idle();
+    }
+    let mut net = two_phones();
+    let caller = net.add(config());
+    let call = dial(&mut net, caller, &uri(A));
+    let first = net.nodes[A].incoming().expect("it arrived");
+    decide(&mut net, A, &first, group(&NOBODY)).expect("forwarded");
+    assert_eq!(end_of(&call).1, "rejected 480 Temporarily Unavailable");
+    net.assert_idle();
+}
+
 #[test]
 fn another_port_is_another_place() {
     let mut net = two_phones();
