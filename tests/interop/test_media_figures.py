@@ -5,6 +5,7 @@ reached its receiver, so what tshark misses is what the receiver missed.
 """
 
 import asyncio
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ def own_wire(tmp_path: Path) -> Iterator[Capture]:
     try:
         capture = Capture.start(tmp_path / "own.pcapng")
     except CaptureError as error:
+        if os.environ.get("CI") == "true":
+            raise
         pytest.skip(f"left out: {error}")
     try:
         yield capture
