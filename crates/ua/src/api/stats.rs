@@ -7,7 +7,7 @@ pub struct Live {
     pub dialogs: usize,
     /// Server transactions that wait for a final response or for the ACK to one.
     pub server_transactions: usize,
-    /// INVITEs of peers not yet answered, or refused and not yet ACKed: what `Config::half_open_invites` bounds.
+    /// INVITEs of peers not yet answered, or answered and not yet ACKed: what `Config::half_open_invites` bounds.
     pub half_open: usize,
     /// Client transactions of ours without a final response, and INVITEs that still have to ACK retransmitted refusals.
     pub client_transactions: usize,

@@ -1,5 +1,6 @@
 //! One call: an INVITE usage with its dialog or, while it is placed, its early dialogs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -63,6 +64,8 @@ pub(super) struct Accepted {
     pub(super) timer: Option<TimerId>,
     /// The call's first INVITE, not a re-INVITE.
     pub(super) first: bool,
+    /// Held as long as that INVITE is half open: `Ua::unacknowledged`.
+    pub(super) _half_open: Option<Arc<()>>,
     /// It carries an offer: the ACK must bring the answer.
     pub(super) offers: bool,
 }

@@ -142,7 +142,7 @@ impl Ua {
     /// Refuses what somebody known sent. Its nonce is used up: what comes again must be recognised.
     fn refuse_known(&mut self, now: Now, incoming: &Incoming<'_>, status: StatusCode) {
         let Incoming { request, via, flow, .. } = *incoming;
-        if *incoming.method == Method::Invite && self.half_open < self.config.half_open_invites {
+        if *incoming.method == Method::Invite && self.half_open() < self.config.half_open_invites {
             return self.refuse_invite(now, incoming, status, None);
         }
         self.refuse(request, via, flow, status, None);

@@ -40,6 +40,7 @@ mod way;
 mod within;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use rand_chacha::ChaCha12Rng;
 use rand_core::RngCore;
@@ -100,6 +101,8 @@ pub struct Ua {
     guard: guard::Guard,
     /// Server transactions of INVITEs.
     half_open: usize,
+    /// Each 2xx to a first INVITE that waits for its ACK holds a clone, whatever becomes of its call.
+    unacknowledged: Arc<()>,
     /// Server transactions of requests outside of dialogs.
     outside: usize,
     /// Client transactions over streams.
@@ -142,6 +145,7 @@ impl Ua {
             counters: Stats::default(),
             guard,
             half_open: 0,
+            unacknowledged: Arc::new(()),
             outside: 0,
             streams: 0,
             fork_byes: 0,
@@ -166,9 +170,14 @@ impl Ua {
         format!("{:016x}{:016x}", self.rng.next_u64(), self.rng.next_u64())
     }
 
+    /// INVITEs of peers that wait for an answer or its ACK, whatever the answer is.
+    fn half_open(&self) -> usize {
+        self.half_open + Arc::strong_count(&self.unacknowledged) - 1
+    }
+
     /// The counters, and of what is there now `half_open` alone: at no cost, however much is under way.
     pub fn counters(&self) -> Stats {
-        Stats { live: Live { half_open: self.half_open, ..Live::default() }, ..self.counters }
+        Stats { live: Live { half_open: self.half_open(), ..Live::default() }, ..self.counters }
     }
 
     /// Calls and transactions that are kept, finished ones too. Costs nothing to ask.
@@ -183,7 +192,7 @@ impl Ua {
                 calls: self.calls.len(),
                 dialogs: self.calls.iter().map(|(_, call)| call.dialogs()).sum(),
                 server_transactions: self.servers.len() - answered,
-                half_open: self.half_open,
+                half_open: self.half_open(),
                 client_transactions: self.clients.len(),
                 lingering: self.linger.len() + answered,
                 standalone: self.standalone.len(),

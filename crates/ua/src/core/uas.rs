@@ -1,5 +1,7 @@
 //! Receiving calls: RFC 3261 §13.3, and the CANCEL of §9.2.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use ringback_sip::StatusCode;
 use ringback_time::Now;
@@ -29,7 +31,7 @@ impl Ua {
     pub(super) fn invite_received(&mut self, now: Now, incoming: &Incoming<'_>) {
         let Incoming { request, via, flow, key, cseq, .. } = *incoming;
         // What would wait for us is bounded; beyond that nothing is kept.
-        if self.half_open >= self.config.half_open_invites {
+        if self.half_open() >= self.config.half_open_invites {
             self.counters.overload += 1;
             return self.refuse(request, via, flow, StatusCode::SERVICE_UNAVAILABLE, None);
         }
@@ -160,6 +162,7 @@ impl Ua {
                     deadline: now.mono + self.config.t1 * 64,
                     timer: Some(timer),
                     first,
+                    _half_open: first.then(|| Arc::clone(&self.unacknowledged)),
                     offers,
                 });
                 debug!(target: "ringback.dialog", "call {:?}: {} sent, waits for ACK", CallKey::new(index), status.as_u16());

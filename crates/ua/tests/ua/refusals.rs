@@ -221,7 +221,10 @@ fn too_many_half_open_invites_are_refused_and_nothing_is_kept_of_them() {
     // A call in progress is served all the same.
     let Event::Invite { call, .. } = solo.event() else { panic!() };
     solo.call(|ua, now| ua.respond(now, call, Reply::with_body(StatusCode::OK, Body::sdp(SDP))).unwrap());
-    assert!(solo.only_text().starts_with("SIP/2.0 200 "));
+    let answer = solo.only_text();
+    assert!(answer.starts_with("SIP/2.0 200 "));
+    assert_eq!(solo.ua.stats().live.half_open, 10, "until its ACK");
+    solo.receive(&request("ACK", 1, &to_tag(&answer), &[], "").replace("Call-ID: theirs", "Call-ID: 0"));
     assert_eq!(solo.ua.stats().live.half_open, 9);
     solo.receive(&request_with("INVITE", 1, "", "z9hG4bK-new", &[], SDP).replace("Call-ID: theirs", "Call-ID: new"));
     assert!(matches!(solo.events.last(), Some(Event::Invite { .. })));
@@ -241,6 +244,37 @@ fn refused_invites_that_are_never_acked_count_as_half_open() {
     assert_eq!(lines.iter().filter(|line| line.contains(" 486 ")).count(), 3);
     assert_eq!(lines.iter().filter(|line| line.contains(" 503 ")).count(), 2);
     solo.wait(Duration::from_secs(40));
+    solo.assert_nothing_left();
+}
+
+#[test]
+fn accepted_invites_that_are_never_acked_count_as_half_open_until_they_are_given_up() {
+    let mut solo = Solo::with(Config { half_open_invites: 3, ..Config::default() });
+    let flood = |solo: &mut Solo, batch: u32| {
+        for n in 0..5 {
+            let invite = request_with("INVITE", 1, "", &format!("z9hG4bK-{batch}-{n}"), &[], SDP);
+            solo.receive(&invite.replace("Call-ID: theirs", &format!("Call-ID: {batch}-{n}")));
+            if let Some(Event::Invite { call, .. }) = solo.events.pop() {
+                let accepted = Reply::with_body(StatusCode::OK, Body::sdp(SDP));
+                solo.call(|ua, now| ua.respond(now, call, accepted).unwrap());
+                // One is given up by the program: its 2xx still waits for the ACK.
+                if n == 0 {
+                    solo.call(|ua, now| ua.bye(now, call, None));
+                }
+            }
+        }
+        let lines = solo.lines();
+        assert_eq!(lines.iter().filter(|line| line.contains(" 200 ")).count(), 3);
+        assert_eq!(lines.iter().filter(|line| line.contains(" 503 ")).count(), 2);
+        assert_eq!(solo.ua.stats().live.half_open, 3);
+    };
+    flood(&mut solo, 1);
+    // RFC 3261 §13.3.1.4: 64*T1.
+    solo.wait(Duration::from_secs(33));
+    assert_eq!(solo.ua.stats().live.half_open, 0);
+    solo.texts();
+    solo.events.clear();
+    flood(&mut solo, 2);
     solo.assert_nothing_left();
 }
 
