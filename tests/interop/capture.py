@@ -1,11 +1,13 @@
 """Captures what a test module's calls put on loopback, and reads it back through tshark."""
 
 import asyncio
+import itertools
+import os
 import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,8 +63,8 @@ FIELDS = (
 )
 _AGGREGATOR = "\x1e"
 
-# Sent to itself at the end of a capture: what came before it has been written when it is in the file. No test has this port.
-MARKER, MARKER_PORT = b"the end of this capture", BLOCK.start
+# Sent to itself, each time with another number: what came before it has been written when it is in the file. No test has this port.
+MARKER_PORT = BLOCK.start
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,7 @@ class Capture:
     path: Path
     process: "subprocess.Popen[str]"
     log: list[str] = field(default_factory=list)
+    markers: Iterator[int] = field(default_factory=itertools.count)
 
     @classmethod
     def start(cls, path: Path) -> "Capture":
@@ -225,13 +228,17 @@ class Capture:
 
     def _drain(self, seconds: float = 20) -> None:
         """Waits until what has been on the wire is in the file: dumpcap that is told to end leaves unread packets in the kernel."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as marker:
-            marker.bind((HOST, MARKER_PORT))
+        marker = f"all before marker {next(self.markers)} is written".encode()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender, self.path.open("rb") as file:
+            sender.bind((HOST, MARKER_PORT))
+            file.seek(0, os.SEEK_END)
+            tail = b""
             deadline = time.monotonic() + seconds
             while time.monotonic() < deadline and self.process.poll() is None:
-                marker.sendto(MARKER, (HOST, MARKER_PORT))
+                sender.sendto(marker, (HOST, MARKER_PORT))
                 time.sleep(0.05)
-                if MARKER in self.path.read_bytes():
+                tail = tail[-len(marker) :] + file.read()
+                if marker in tail:
                     return
 
     async def messages(
@@ -241,7 +248,8 @@ class Capture:
         what: str = "what is waited for",
         seconds: float = 20,
     ) -> list[Packet]:
-        """The SIP messages with that Call-ID so far, as soon as they satisfy `until`."""
+        """The SIP messages with that Call-ID up to now, as soon as they satisfy `until`."""
+        await asyncio.to_thread(self._drain)
         deadline = time.monotonic() + seconds
         while True:
             packets = await asyncio.to_thread(read, self.path, f'sip.Call-ID == "{call_id}"')
@@ -252,7 +260,8 @@ class Capture:
             await asyncio.sleep(0.1)
 
     async def packets(self, display_filter: str, until: Callable[[Sequence[Packet]], bool], what: str) -> list[Packet]:
-        """The packets so far that tshark's filter lets through, as soon as they satisfy `until`."""
+        """The packets up to now that tshark's filter lets through, as soon as they satisfy `until`."""
+        await asyncio.to_thread(self._drain)
         deadline = time.monotonic() + 20
         while True:
             packets = await asyncio.to_thread(read, self.path, display_filter)
