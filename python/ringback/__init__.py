@@ -51,7 +51,7 @@ from ringback.media import MediaControl, MediaInfo, MediaStatistics, QualityMetr
 from ringback.messages import Message
 from ringback.options import OptionsReply
 from ringback.recording import Recording
-from ringback.registrar import Binding, BindingStore, Registrar
+from ringback.registrar import Binding, BindingStore, FlowBindingStore, Registrar
 from ringback.reports import RemoteMetrics, VoipMetrics
 from ringback.session import CallSession
 from ringback.states import CallDirection, CallState, DtmfMethod, Signal, Transport
@@ -86,6 +86,7 @@ __all__ = [
     "Counters",
     "Credentials",
     "DtmfMethod",
+    "FlowBindingStore",
     "IncomingCall",
     "InvalidHeader",
     "InvalidState",

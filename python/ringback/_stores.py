@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ringback import _ringback
+from ringback.registrar import FlowBindingStore
 
 if TYPE_CHECKING:
     from ringback.coordinator import SessionCoordinator
@@ -17,8 +18,11 @@ logger = logging.getLogger("ringback.registrar")
 # A store that hangs must not keep an address of record for ever.
 LONGEST = 10.0
 
-Work = tuple[list["Binding"], list[str], bool]
-"""What is saved, which contacts are deleted, and whether all are."""
+Gone = tuple[str, tuple[str, int] | None]
+"""A contact, and instance and reg-id where it is a flow."""
+
+Work = tuple[list["Binding"], list[Gone], bool]
+"""What is saved, what is deleted, and whether all are."""
 
 
 def begin(coordinator: "SessionCoordinator", request: int, aor: str, work: Work | None) -> None:
@@ -60,6 +64,17 @@ async def _write(store: "BindingStore", aor: str, work: Work) -> None:
         await store.save(binding)
     if everything:
         await store.delete(aor, None)
-    else:
-        for contact in deleted:
+        return
+    if isinstance(store, FlowBindingStore):
+        flows = {(binding.instance, binding.reg_id) for binding in saved}
+        for contact, flow in deleted:
+            if flow is None:
+                await store.delete(aor, contact)
+            elif flow not in flows:
+                await store.delete_flow(aor, *flow)
+        return
+    # One that knows contacts alone has put what is new in the place of a flow with the same one.
+    contacts = {binding.contact for binding in saved}
+    for contact, _ in deleted:
+        if contact not in contacts:
             await store.delete(aor, contact)

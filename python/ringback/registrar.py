@@ -70,6 +70,19 @@ class BindingStore(Protocol):
         ...
 
 
+@runtime_checkable
+class FlowBindingStore(BindingStore, Protocol):
+    """A `BindingStore` that tells the flows of one telephone apart (RFC 5626 §6). Its `save` puts a binding that has `instance`
+    and `reg_id` in place of one with the same `aor`, `instance` and `reg_id`, whatever the contacts are, and any other in
+    place of one with the same `aor` and `contact` that has no `reg_id`; `delete` with a contact removes no flow. A store
+    without `delete_flow` keeps the latest flow of those with the same contact.
+    """
+
+    async def delete_flow(self, aor: str, instance: str, reg_id: int) -> None:
+        """Removes one flow. Nothing where there is none."""
+        ...
+
+
 class Registrar:
     """Keeps bindings of addresses of record (RFC 3261 §10, RFC 3327 Path, RFC 5626 outbound); for
     `SessionManagerBuilder.with_registrar`.

@@ -18,6 +18,7 @@ from ringback import (
     BindingStore,
     CallDecision,
     CallRejected,
+    FlowBindingStore,
     InvalidUri,
     NotRunningError,
     Registrar,
@@ -382,6 +383,73 @@ async def test_a_store_in_python_is_shared(systems):
         assert store.kept == {}
         assert store.log[-1] == "delete None"
         assert await there.lookup(BOB) == []
+
+
+class Flows(Memory):
+    """A `FlowBindingStore` that keeps all of a binding."""
+
+    @staticmethod
+    def key(contact: str | None, instance: str | None, reg_id: int | None) -> str | tuple[str, int] | None:
+        return contact if instance is None or reg_id is None else (instance, reg_id)
+
+    async def save(self, binding: Binding) -> None:
+        self.kept[binding.aor, self.key(binding.contact, binding.instance, binding.reg_id)] = binding
+
+    async def delete_flow(self, aor: str, instance: str, reg_id: int) -> None:
+        self.kept.pop((aor, (instance, reg_id)), None)
+
+
+def flow(contact: str, reg_id: int, number: int = 1) -> str:
+    return f'<{contact}>;reg-id={reg_id};+sip.instance="<urn:uuid:00000000-0000-0000-0000-00000000000{number}>"'
+
+
+OUTBOUND = "Supported: path, outbound\n"
+
+
+async def test_flows_of_one_contact_are_kept_apart(systems, tmp_path):
+    # RFC 5626 §6: by instance and reg-id.
+    path = str(tmp_path / "bindings.db")
+    store = Flows()
+    assert isinstance(store, FlowBindingStore)
+    assert not isinstance(Memory(), FlowBindingStore)
+    for number, where in enumerate([":memory:", path, store]):
+        pbx, registrar = await server(systems, f"pbx{number}", store=where)
+
+        async def flows(registrar=registrar):
+            return sorted((binding.reg_id, binding.contact) for binding in await registrar.lookup(BOB))
+
+        async with Phone() as phone:
+            for reg_id in (1, 2):
+                assert status(await phone.register(pbx, flow(phone.uri, reg_id), headers=OUTBOUND)) == 200
+            assert await flows() == [(1, phone.uri), (2, phone.uri)]
+            # A flow anew, from somewhere else: it alone changes.
+            moved = "sip:bob@192.0.2.9;ob"
+            assert len(listed(await phone.register(pbx, flow(moved, 2), headers=OUTBOUND))) == 2
+            assert await flows() == [(1, phone.uri), (2, moved)]
+            if where == path:
+                await SessionControl.stop(pbx)
+                pbx, registrar = await server(systems, "again", store=path)
+                assert await flows(registrar) == [(1, phone.uri), (2, moved)]
+            gone = await phone.register(pbx, flow(phone.uri, 1) + ";expires=0", headers=OUTBOUND)
+            assert status(gone) == 200
+            assert [binding.reg_id for binding in await registrar.lookup(BOB)] == [2]
+        if where is store:
+            assert [key[1] for key in store.kept] == [("urn:uuid:00000000-0000-0000-0000-000000000001", 2)]
+
+
+async def test_a_store_that_knows_contacts_alone_keeps_one_flow_of_each(systems):
+    store = Memory()
+    pbx, registrar = await server(systems, store=store)
+    async with Phone() as phone:
+        # A plain contact that becomes a flow, twice.
+        assert status(await phone.register(pbx)) == 200
+        for reg_id in (1, 2):
+            assert status(await phone.register(pbx, flow(phone.uri, reg_id), headers=OUTBOUND)) == 200
+        assert list(store.kept) == [(BOB, phone.uri)]
+        assert [binding.contact for binding in await registrar.lookup(BOB)] == [phone.uri]
+        # One that moves takes its old contact along.
+        await phone.register(pbx, flow("sip:bob@192.0.2.9;ob", 2), headers=OUTBOUND)
+        assert list(store.kept) == [(BOB, "sip:bob@192.0.2.9;ob")]
 
 
 async def test_a_store_in_python_that_fails_loses_nothing(systems, caplog):

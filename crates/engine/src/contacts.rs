@@ -137,10 +137,12 @@ impl Engine {
                 return Whither::Contacts(ways);
             }
             let named = matches!(to.host(), Some(Host::Domain(_)));
-            // RFC 5627 §5.4: nobody but us knows the instances of our domains.
-            let ours_alone = forwarded && named || to.param("gr").is_some();
-            if ours_alone && self.own_address_of_record(to).is_some() {
-                return Whither::Nobody;
+            if let Some(aor) = self.own_address_of_record(to) {
+                // RFC 5627 §5.4: nobody but us knows the instances of our domains. Nor where those are whose every flow is dead.
+                let bound = self.registry.as_ref().is_some_and(|registry| registry.registrar.knows(&aor));
+                if forwarded && named || to.param("gr").is_some() || bound {
+                    return Whither::Nobody;
+                }
             }
         }
         let mut way = Way::to(to);
@@ -330,6 +332,14 @@ fn share_breadth(mut ways: Vec<Way>, mut invite: Invite) -> (Vec<Way>, Invite) {
 }
 
 fn ending(best: Option<Outcome>) -> Ending {
+    // RFC 5626 §5.3.1: that a flow has failed is between us and the flow; whoever calls hears that nobody is to be had.
+    let best = best.map(|outcome| match outcome.status {
+        Some(430) => {
+            let status = StatusCode::TEMPORARILY_UNAVAILABLE;
+            Outcome { status: Some(status.as_u16()), phrase: status.reason().to_owned(), ..outcome }
+        }
+        _ => outcome,
+    });
     match best {
         Some(Outcome { status: Some(status), phrase, targets, reason })
             if status != StatusCode::REQUEST_TIMEOUT.as_u16() =>

@@ -68,7 +68,8 @@ pub(crate) fn store(slf: &Bound<'_, Coordinator>, names: &'static Names, request
         StoreWork::Find { aor } => (aor, None),
         StoreWork::Write(write) => {
             let saved = write.saved.iter().map(|record| to_python(names, py, record)).collect::<PyResult<Vec<_>>>()?;
-            (write.aor, Some((saved, write.deleted, write.all)))
+            let deleted: Vec<_> = write.deleted.into_iter().map(|gone| (gone.contact, gone.flow)).collect();
+            (write.aor, Some((saved, deleted, write.all)))
         }
     };
     names.begin_store.bind(py).call1((slf, request.id, aor, work))?;

@@ -28,6 +28,32 @@ impl Source {
     }
 }
 
+/// What tells a binding from the others of its address: where it is a flow, instance and reg-id (RFC 5626 §6), whatever its URI is by now, and
+/// else the URI (RFC 3261 §10.3).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BindingKey {
+    pub contact: String,
+    pub flow: Option<(String, u32)>,
+}
+
+impl BindingKey {
+    pub fn is_same(&self, other: &BindingKey) -> bool {
+        match (&self.flow, &other.flow) {
+            (Some(flow), Some(other)) => flow == other,
+            (None, None) => self.contact == other.contact,
+            _ => false,
+        }
+    }
+
+    /// One text for it. That of a flow begins with a digit, as no URI does.
+    pub fn text(&self) -> String {
+        match &self.flow {
+            Some((instance, reg_id)) => format!("{reg_id} {instance}"),
+            None => self.contact.clone(),
+        }
+    }
+}
+
 /// A binding with all that a store has to keep of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -53,6 +79,11 @@ pub struct Record {
 }
 
 impl Record {
+    pub fn key(&self) -> BindingKey {
+        let flow = self.instance.as_ref().zip(self.reg_id).map(|(instance, reg_id)| (instance.clone(), reg_id));
+        BindingKey { contact: self.contact.clone(), flow }
+    }
+
     /// RFC 5626 §5.3, RFC 3581: the way that leads to the contact where its URI does not. `None`: the URI, behind its Path, does.
     pub fn flow(&self) -> Option<Flow> {
         // A Path names the proxy that knows the way.
@@ -197,6 +228,24 @@ impl Binding {
 
     pub(crate) fn is_of(&self, contact: &str, uri: &Uri) -> bool {
         self.contact() == contact || Uri::parse(self.contact()).is_ok_and(|own| own.equals(uri))
+    }
+
+    pub(crate) fn key(&self) -> BindingKey {
+        let flow = self.flow_key().map(|(instance, reg_id)| (instance.to_owned(), reg_id));
+        BindingKey { contact: self.contact().to_owned(), flow }
+    }
+
+    /// Instance and reg-id of a flow.
+    pub(crate) fn flow_key(&self) -> Option<(&str, u32)> {
+        self.reg_id().map(|reg_id| (self.instance(), reg_id)).filter(|(instance, _)| !instance.is_empty())
+    }
+
+    pub(crate) fn is(&self, key: &BindingKey) -> bool {
+        match (self.flow_key(), &key.flow) {
+            (Some(own), Some((instance, reg_id))) => own == (instance.as_str(), *reg_id),
+            (None, None) => self.contact() == key.contact,
+            _ => false,
+        }
     }
 
     pub(crate) fn record(&self, now: Now, aor: &str) -> Record {

@@ -104,7 +104,8 @@ fn take(registrar: &mut Registrar, now: Now, text: Vec<u8>, flow: Flow) {
         assert!(ringback_sip::is_valid_header_text(&name, &value), "{name}: {value:?}");
     }
     for saved in &plan.write.saved {
-        let found = registrar.lookup(now, &plan.write.aor).into_iter().find(|record| record.contact == saved.contact);
+        let found =
+            registrar.lookup(now, &plan.write.aor).into_iter().find(|record| record.key().is_same(&saved.key()));
         assert!(found.is_some_and(|found| found.uri().is_some_and(|uri| Uri::parse(uri.as_str()).is_ok())));
     }
 }

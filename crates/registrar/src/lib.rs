@@ -22,7 +22,7 @@ mod request;
 mod tests;
 
 pub use aor::{address_of_record, same_host};
-pub use binding::{Record, Source};
+pub use binding::{BindingKey, Record, Source};
 pub use config::Config;
 pub use plan::{Plan, Refusal, Write};
 pub use registrar::Registrar;

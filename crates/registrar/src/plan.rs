@@ -2,7 +2,7 @@
 
 use ringback_sip::StatusCode;
 
-use crate::binding::Record;
+use crate::binding::{BindingKey, Record};
 
 /// What has to be durable before the answer: deletions first, then what is saved, all or nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,8 +10,7 @@ pub struct Write {
     pub aor: String,
     /// All that is bound goes, whatever `deleted` names.
     pub all: bool,
-    /// Contacts.
-    pub deleted: Vec<String>,
+    pub deleted: Vec<BindingKey>,
     pub saved: Vec<Record>,
 }
 

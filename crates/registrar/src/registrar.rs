@@ -9,7 +9,7 @@ use ringback_ua::{ConnectionId, Flow};
 use slab::Slab;
 
 use crate::aor::{address_of_record, same_host};
-use crate::binding::{Binding, Record, Source};
+use crate::binding::{Binding, BindingKey, Record, Source};
 use crate::config::Config;
 use crate::expiry::{Expiry, Slot};
 use crate::plan::{Plan, Refusal, Write};
@@ -87,7 +87,7 @@ impl Registrar {
             Contacts::All => {
                 for binding in bound {
                     in_order(binding, &asked)?;
-                    write.deleted.push(binding.contact().to_owned());
+                    write.deleted.push(binding.key());
                     write.all = true;
                 }
             }
@@ -107,26 +107,19 @@ impl Registrar {
         write: &mut Write,
     ) -> Result<(), Refusal> {
         for one in wanted {
-            // RFC 5626 §6: a flow is the same one by instance and reg-id, whatever its URI is now.
-            let same = |binding: &&Binding| match one.reg_id {
-                Some(reg_id) => {
-                    binding.reg_id() == Some(reg_id) && Some(binding.instance()) == one.instance.as_deref()
-                        || binding.is_of(&one.contact, &one.uri)
-                }
-                None => binding.is_of(&one.contact, &one.uri),
-            };
-            for binding in bound.iter().filter(same) {
+            let key = one.key();
+            for binding in bound.iter().filter(|binding| one.replaces(binding)) {
                 in_order(binding, asked)?;
-                let replaced = one.expires.is_zero() || binding.contact() != one.contact;
-                if replaced && !write.deleted.iter().any(|contact| contact == binding.contact()) {
-                    write.deleted.push(binding.contact().to_owned());
+                let replaced = one.expires.is_zero() || binding.contact() != one.contact || !binding.is(&key);
+                if replaced && !write.deleted.iter().any(|gone| binding.is(gone)) {
+                    write.deleted.push(binding.key());
                 }
             }
             if one.expires.is_zero() {
                 continue;
             }
             // The same contact twice in one request: the later counts.
-            write.saved.retain(|saved: &Record| saved.contact != one.contact);
+            write.saved.retain(|saved: &Record| !saved.key().is_same(&key));
             write.saved.push(Record {
                 aor: asked.aor.clone(),
                 contact: one.contact.clone(),
@@ -143,8 +136,8 @@ impl Registrar {
             });
         }
         let stays = |binding: &&Binding| {
-            !write.deleted.iter().any(|contact| contact == binding.contact())
-                && !write.saved.iter().any(|saved| saved.contact == binding.contact())
+            !write.deleted.iter().any(|gone| binding.is(gone))
+                && !write.saved.iter().any(|saved| binding.is(&saved.key()))
         };
         let kept = bound.iter().filter(stays).count();
         let after = kept + write.saved.len();
@@ -162,8 +155,8 @@ impl Registrar {
         if write.all {
             self.unbind(&write.aor, |_| true);
         }
-        for contact in &write.deleted {
-            self.unbind(&write.aor, |binding| binding.contact() == contact.as_str());
+        for gone in &write.deleted {
+            self.unbind(&write.aor, |binding| binding.is(gone));
         }
         for record in &write.saved {
             self.bind(now, record);
@@ -236,7 +229,7 @@ impl Registrar {
 
     /// What removing all bindings of an address takes; nothing has changed yet.
     pub fn removal(&self, aor: &str) -> Write {
-        let deleted = self.bound(aor).iter().map(|binding| binding.contact().to_owned()).collect();
+        let deleted = self.bound(aor).iter().map(Binding::key).collect();
         Write { aor: aor.to_owned(), all: true, deleted, saved: Vec::new() }
     }
 
@@ -249,25 +242,34 @@ impl Registrar {
 
     /// What a shared store says about an address now. Of bindings that are known here, what it does not keep (Call-ID, flow, q) stays.
     pub fn adopt(&mut self, now: Now, aor: &str, records: &[Record]) {
-        let gone: Vec<String> = self
-            .bound(aor)
+        let bound = self.bound(aor);
+        let mut merged: Vec<(usize, Record)> = records
             .iter()
-            .map(|binding| binding.contact().to_owned())
-            .filter(|contact| !records.iter().any(|record| record.contact == *contact))
-            .collect();
-        for contact in gone {
-            self.unbind(aor, |binding| binding.contact() == contact.as_str());
-        }
-        for record in records {
-            let own = self.bound(aor).iter().find(|binding| binding.contact() == record.contact);
-            let merged = match own.map(|binding| binding.record(now, aor)) {
-                Some(own) if record.call_id.is_empty() || own.call_id == record.call_id && own.cseq >= record.cseq => {
-                    Record { expires: record.expires, ..own }
+            .map(|record| match self.known(aor, record).and_then(|place| Some((place, bound.get(place)?))) {
+                Some((place, own))
+                    if record.call_id.is_empty() || own.call_id() == record.call_id && own.cseq() >= record.cseq =>
+                {
+                    (place, Record { expires: record.expires, ..own.record(now, aor) })
                 }
-                _ => Record { aor: aor.to_owned(), ..record.clone() },
-            };
-            self.restore(now, &merged);
+                // It has been registered elsewhere meanwhile.
+                _ => (usize::MAX, Record { aor: aor.to_owned(), ..record.clone() }),
+            })
+            .collect();
+        // A store has no order; the latest registered stands last.
+        merged.sort_by_key(|(place, record)| (*place, record.expires));
+        self.unbind(aor, |binding| !merged.iter().any(|(_, record)| binding.is(&record.key())));
+        for (_, record) in &merged {
+            self.restore(now, record);
         }
+    }
+
+    /// The binding here that a shared store's record is about.
+    fn known(&self, aor: &str, record: &Record) -> Option<usize> {
+        let (bound, key) = (self.bound(aor), record.key());
+        let same = bound.iter().position(|binding| binding.is(&key));
+        // A store that keeps the URI alone does not know that it is a flow.
+        let bare = record.call_id.is_empty() && record.instance.is_none();
+        same.or_else(|| bound.iter().rposition(|binding| bare && binding.contact() == record.contact))
     }
 
     fn bound(&self, aor: &str) -> &[Binding] {
@@ -276,7 +278,7 @@ impl Registrar {
     }
 
     fn bind(&mut self, now: Now, record: &Record) {
-        let binding = Binding::new(now, record);
+        let (binding, key) = (Binding::new(now, record), record.key());
         let expires = binding.expires;
         let index = match self.by_aor.get(record.aor.as_str()) {
             Some(index) => *index,
@@ -297,7 +299,7 @@ impl Registrar {
         };
         self.link(record.source.connection, index);
         let Some(address) = self.addresses.get_mut(index as usize) else { return };
-        let before = address.bindings.iter().position(|bound| bound.contact() == record.contact);
+        let before = address.bindings.iter().position(|bound| bound.is(&key));
         let replaced = before.map(|place| address.bindings.remove(place));
         self.bindings += usize::from(replaced.is_none());
         // The latest registered stands last.
@@ -383,8 +385,8 @@ impl Registrar {
             }
             let aor = Arc::clone(&address.aor);
             let over = |binding: &Binding| binding.expires <= now.mono;
-            let deleted: Vec<String> =
-                address.bindings.iter().filter(|binding| over(binding)).map(|gone| gone.contact().to_owned()).collect();
+            let deleted: Vec<BindingKey> =
+                address.bindings.iter().filter(|binding| over(binding)).map(Binding::key).collect();
             // The next one to end; the address goes with its last.
             let next = address.bindings.iter().filter(|binding| !over(binding)).map(|binding| binding.expires).min();
             if let Some(next) = next {
@@ -439,7 +441,7 @@ impl Registrar {
             assert!(address.bindings.len() <= self.config.max_contacts.max(1));
             for (place, binding) in address.bindings.iter().enumerate() {
                 let twins = address.bindings.iter().skip(place + 1);
-                assert!(twins.clone().all(|other| other.contact() != binding.contact()), "one contact twice");
+                assert!(twins.clone().all(|other| !other.is(&binding.key())), "one binding twice");
                 let by = binding.connection();
                 assert!(
                     by.is_none_or(|by| self.by_connection.get(&by).is_some_and(|who| who.contains(&(index as u32))))

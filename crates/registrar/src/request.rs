@@ -6,7 +6,7 @@ use ringback_sip::{HeaderName, Host, Message, NameAddr, StatusCode, Uri};
 use ringback_ua::Flow;
 
 use crate::aor::{address_of_record, same_host};
-use crate::binding::{Q_MOST, TEXT_MOST};
+use crate::binding::{Binding, BindingKey, Q_MOST, TEXT_MOST};
 use crate::config::Config;
 use crate::plan::Refusal;
 
@@ -20,6 +20,31 @@ pub(crate) struct Wanted {
     pub(crate) instance: Option<String>,
     pub(crate) reg_id: Option<u32>,
     pub(crate) natted: bool,
+}
+
+impl Wanted {
+    pub(crate) fn key(&self) -> BindingKey {
+        BindingKey { contact: self.contact.clone(), flow: self.instance.clone().zip(self.reg_id) }
+    }
+
+    /// Whether this one takes the place of what is bound.
+    pub(crate) fn replaces(&self, binding: &Binding) -> bool {
+        let instance = self.instance.as_deref();
+        match (instance.zip(self.reg_id), binding.flow_key()) {
+            // RFC 5626 §6: a flow is the same one by instance and reg-id, whatever its URI is now, and the same URI says nothing: another
+            // flow of the telephone, or another telephone behind the same kind of NAT, may have it too.
+            (Some(own), Some(other)) => own == other,
+            // One telephone that begins, or ceases, to speak of flows: its URI is not to ring twice.
+            (Some((own, _)), None) => {
+                (binding.instance().is_empty() || binding.instance() == own) && binding.is_of(&self.contact, &self.uri)
+            }
+            (None, Some((other, _))) => {
+                instance.is_none_or(|own| own == other) && binding.is_of(&self.contact, &self.uri)
+            }
+            // RFC 3261 §10.3, 7.
+            (None, None) => binding.is_of(&self.contact, &self.uri),
+        }
+    }
 }
 
 pub(crate) enum Contacts {

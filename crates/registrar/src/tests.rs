@@ -280,6 +280,95 @@ fn a_flow_is_known_by_instance_and_reg_id() {
     assert_eq!(desk.bound(), ["sip:b@10.0.0.1;ob"]);
 }
 
+fn flow_of(user: &str, instance: u32, reg_id: u32) -> String {
+    flow_contact(user, reg_id).replace("urn:uuid:1", &format!("urn:uuid:{instance}"))
+}
+
+/// What is bound: instance, reg-id, URI, connection.
+fn flows(desk: &Desk) -> Vec<(String, Option<u32>, String, Option<u64>)> {
+    let mut flows: Vec<_> = desk
+        .records()
+        .into_iter()
+        .map(|record| {
+            let connection = record.source.connection.map(|connection| connection.0);
+            (record.instance.unwrap_or_default(), record.reg_id, record.contact, connection)
+        })
+        .collect();
+    flows.sort();
+    flows
+}
+
+/// RFC 5626 §6: the key is instance and reg-id, and the URI says nothing.
+#[test]
+fn flows_with_one_uri_are_as_many_bindings() {
+    let one = |instance: u32, reg_id: u32, connection: u64| {
+        let uri = "sip:a@10.0.0.1;ob".to_owned();
+        (format!("urn:uuid:{instance}"), Some(reg_id), uri, Some(connection))
+    };
+    let mut desk = Desk::new();
+    for (connection, instance, reg_id) in [(1, 1, 1), (2, 1, 2), (3, 2, 1)] {
+        desk.flow = tcp(connection);
+        desk.register(&flow_of("a", instance, reg_id)).unwrap();
+    }
+    assert_eq!(flows(&desk), [one(1, 1, 1), one(1, 2, 2), one(2, 1, 3)], "two of one instance, one of another");
+    // One of them by another connection: it alone changes.
+    desk.flow = tcp(4);
+    let listed = desk.register(&flow_of("a", 1, 2)).unwrap();
+    assert_eq!(listed.len(), 3);
+    assert_eq!(flows(&desk), [one(1, 1, 1), one(1, 2, 4), one(2, 1, 3)]);
+    desk.registrar.handle_closed(ConnectionId(1));
+    let reachable = |desk: &Desk| desk.records().iter().filter(|record| record.is_reachable()).count();
+    assert_eq!(reachable(&desk), 2, "one connection, one flow");
+    desk.register(&format!("{}Expires: 0\r\n", flow_of("a", 1, 2))).unwrap();
+    assert_eq!(flows(&desk).len(), 2);
+    // Each ends in its own time.
+    desk.register(&format!("{}Expires: 60\r\n", flow_of("a", 2, 1))).unwrap();
+    desk.wait(61);
+    assert_eq!(
+        flows(&desk).iter().map(|flow| (flow.0.as_str(), flow.1)).collect::<Vec<_>>(),
+        [("urn:uuid:1", Some(1))]
+    );
+}
+
+/// A telephone that begins or ceases to speak of flows is not called twice.
+#[test]
+fn a_flow_and_a_plain_contact_of_one_telephone_are_one() {
+    let plain = |instance: &str| format!("Contact: <sip:a@10.0.0.1;ob>{instance}\r\n");
+    let own = ";+sip.instance=\"<urn:uuid:1>\"";
+    let other = ";+sip.instance=\"<urn:uuid:2>\"";
+    for (instance, bound) in [("", 1), (own, 1), (other, 2)] {
+        let mut desk = Desk::new();
+        desk.register(&flow_contact("a", 1)).unwrap();
+        desk.register(&plain(instance)).unwrap();
+        assert_eq!(desk.bound().len(), bound, "{instance}");
+        desk.register(&flow_contact("a", 1)).unwrap();
+        assert_eq!(desk.bound().len(), bound, "{instance}");
+        let reg_ids: Vec<_> = desk.records().iter().filter_map(|record| record.reg_id).collect();
+        assert_eq!(reg_ids, [1], "{instance}");
+    }
+}
+
+#[test]
+fn a_shared_store_tells_flows_apart_as_far_as_it_can() {
+    let mut desk = Desk::new();
+    for (connection, reg_id) in [(1, 1), (2, 2)] {
+        desk.flow = tcp(connection);
+        desk.register(&flow_contact("a", reg_id)).unwrap();
+    }
+    let told = desk.records();
+    desk.registrar.adopt(desk.now, AOR, &told);
+    desk.registrar.assert_consistent();
+    assert_eq!(
+        flows(&desk).iter().map(|flow| (flow.1, flow.3)).collect::<Vec<_>>(),
+        [(Some(1), Some(1)), (Some(2), Some(2))]
+    );
+    // One that has the URI alone as its key has the latest of them, and no word of what it is.
+    let bare = Record { instance: None, reg_id: None, call_id: String::new(), cseq: 0, ..told[0].clone() };
+    desk.registrar.adopt(desk.now, AOR, &[bare]);
+    desk.registrar.assert_consistent();
+    assert_eq!(flows(&desk).iter().map(|flow| (flow.1, flow.3)).collect::<Vec<_>>(), [(Some(2), Some(2))]);
+}
+
 #[test]
 fn outbound_needs_all_of_its_parts() {
     let mut desk = Desk::new();
@@ -342,7 +431,7 @@ fn what_was_stored_comes_back() {
     assert_eq!(next.bound(), ["sip:b@192.0.2.10"], "the other one has ended meanwhile");
     assert_eq!(next.records()[0], kept[1]);
     let removal = next.registrar.removal(AOR);
-    assert_eq!(removal.deleted, ["sip:b@192.0.2.10"]);
+    assert_eq!(removal.deleted, [next.records()[0].key()]);
     next.registrar.commit(next.now, &removal);
     assert!(next.registrar.is_empty());
 }

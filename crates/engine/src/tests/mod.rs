@@ -7,6 +7,7 @@ mod commands;
 mod conference;
 mod digits;
 mod early;
+mod flows;
 mod forward;
 mod hold;
 mod incoming;

@@ -168,7 +168,7 @@ fn what_ends_is_told_to_the_store() {
     net.advance(61 * SECOND);
     let (id, work) = asked(&mut net);
     let StoreWork::Write(write) = work else { panic!("{work:?}") };
-    assert_eq!(write.deleted, ["sip:bob@10.9.0.1"]);
+    assert_eq!(write.deleted.iter().map(|gone| gone.contact.as_str()).collect::<Vec<_>>(), ["sip:bob@10.9.0.1"]);
     register(&mut net, 1, 2, "<sip:bob@10.9.0.1>");
     assert!(net.nodes[A].store.is_empty(), "in order");
     stored(&mut net, id, Err("busy".into()));

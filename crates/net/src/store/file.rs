@@ -7,12 +7,12 @@ use std::time::Duration;
 use ringback_engine::api::{Record, Source, StoreRequest, StoreWork, Write};
 use ringback_time::{Now, Wall};
 use ringback_ua::Transport;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 
 use super::Stored;
 
 /// Of `PRAGMA user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// How long another process may hold the file.
 const BUSY_MOST: Duration = Duration::from_secs(5);
@@ -32,25 +32,30 @@ const SCHEMA: &str = "
         transport TEXT NOT NULL,
         remote TEXT NOT NULL,
         natted INTEGER NOT NULL,
-        PRIMARY KEY (aor, contact)
+        key TEXT NOT NULL,        -- `BindingKey::text`
+        PRIMARY KEY (aor, key)
     ) WITHOUT ROWID";
+
+/// Version 1 knew a binding by its contact alone.
+const FROM_1: &str = "
+    INSERT OR REPLACE INTO bindings
+    SELECT aor, contact, expires, q, call_id, cseq, user_agent, path, instance, reg_id, transport, remote, natted,
+        CASE WHEN reg_id IS NOT NULL AND instance IS NOT NULL THEN reg_id || ' ' || instance ELSE contact END
+    FROM bindings_1 ORDER BY expires";
 
 #[derive(Debug)]
 pub(crate) struct File(Connection);
 
 impl File {
     pub(super) fn open(path: &Path) -> rusqlite::Result<File> {
-        let connection = Connection::open(path)?;
+        let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_MOST)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version > VERSION {
-            let why = format!("the file has version {version}, this program knows {VERSION}");
-            return Err(rusqlite::Error::ToSqlConversionFailure(why.into()));
-        }
-        connection.execute_batch(SCHEMA)?;
-        connection.pragma_update(None, "user_version", VERSION)?;
+        // Nobody else changes it in between, and it is changed wholly or not at all.
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        migrate(&transaction)?;
+        transaction.commit()?;
         Ok(File(connection))
     }
 
@@ -92,6 +97,26 @@ impl File {
     }
 }
 
+/// Brings a file of an earlier version, or a new one, to this one.
+fn migrate(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match version {
+        VERSION => return Ok(()),
+        1 => {
+            transaction.execute_batch("ALTER TABLE bindings RENAME TO bindings_1")?;
+            transaction.execute_batch(SCHEMA)?;
+            transaction.execute_batch(FROM_1)?;
+            transaction.execute_batch("DROP TABLE bindings_1")?;
+        }
+        0 => transaction.execute_batch(SCHEMA)?,
+        _ => {
+            let why = format!("the file has version {version}, this program knows {VERSION}");
+            return Err(rusqlite::Error::ToSqlConversionFailure(why.into()));
+        }
+    }
+    transaction.pragma_update(None, "user_version", VERSION)
+}
+
 fn find(connection: &Connection, aor: &str) -> rusqlite::Result<Vec<Record>> {
     let mut select = connection.prepare_cached("SELECT * FROM bindings WHERE aor = ?1")?;
     select.query_map([aor], read)?.collect()
@@ -101,13 +126,13 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
     if write.all {
         connection.prepare_cached("DELETE FROM bindings WHERE aor = ?1")?.execute([&write.aor])?;
     }
-    for contact in &write.deleted {
-        let mut delete = connection.prepare_cached("DELETE FROM bindings WHERE aor = ?1 AND contact = ?2")?;
-        delete.execute([&write.aor, contact])?;
+    for gone in &write.deleted {
+        let mut delete = connection.prepare_cached("DELETE FROM bindings WHERE aor = ?1 AND key = ?2")?;
+        delete.execute([&write.aor, &gone.text()])?;
     }
     for record in &write.saved {
         let mut insert = connection.prepare_cached(
-            "INSERT OR REPLACE INTO bindings VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            "INSERT OR REPLACE INTO bindings VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?;
         insert.execute(params![
             record.aor,
@@ -123,6 +148,7 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
             record.source.transport.as_param(),
             record.source.remote.to_string(),
             record.natted,
+            record.key().text(),
         ])?;
     }
     Ok(())

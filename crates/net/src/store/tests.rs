@@ -96,8 +96,7 @@ fn what_is_confirmed_is_there_after_a_restart() {
     let gone = Write { aor: "sip:carol@pbx.example".into(), all: true, ..Write::default() };
     store.request(StoreRequest { id: 4, work: StoreWork::Write(gone) });
     store.request(save(6, &record("dave", 60)));
-    let one =
-        Write { aor: "sip:dave@pbx.example".into(), deleted: vec!["sip:dave@192.0.2.1".into()], ..Write::default() };
+    let one = Write { aor: "sip:dave@pbx.example".into(), deleted: vec![record("dave", 60).key()], ..Write::default() };
     store.request(StoreRequest { id: 5, work: StoreWork::Write(one) });
     assert_eq!(answers(&store, 6), (1..=6).map(|id| (id, true)).collect::<Vec<_>>());
     // Another one reads it while it is open, as after a kill.
@@ -109,6 +108,67 @@ fn what_is_confirmed_is_there_after_a_restart() {
     assert!(open(&place.0).expect("opened").load(now(100)).expect("read").is_empty(), "its time is over");
 }
 
+/// RFC 5626 §6: two flows of one telephone have one URI.
+#[test]
+fn flows_are_kept_by_instance_and_reg_id() {
+    let place = Place::new("flows");
+    let mut store =
+        Store::start(open(&place.0).expect("made"), Arc::new(Waker::new().expect("an eventfd"))).expect("a thread");
+    let flow = |reg_id| Record { reg_id: Some(reg_id), ..record("alice", 100) };
+    let plain = Record { reg_id: None, instance: None, ..record("alice", 100) };
+    store.request(save(1, &flow(1)));
+    store.request(save(2, &flow(2)));
+    store.request(save(3, &plain));
+    let moved = Record { contact: "sip:alice@192.0.2.77".into(), ..flow(2) };
+    store.request(save(4, &moved));
+    let gone = Write { aor: plain.aor.clone(), deleted: vec![flow(1).key()], ..Write::default() };
+    store.request(StoreRequest { id: 5, work: StoreWork::Write(gone) });
+    assert_eq!(answers(&store, 5), (1..=5).map(|id| (id, true)).collect::<Vec<_>>());
+    assert!(store.leave(Duration::from_secs(20)));
+    let mut kept = open(&place.0).expect("opened").load(now(0)).expect("read");
+    kept.sort_by_key(|record| record.reg_id);
+    assert_eq!(kept, [plain, moved]);
+}
+
+/// A file as the first version made it, which knew bindings by their contacts.
+#[test]
+fn a_file_of_the_first_version_is_taken_over() {
+    let place = Place::new("first");
+    let old = rusqlite::Connection::open(&place.0).expect("made");
+    old.execute_batch(
+        "CREATE TABLE bindings (aor TEXT NOT NULL, contact TEXT NOT NULL, expires INTEGER NOT NULL, q INTEGER NOT NULL, call_id TEXT NOT NULL,
+            cseq INTEGER NOT NULL, user_agent TEXT, path TEXT NOT NULL, instance TEXT, reg_id INTEGER, transport TEXT NOT NULL,
+            remote TEXT NOT NULL, natted INTEGER NOT NULL, PRIMARY KEY (aor, contact)) WITHOUT ROWID;
+        PRAGMA user_version = 1;",
+    )
+    .expect("made");
+    let rows = [
+        ("sip:a@192.0.2.1", None),
+        ("sip:b@192.0.2.1", Some(1)),
+        ("sip:c@192.0.2.1", Some(1)),
+        ("sip:d@192.0.2.1", Some(2)),
+    ];
+    for (place, (contact, reg_id)) in rows.into_iter().enumerate() {
+        let expires = now(100 + place as u64).wall.unix_nanos();
+        old.execute(
+            "INSERT INTO bindings VALUES ('sip:alice@pbx.example', ?1, ?2, 500, 'call', 7, NULL, '', 'urn:uuid:1', ?3, 'tcp', '192.0.2.1:5070', 0)",
+            rusqlite::params![contact, expires as i64, reg_id],
+        )
+        .expect("kept");
+    }
+    drop(old);
+    let left = |file: &mut super::File| {
+        let kept = file.load(now(0)).expect("read");
+        let mut kept: Vec<_> = kept.into_iter().map(|record| (record.contact, record.reg_id, record.cseq)).collect();
+        kept.sort();
+        kept
+    };
+    let expected = [("sip:a@192.0.2.1", None), ("sip:c@192.0.2.1", Some(1)), ("sip:d@192.0.2.1", Some(2))];
+    let expected = expected.map(|(contact, reg_id)| (contact.to_owned(), reg_id, 7));
+    assert_eq!(left(&mut open(&place.0).expect("opened")), expected, "of one flow twice, the later");
+    assert_eq!(left(&mut open(&place.0).expect("opened again")), expected);
+}
+
 #[test]
 fn what_is_no_store_is_told() {
     let place = Place::new("nonsense");
@@ -118,9 +178,9 @@ fn what_is_no_store_is_told() {
     assert!(open(&place.0.join("below")).is_err());
     let newer = Place::new("newer");
     let connection = rusqlite::Connection::open(&newer.0).expect("made");
-    connection.pragma_update(None, "user_version", 2).expect("set");
+    connection.pragma_update(None, "user_version", 3).expect("set");
     drop(connection);
-    assert!(open(&newer.0).expect_err("newer").contains("version 2"));
+    assert!(open(&newer.0).expect_err("newer").contains("version 3"));
 }
 
 #[test]
