@@ -1,8 +1,8 @@
 /* Floods with INVITEs that are never acknowledged.
  *
- *     cc -O2 -o flood flood.c && ./flood HOST PORT FROM COUNT RATE SOCKETS LINGER
+ *     cc -O2 -o flood flood.c && ./flood HOST PORT FROM ADDRESSES COUNT RATE SOCKETS LINGER
  *
- * COUNT INVITEs, RATE a second, to sip:flood@HOST, from SOCKETS ports of the address FROM in turn; afterwards it listens LINGER seconds more, for
+ * COUNT INVITEs, RATE a second, to sip:flood@HOST, from SOCKETS ports in turn, spread over so many ADDRESSES from FROM on; afterwards it listens LINGER seconds more, for
  * nobody is to be told that these ports are gone. What comes is read and counted, and never answered. Prints a JSON object; ends by itself.
  */
 #include "load.h"
@@ -37,16 +37,16 @@ static void drain(struct pollfd *ready, long sockets, int wait_ms) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 8) {
-        fprintf(stderr, "usage: flood HOST PORT FROM COUNT RATE SOCKETS LINGER\n");
+    if (argc != 9) {
+        fprintf(stderr, "usage: flood HOST PORT FROM ADDRESSES COUNT RATE SOCKETS LINGER\n");
         return 2;
     }
     struct sockaddr_in peer = address(argv[1], atoi(argv[2]));
-    const char *from = argv[3];
-    long count = atol(argv[4]), rate = atol(argv[5]), sockets = atol(argv[6]);
-    double linger = atof(argv[7]);
-    if (count < 1 || rate < 1 || sockets < 1 || sockets > 20000) {
-        fprintf(stderr, "COUNT and RATE from 1, SOCKETS from 1 to 20000\n");
+    struct sockaddr_in first = address(argv[3], 0);
+    long addresses = atol(argv[4]), count = atol(argv[5]), rate = atol(argv[6]), sockets = atol(argv[7]);
+    double linger = atof(argv[8]);
+    if (count < 1 || rate < 1 || sockets < 1 || sockets > 20000 || addresses < 1) {
+        fprintf(stderr, "COUNT, RATE and ADDRESSES from 1, SOCKETS from 1 to 20000\n");
         return 2;
     }
     struct rlimit files;
@@ -56,7 +56,12 @@ int main(int argc, char **argv) {
     }
     struct pollfd *ready = calloc((size_t)sockets, sizeof *ready);
     int *ports = calloc((size_t)sockets, sizeof *ports);
-    for (long i = 0; i < sockets; i++) ready[i] = (struct pollfd){.fd = datagram_socket(from, &peer, &ports[i]), .events = POLLIN};
+    char(*hosts)[INET_ADDRSTRLEN] = calloc((size_t)sockets, sizeof *hosts);
+    for (long i = 0; i < sockets; i++) {
+        struct in_addr own = {.s_addr = htonl(ntohl(first.sin_addr.s_addr) + (uint32_t)(i % addresses))};
+        inet_ntop(AF_INET, &own, hosts[i], sizeof hosts[i]);
+        ready[i] = (struct pollfd){.fd = datagram_socket(hosts[i], &peer, &ports[i]), .events = POLLIN};
+    }
 
     char text[2048];
     double begin = now(), drained = begin;
@@ -67,6 +72,7 @@ int main(int argc, char **argv) {
         if (due > sent + 500) begin += (double)(due - sent - 500) / (double)rate, due = sent + 500;
         for (; sent < due && sent < count; sent++) {
             long i = sent % sockets;
+            const char *from = hosts[i];
             int length = snprintf(text, sizeof text,
                 "INVITE sip:flood@%s:%s SIP/2.0\r\n"
                 "Via: SIP/2.0/UDP %s:%d;branch=z9hG4bK-%ld-%ld\r\n"

@@ -17,8 +17,8 @@ SOCKETS = 2_000
 PAUSE_SECONDS = 0.05
 # 64*T1: then a dialog without its ACK is given up.
 LIFETIME_SECONDS = 32.0
-# Its BYE is not answered and lasts as long again; and ended calls stay known to the program for a minute.
-FORGOTTEN_SECONDS = 70.0
+# Its BYE is not answered and lasts as long again; ended calls stay known to the program for a minute, and then memory is given back.
+FORGOTTEN_SECONDS = 110.0
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,28 @@ class Case:
     options: Sequence[str]
     # Where the flood comes from. The calls come from 127.0.0.1.
     source: str
+    # As many addresses from there on: forged senders.
+    addresses: int = 1
 
 
+# `with_max_sessions`, where the limit is to be reached.
+_SESSIONS = ("--sessions", "20000")
 CASES = (
     Case("accepted, all are kept", ("--flood", "accept"), HOST),
     Case("refused (404), all are kept", ("--flood", "refuse"), HOST),
-    Case("`Limits()` as they are", ("--flood", "accept", "--half-open", "10000"), "127.0.0.2"),
+    Case("`Limits()` as they are", ("--flood", "accept", "--half-open", "10000", *_SESSIONS), "127.0.0.2"),
+    Case(
+        "the same, from 2,000 addresses", ("--flood", "accept", "--half-open", "10000", *_SESSIONS), "127.0.1.1", 2_000
+    ),
+    Case(
+        "the same, and the default of 1,000 sessions",
+        ("--flood", "accept", "--half-open", "10000", "--sessions", "1000"),
+        "127.0.1.1",
+        2_000,
+    ),
     Case(
         "100 requests a second from one source",
-        ("--flood", "accept", "--half-open", "10000", "--per-source", "100"),
+        ("--flood", "accept", "--half-open", "10000", *_SESSIONS, "--per-source", "100"),
         "127.0.0.2",
     ),
 )
@@ -105,8 +118,9 @@ def measure(setting: Setting) -> Table:
 def _run(setting: Setting, program: str, case: Case, count: int) -> Row:
     setting.tell(f"flood, {case.what}: {count:,} INVITEs")
     number = CASES.index(case)
-    options = case.options if "--half-open" in case.options else (*case.options, "--half-open", str(2 * INVITES))
-    with server(setting, f"flood-{number}", *options, "--sessions", str(2 * INVITES)) as peer:
+    unlimited = ("--half-open", str(2 * INVITES), "--sessions", str(2 * INVITES))
+    options = case.options if "--half-open" in case.options else (*case.options, *unlimited)
+    with server(setting, f"flood-{number}", *options) as peer:
         with Caller(peer.port) as caller:
             for _ in range(20):
                 caller.call()
@@ -127,6 +141,7 @@ def _run(setting: Setting, program: str, case: Case, count: int) -> Row:
                 HOST,
                 str(peer.port),
                 case.source,
+                str(case.addresses),
                 str(count),
                 str(RATE),
                 str(sockets),

@@ -34,7 +34,7 @@ class Counters:
     half_open_invites: int
     """INVITEs that wait for an answer or its ACK, now (`Limits.half_open_invites`)."""
     refused_half_open: int
-    """Requests answered 503 because too many were half open, or waited for the program."""
+    """Requests answered 503 because too many were half open, in all or of their source, or waited for the program."""
     refused_by_source: int
     """Requests answered 503 because their source asks too often (`Limits.requests_per_second_per_source`)."""
     scanners: int
@@ -42,7 +42,8 @@ class Counters:
     shut_out: int
     """Requests dropped because their source asks far too often, or is shut out for its faults."""
     refused_full: int
-    """INVITEs answered 503 because all sessions are taken (`with_max_sessions`)."""
+    """INVITEs answered 503 because all sessions are taken (`with_max_sessions`), or too many of them by calls that the
+    same source has not acknowledged."""
     refused_backlog: int
     """INVITEs answered 503 because the program does not take its events."""
     refused_stopping: int

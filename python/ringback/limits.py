@@ -14,7 +14,13 @@ class Limits:
     """
 
     half_open_invites: int = 10_000
-    """INVITEs that wait for an answer or its ACK; one more is 503 with Retry-After."""
+    """INVITEs that wait for an answer or its ACK; one more is 503 with Retry-After.
+
+    What is free of them is shared out: one source may hold three times as much as is still free, so that one that floods gets
+    three quarters of all, and two get three sevenths each. The senders of datagrams are easily forged: those from which nothing
+    has come yet that names what was sent to them (an ACK, even to that 503) have three quarters of all to share in the same way.
+    Sessions (`with_max_sessions`) are shared out likewise among sources that do not acknowledge the answers to their calls.
+    """
     connections: int = 10_000
     """Streams of all peers."""
     connections_per_source: int | None = None

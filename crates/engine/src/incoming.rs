@@ -20,7 +20,7 @@ use crate::timers::Timer;
 impl Engine {
     /// `ua` has checked what RFC 3261 §8.2 wants checked, the body's type included; here it is about room.
     pub(crate) fn invited(&mut self, now: Now, ua: CallKey, request: Message, flow: Flow) {
-        if let Some(refusal) = self.refusal() {
+        if let Some(refusal) = self.refusal(&flow) {
             return self.refuse(now, ua, refusal);
         }
         let replaced = match self.replaced(&request) {
@@ -100,14 +100,15 @@ impl Engine {
     }
 
     /// Why no call can be taken now, if so.
-    fn refusal(&mut self) -> Option<Answer> {
+    fn refusal(&mut self, flow: &Flow) -> Option<Answer> {
+        let free = self.config.max_sessions.saturating_sub(self.calls.len());
         let counters = &mut self.counters;
         let counter = if self.stop.is_stopping() {
             &mut counters.refused_stopping
         } else if self.config.origin == Origin::NoHandler {
             counters.unhandled += 1;
             return Some(Answer::new(StatusCode::TEMPORARILY_UNAVAILABLE));
-        } else if self.calls.len() >= self.config.max_sessions {
+        } else if free == 0 || !self.ua.leaves_room(flow, free) {
             &mut counters.refused_full
         } else if self.overdue {
             &mut counters.refused_backlog

@@ -448,3 +448,31 @@ fn a_long_call_ends_when_its_time_is_over() {
     assert_eq!(end_of(&caller), (State::Terminated, "remote hangup".into()));
     net.assert_idle();
 }
+
+#[test]
+fn calls_that_nobody_acknowledges_leave_sessions_to_others() {
+    let mut net = with(Config { origin: Origin::Accept, max_sessions: 20, ..config() });
+    let flooding = SocketAddr::from(([10, 9, 0, 7], 5060));
+    let flood = |net: &mut Net, round: u32| {
+        for n in 0..100 {
+            let text = format!(
+                "INVITE {} SIP/2.0\r\nVia: SIP/2.0/UDP 10.9.0.7;branch=z9hG4bK-{round}-{n}\r\nMax-Forwards: 70\r\nFrom: <sip:a@10.9.0.7>;tag=a\r\n\
+                 To: <{}>\r\nCall-ID: {round}-{n}\r\nCSeq: 1 INVITE\r\nContact: <sip:a@10.9.0.7>\r\nContent-Length: 0\r\n\r\n",
+                uri(B),
+                uri(B)
+            );
+            net.inject(B, flooding, &text);
+        }
+        net.nodes[B].engine.directory().stats().active_sessions
+    };
+    assert_eq!(flood(&mut net, 1), 12);
+    let callers: Vec<_> = (0..8).map(|_| dial(&mut net, A, &uri(B))).collect();
+    assert!(callers.iter().all(|caller| caller.state() == State::Active));
+    assert_eq!(end_of(&dial(&mut net, A, &uri(B))).1, "rejected 503 Service Unavailable", "all are taken");
+    assert_eq!(net.nodes[B].engine.counters().refused_full, 100 - 12 + 1);
+    // RFC 3261 §13.3.1.4: after 64*T1 they are ended.
+    net.advance(33 * SECOND);
+    assert_eq!(net.nodes[B].engine.directory().stats().active_sessions, 8);
+    assert_eq!(flood(&mut net, 2), 8 + 7);
+    assert_eq!(dial(&mut net, A, &uri(B)).state(), State::Active);
+}

@@ -48,7 +48,8 @@ pub struct Config {
     pub trying_after: Duration,
     /// Messages longer than this are refused with 513.
     pub message_bytes: usize,
-    /// INVITEs that wait for our final response or for its ACK; one more is answered 503 without keeping anything of it.
+    /// INVITEs that wait for our final response or for its ACK; one more is answered 503 without keeping anything of it. A single source gets
+    /// three quarters of them at most, and the fewer are left, the less.
     pub half_open_invites: usize,
     /// Seconds: sessions of ours are to be refreshed so often (RFC 4028). `None`: as the peer wants it.
     pub session_expires: Option<u32>,

@@ -42,7 +42,7 @@ pub struct Stats {
     pub wrong_credentials: u64,
     /// Responses whose server proved wrongly that it knows the password (`rspauth`, RFC 7616 §3.5).
     pub wrong_rspauth: u64,
-    /// INVITEs answered 503 because too many were half open.
+    /// INVITEs answered 503 because too many were half open, in all or of their source.
     pub overload: u64,
     /// Requests answered 503 because their source asks too often (`GuardConfig`).
     pub limited: u64,

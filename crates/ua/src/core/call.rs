@@ -1,6 +1,5 @@
 //! One call: an INVITE usage with its dialog or, while it is placed, its early dialogs.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use crate::core::early_end::EarlyEnd;
 use crate::core::reliable::{Reliable, Wanted};
 use crate::core::server::Path;
 use crate::core::session::Session;
+use crate::core::share::Hold;
 use crate::core::within::Place;
 use crate::dialog::Dialog;
 use crate::timer::TimerId;
@@ -64,8 +64,8 @@ pub(super) struct Accepted {
     pub(super) timer: Option<TimerId>,
     /// The call's first INVITE, not a re-INVITE.
     pub(super) first: bool,
-    /// Held as long as that INVITE is half open: `Ua::unacknowledged`.
-    pub(super) _half_open: Option<Arc<()>>,
+    /// What that INVITE counts as until its ACK: half open, and unacknowledged.
+    pub(super) held: Option<[Hold; 2]>,
     /// It carries an offer: the ACK must bring the answer.
     pub(super) offers: bool,
 }

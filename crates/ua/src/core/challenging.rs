@@ -142,7 +142,7 @@ impl Ua {
     /// Refuses what somebody known sent. Its nonce is used up: what comes again must be recognised.
     fn refuse_known(&mut self, now: Now, incoming: &Incoming<'_>, status: StatusCode) {
         let Incoming { request, via, flow, .. } = *incoming;
-        if *incoming.method == Method::Invite && self.half_open() < self.config.half_open_invites {
+        if *incoming.method == Method::Invite {
             return self.refuse_invite(now, incoming, status, None);
         }
         self.refuse(request, via, flow, status, None);
@@ -164,7 +164,7 @@ impl Ua {
         let random = self.rng.next_u32();
         let Some(gate) = &self.gate else { return };
         let nonce = gate.nonce(now.mono, random);
-        let echo = Echo::of(request, via, flow, Tag::Add(self.keys.stateless_tag(key)), "");
+        let echo = Echo::of(request, via, flow, Tag::Add(self.keys.stateless_tag(key, flow.remote.ip())), "");
         let mut out = Writer::with_capacity(echo.buffer.len() + 512);
         out.status_line(StatusCode::UNAUTHORIZED, None).raw(echo.lines());
         self.put_server(&mut out);
@@ -236,7 +236,7 @@ impl Ua {
     pub(super) fn cancel_waiting(&mut self, cancel: &Incoming<'_>, invite: Key) -> bool {
         let Some(index) = self.waiting.by_key.get(&invite).copied() else { return false };
         let Incoming { request, via, flow, .. } = *cancel;
-        let tag = Tag::Add(self.keys.stateless_tag(invite));
+        let tag = Tag::Add(self.keys.stateless_tag(invite, flow.remote.ip()));
         self.answer_automatically(request, via, flow, tag, StatusCode::OK, None);
         self.resume(index, |ua, incoming, _| {
             // Nobody has proven anything: no transaction.

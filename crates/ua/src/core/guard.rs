@@ -172,7 +172,7 @@ fn take(full: &mut Option<Mono>, now: Mono, step: Duration) -> bool {
 }
 
 /// RFC 6177 §2: an IPv6 site has a /64 at the least, and each host of it any address there.
-fn network(ip: IpAddr) -> IpAddr {
+pub(super) fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
         v4 => v4,

@@ -23,14 +23,17 @@ mod guard;
 mod identify;
 mod log;
 mod outside;
+mod proven;
 mod receive;
 mod reinvite;
 mod release;
 mod reliable;
 mod requests;
 mod resting;
+mod room;
 mod server;
 mod session;
+mod share;
 mod standalone;
 mod uac;
 mod uas;
@@ -40,7 +43,6 @@ mod way;
 mod within;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use rand_chacha::ChaCha12Rng;
 use rand_core::RngCore;
@@ -52,7 +54,9 @@ use crate::core::call::Call;
 use crate::core::challenging::Waiting;
 use crate::core::client::{Client, Resolution};
 use crate::core::compose::Texts;
+use crate::core::proven::Proven;
 use crate::core::server::Server;
+use crate::core::share::Share;
 use crate::core::standalone::Standalone;
 use crate::core::usage::Usage;
 use crate::gate::Gate;
@@ -99,10 +103,11 @@ pub struct Ua {
     output: VecDeque<Output>,
     counters: Stats,
     guard: guard::Guard,
-    /// Server transactions of INVITEs.
-    half_open: usize,
-    /// Each 2xx to a first INVITE that waits for its ACK holds a clone, whatever becomes of its call.
-    unacknowledged: Arc<()>,
+    /// INVITEs of peers that wait for an answer or its ACK, whatever the answer is.
+    half_open: Share,
+    /// Of those, the ones with a 2xx.
+    unacknowledged: Share,
+    proven: Proven,
     /// Server transactions of requests outside of dialogs.
     outside: usize,
     /// Client transactions over streams.
@@ -144,8 +149,9 @@ impl Ua {
             output: VecDeque::new(),
             counters: Stats::default(),
             guard,
-            half_open: 0,
-            unacknowledged: Arc::new(()),
+            half_open: Share::new(),
+            unacknowledged: Share::new(),
+            proven: Proven::default(),
             outside: 0,
             streams: 0,
             fork_byes: 0,
@@ -170,14 +176,9 @@ impl Ua {
         format!("{:016x}{:016x}", self.rng.next_u64(), self.rng.next_u64())
     }
 
-    /// INVITEs of peers that wait for an answer or its ACK, whatever the answer is.
-    fn half_open(&self) -> usize {
-        self.half_open + Arc::strong_count(&self.unacknowledged) - 1
-    }
-
     /// The counters, and of what is there now `half_open` alone: at no cost, however much is under way.
     pub fn counters(&self) -> Stats {
-        Stats { live: Live { half_open: self.half_open(), ..Live::default() }, ..self.counters }
+        Stats { live: Live { half_open: self.half_open.len(), ..Live::default() }, ..self.counters }
     }
 
     /// Calls and transactions that are kept, finished ones too. Costs nothing to ask.
@@ -192,7 +193,7 @@ impl Ua {
                 calls: self.calls.len(),
                 dialogs: self.calls.iter().map(|(_, call)| call.dialogs()).sum(),
                 server_transactions: self.servers.len() - answered,
-                half_open: self.half_open(),
+                half_open: self.half_open.len(),
                 client_transactions: self.clients.len(),
                 lingering: self.linger.len() + answered,
                 standalone: self.standalone.len(),

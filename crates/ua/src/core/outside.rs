@@ -36,7 +36,7 @@ impl Ua {
             self.counters.overload += 1;
             return self.refuse(request, via, flow, StatusCode::SERVICE_UNAVAILABLE, None);
         }
-        let tag = self.keys.stateless_tag(key);
+        let tag = self.keys.stateless_tag(key, flow.remote.ip());
         let new = NewServer {
             key,
             machine: Machine::Request(server_request::State::Trying),
@@ -46,6 +46,7 @@ impl Ua {
             tag,
             cseq,
             late_offer: false,
+            held: None,
         };
         let index = self.open_server(now, new);
         let wake = Wake { kind: Kind::ServerEnd, owner: index };

@@ -84,7 +84,7 @@ impl Ua {
         self.counters.refused += 1;
         let class = request.method().map_or(Class::Other, super::client::class_of);
         let key = self.server_key(request, via, class);
-        let tag = Tag::Add(self.keys.stateless_tag(key));
+        let tag = Tag::Add(self.keys.stateless_tag(key, flow.remote.ip()));
         self.answer_automatically(request, via, flow, tag, status, reason);
     }
 

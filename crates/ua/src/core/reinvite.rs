@@ -244,6 +244,7 @@ impl Ua {
             tag,
             cseq,
             late_offer: request.body().is_empty(),
+            held: None,
         };
         let server = self.open_server(now, new);
         if let Some(call) = self.calls.get_mut(index) {

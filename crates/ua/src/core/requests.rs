@@ -9,7 +9,8 @@ use crate::arena::Index;
 use crate::core::client::class_of;
 use crate::core::compose::{Automatic, unsupported};
 use crate::core::guard::Verdict;
-use crate::core::server::{Machine, NewServer, Path};
+use crate::core::server::{Machine, NewServer, Path, Server};
+use crate::core::share::Hold;
 use crate::core::{Transaction, Ua};
 use crate::transaction::key::{Key, parse_hex};
 use crate::transaction::linger::Past;
@@ -67,7 +68,7 @@ impl Ua {
                 if let Some(status) = StatusCode::new(status) {
                     self.counters.retransmissions_sent += 1;
                     let Incoming { request, via, flow, key, .. } = *incoming;
-                    let tag = Tag::Add(self.keys.stateless_tag(key));
+                    let tag = Tag::Add(self.keys.stateless_tag(key, flow.remote.ip()));
                     self.answer_automatically(request, via, flow, tag, status, None);
                 }
                 true
@@ -80,15 +81,22 @@ impl Ua {
 
     /// §17.2.1 for the ACK to a refusal, §13.3.1.4 for the ACK to a 2xx. Never answered.
     fn ack_received(&mut self, now: Now, incoming: &Incoming<'_>) {
-        if let Some(Transaction::Server(index)) = self.transactions.get(&incoming.key).copied() {
+        let Incoming { request, flow, key, .. } = *incoming;
+        if let Some(Transaction::Server(index)) = self.transactions.get(&key).copied() {
+            let known = |server: &Server| to_tag(request).and_then(parse_hex) == Some(server.tag);
+            let held = self.servers.get(index).filter(|server| known(server)).and_then(|server| server.held.as_ref());
+            if let Some(source) = held.map(Hold::source) {
+                self.prove(now, flow, source);
+            }
             self.drive_server_invite(now, index, server_invite::Input::Ack, None);
             return;
         }
-        if self.linger.get(incoming.key) == Some(Past::ServerConfirmed) {
+        if self.linger.get(key) == Some(Past::ServerConfirmed) {
             return;
         }
-        match self.find_call(incoming.request) {
+        match self.find_call(request) {
             Some(index) => self.acknowledged(now, index, incoming),
+            None if self.prove_stateless(now, request, flow, key) => {}
             None => self.counters.dropped += 1,
         }
     }
@@ -183,7 +191,7 @@ impl Ua {
                 };
                 if status == StatusCode::OK {
                     // §8.2.7: OPTIONS outside of a dialog needs no transaction.
-                    let tag = Tag::Add(self.keys.stateless_tag(incoming.key));
+                    let tag = Tag::Add(self.keys.stateless_tag(incoming.key, flow.remote.ip()));
                     self.answer_automatically(request, via, flow, tag, status, None);
                 } else {
                     self.refuse(request, via, flow, status, None);
@@ -201,9 +209,13 @@ impl Ua {
         status: StatusCode,
         retry_after: Option<u32>,
     ) {
-        self.counters.refused += 1;
         let Incoming { request, via, flow, key, cseq, .. } = *incoming;
-        let tag = self.keys.stateless_tag(key);
+        // Until its ACK it is kept like any other.
+        if !self.has_room(flow) {
+            return self.refuse(request, via, flow, status, None);
+        }
+        self.counters.refused += 1;
+        let tag = self.keys.stateless_tag(key, flow.remote.ip());
         let echo = Echo::of(request, via, flow, Tag::Add(tag), "");
         let refusal = Automatic { status, reason: None, retry_after, more: Vec::new() };
         let bytes = self.compose_automatic(request, &echo, refusal);
@@ -216,6 +228,7 @@ impl Ua {
             tag,
             cseq,
             late_offer: false,
+            held: Some(self.hold_open(flow)),
         };
         let index = self.open_server(now, new);
         self.drive_server_invite(now, index, server_invite::Input::Refusal, Some(bytes));

@@ -10,6 +10,7 @@ use tracing::debug;
 
 use crate::api::{ConnectionId, Flow, Output, Transmit, Transport};
 use crate::arena::Index;
+use crate::core::share::Hold;
 use crate::core::{Transaction, Ua, log};
 use crate::timer::{Kind, Target as Wake, TimerId};
 use crate::transaction::key::Key;
@@ -61,6 +62,8 @@ pub(super) struct Server {
     pub(super) cseq: u32,
     /// Whether the INVITE had no body: its 2xx carries the offer.
     pub(super) late_offer: bool,
+    /// What it counts as while it is half open.
+    pub(super) held: Option<Hold>,
     interval: Duration,
     trying: Option<TimerId>,
     retransmit: Option<TimerId>,
@@ -84,6 +87,7 @@ pub(super) struct NewServer {
     pub(super) tag: u64,
     pub(super) cseq: u32,
     pub(super) late_offer: bool,
+    pub(super) held: Option<Hold>,
 }
 
 impl Ua {
@@ -105,7 +109,7 @@ impl Ua {
     }
 
     pub(super) fn open_server(&mut self, now: Now, new: NewServer) -> Index {
-        let NewServer { key, machine, path, echo, owner, tag, cseq, late_offer } = new;
+        let NewServer { key, machine, path, echo, owner, tag, cseq, late_offer, held } = new;
         let invite = matches!(machine, Machine::Invite(_));
         let index = self.servers.insert(Server {
             key,
@@ -118,6 +122,7 @@ impl Ua {
             tag,
             cseq,
             late_offer,
+            held,
             interval: self.config.t1,
             trying: None,
             retransmit: None,
@@ -128,7 +133,6 @@ impl Ua {
             self.outside += 1;
         }
         if invite {
-            self.half_open += 1;
             // §17.2.1: 100 unless the user answers within 200 ms.
             let trying = self.timers.set(now.mono, self.config.trying_after, Wake { kind: Kind::Trying, owner: index });
             if let Some(server) = self.servers.get_mut(index) {
@@ -144,10 +148,8 @@ impl Ua {
         self.timers.stop(&mut server.trying);
         self.timers.stop(&mut server.retransmit);
         self.timers.stop(&mut server.end);
-        match server.machine {
-            Machine::Invite(_) => self.half_open -= 1,
-            Machine::Request(_) if server.owner.is_none() => self.outside -= 1,
-            Machine::Request(_) => {}
+        if matches!(server.machine, Machine::Request(_)) && server.owner.is_none() {
+            self.outside -= 1;
         }
         match past {
             Some((length, past)) => self.retire(now, server.key, length, past),

@@ -1,7 +1,5 @@
 //! Receiving calls: RFC 3261 §13.3, and the CANCEL of §9.2.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use ringback_sip::StatusCode;
 use ringback_time::Now;
@@ -31,7 +29,7 @@ impl Ua {
     pub(super) fn invite_received(&mut self, now: Now, incoming: &Incoming<'_>) {
         let Incoming { request, via, flow, key, cseq, .. } = *incoming;
         // What would wait for us is bounded; beyond that nothing is kept.
-        if self.half_open() >= self.config.half_open_invites {
+        if !self.has_room(flow) {
             self.counters.overload += 1;
             return self.refuse(request, via, flow, StatusCode::SERVICE_UNAVAILABLE, None);
         }
@@ -85,6 +83,7 @@ impl Ua {
             tag,
             cseq,
             late_offer: request.body().is_empty(),
+            held: Some(self.hold_open(flow)),
         };
         let server = self.open_server(now, new);
         if let Some(call) = self.calls.get_mut(index) {
@@ -139,12 +138,18 @@ impl Ua {
             2 => server_invite::Input::Success,
             _ => server_invite::Input::Refusal,
         };
+        let accepted = first && status.is_success();
+        let held = accepted.then(|| self.servers.get_mut(server)?.held.take()).flatten();
         self.drive_server_invite(now, server, input, Some(bytes.clone()));
         match status.class() {
             1 => self.early_dialog_begun(index, status),
             2 => {
                 let wake = Wake { kind: Kind::Accepted, owner: index };
                 let timer = self.timers.set(now.mono, self.config.t1, wake);
+                let held = held.map(|held| {
+                    let unacknowledged = self.unacknowledged.hold(held.source(), held.is_proven());
+                    [held, unacknowledged]
+                });
                 let Some(call) = self.calls.get_mut(index) else { return };
                 if first {
                     call.stage = Stage::Confirmed;
@@ -162,7 +167,7 @@ impl Ua {
                     deadline: now.mono + self.config.t1 * 64,
                     timer: Some(timer),
                     first,
-                    _half_open: first.then(|| Arc::clone(&self.unacknowledged)),
+                    held,
                     offers,
                 });
                 debug!(target: "ringback.dialog", "call {:?}: {} sent, waits for ACK", CallKey::new(index), status.as_u16());
@@ -223,7 +228,7 @@ impl Ua {
         let Some(server) = server else {
             return match known {
                 Some(Past::ServerAccepted | Past::ServerConfirmed) => {
-                    let tag = Tag::Add(self.keys.stateless_tag(invite));
+                    let tag = Tag::Add(self.keys.stateless_tag(invite, flow.remote.ip()));
                     self.answer_automatically(request, via, flow, tag, StatusCode::OK, None);
                 }
                 _ => self.refuse(request, via, flow, StatusCode::CALL_DOES_NOT_EXIST, None),

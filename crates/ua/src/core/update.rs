@@ -113,6 +113,7 @@ impl Ua {
             tag,
             cseq,
             late_offer: false,
+            held: None,
         };
         let server = self.open_server(now, new);
         if let Some(call) = self.calls.get_mut(index) {

@@ -110,7 +110,7 @@ impl Ua {
         let Incoming { method, via, flow, key, cseq, .. } = *incoming;
         let machine = Machine::Request(server_request::State::Trying);
         let path = Path::of(via, flow);
-        let new = NewServer { key, machine, path, echo, owner: None, tag, cseq, late_offer: false };
+        let new = NewServer { key, machine, path, echo, owner: None, tag, cseq, late_offer: false, held: None };
         let index = self.open_server(now, new);
         let end = self.timers.set(now.mono, self.config.t1 * 64, Wake { kind: Kind::ServerEnd, owner: index });
         if let Some(server) = self.servers.get_mut(index) {

@@ -130,6 +130,7 @@ impl Ua {
             tag: call.tag,
             cseq,
             late_offer: false,
+            held: None,
         };
         let server = self.open_server(now, new);
         if *incoming.method == Method::Refer
@@ -187,10 +188,14 @@ impl Ua {
     /// The ACK to a 2xx of ours.
     pub(super) fn acknowledged(&mut self, now: Now, index: Index, incoming: &Incoming<'_>) {
         let Some(call) = self.calls.get_mut(index) else { return };
-        match &call.accepted {
-            Some(accepted) if accepted.cseq == incoming.cseq => {}
+        let held = match &call.accepted {
+            Some(accepted) if accepted.cseq == incoming.cseq => &accepted.held,
             // Retransmitted, or of an INVITE long past.
             _ => return,
+        };
+        if let Some([held, _]) = held {
+            let source = held.source();
+            self.prove(now, incoming.flow, source);
         }
         self.take_acknowledged(now, index, body_of(incoming.request));
     }

@@ -5,6 +5,7 @@
 //! client transaction's are the 64 random bits of the branch that we made, and the method.
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::net::IpAddr;
 
 use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
@@ -143,11 +144,16 @@ impl Keys {
         Key(self.of_merged(from_tag, call_id, cseq, Class::Other), hasher.finish())
     }
 
-    /// The To tag of a response that leaves no state behind: the same for each retransmission of the request (§8.2.7).
-    pub(crate) fn stateless_tag(&self, key: Key) -> u64 {
+    /// The To tag of a response that leaves no state behind: the same for each retransmission of the request (§8.2.7), and for each
+    /// source another, so that it proves who has received it.
+    pub(crate) fn stateless_tag(&self, key: Key, source: IpAddr) -> u64 {
         let mut hasher = FoldHasher::with_seed(self.own[2], &self.shared[1]);
         hasher.write_u64(key.0);
         hasher.write_u64(key.1);
+        hasher.write_u128(match source.to_canonical() {
+            IpAddr::V4(v4) => u128::from(v4.to_bits()),
+            IpAddr::V6(v6) => v6.to_bits(),
+        });
         hasher.finish()
     }
 

@@ -105,6 +105,10 @@ impl Solo {
     pub(crate) fn receive_by(&mut self, transport: Transport, connection: Option<u64>, text: &str) {
         let (local, remote) = (HERE.parse().unwrap(), PEER.parse().unwrap());
         let flow = Flow { transport, local, remote, connection: connection.map(ConnectionId) };
+        self.receive_on(flow, text);
+    }
+
+    pub(crate) fn receive_on(&mut self, flow: Flow, text: &str) {
         let bytes = Bytes::from(text.to_owned());
         self.call(|ua, now| ua.handle_message(now, flow, bytes));
     }

@@ -6,6 +6,7 @@ mod calls;
 mod challenging;
 mod common;
 mod early_end;
+mod flood;
 mod fuzzed;
 mod lossy;
 mod outside;
