@@ -178,7 +178,7 @@ def bind(
     public_address: str | None,
     media_address: str | None,
     codecs: Sequence[str],
-    opus: tuple[int, int],
+    opus: tuple[int, int, bool, bool],
     max_sessions: int,
     symmetric_rtp: bool,
     rtcp_mux: bool,

@@ -71,7 +71,7 @@ class SessionManagerBuilder:
         # Asked instead of the system's name servers: for tests.
         self._nameserver: tuple[str, int] | None = None
         self._codecs = _ringback.default_codecs()
-        self._opus = (DEFAULT_OPUS_BITRATE, DEFAULT_OPUS_COMPLEXITY)
+        self._opus = (DEFAULT_OPUS_BITRATE, DEFAULT_OPUS_COMPLEXITY, True, False)
         self._public_address: str | None = None
         self._stun: _nat.Server | None = None
         self._turn: _nat.Account | None = None
@@ -215,15 +215,31 @@ class SessionManagerBuilder:
         self._codecs = chosen
         return self
 
-    def with_opus(self, *, bitrate: int = DEFAULT_OPUS_BITRATE, complexity: int = DEFAULT_OPUS_COMPLEXITY) -> Self:
+    def with_opus(
+        self,
+        *,
+        bitrate: int = DEFAULT_OPUS_BITRATE,
+        complexity: int = DEFAULT_OPUS_COMPLEXITY,
+        fec: bool = True,
+        dtx: bool = False,
+    ) -> Self:
         """How Opus is sent: `bitrate` in bits a second, 6,000 to 510,000, and less where the peer wants less (RFC 7587
-        maxaveragebitrate); `complexity` 0 (least CPU time) to 10. Default 32,000 and 5. Raises `ValueError` beyond these ranges.
+        maxaveragebitrate); `complexity` 0 (least CPU time) to 10. Default 32,000 and 5.
+
+        `fec`: packets carry a copy of what was before them, as good as the loss that the peer reports asks for, where the peer makes
+        use of it (useinbandfec). What comes is used always. `dtx`: in silence a packet is sent each 400 ms instead of each 20; peers
+        are asked for the same (usedtx); a peer that asks for it gets it anyway. Opus may take a tone that lasts for silence.
+
+        Raises `ValueError` for values out of these ranges.
         """
         if not isinstance(bitrate, int) or not 6_000 <= bitrate <= 510_000:
             raise ValueError(f"bitrate must be 6000 to 510000 bits a second, not {bitrate!r}")
         if not isinstance(complexity, int) or not 0 <= complexity <= 10:
             raise ValueError(f"complexity must be 0 to 10, not {complexity!r}")
-        self._opus = (bitrate, complexity)
+        for name, value in (("fec", fec), ("dtx", dtx)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
+        self._opus = (bitrate, complexity, fec, dtx)
         return self
 
     def with_public_address(self, host: str) -> Self:

@@ -73,6 +73,8 @@ def test_every_setting_returns_the_builder():
         (lambda b: b.with_opus(bitrate=5_999), ValueError),
         (lambda b: b.with_opus(bitrate="32k"), ValueError),
         (lambda b: b.with_opus(complexity=11), ValueError),
+        (lambda b: b.with_opus(fec=1), TypeError),
+        (lambda b: b.with_opus(dtx="yes"), TypeError),
         (lambda b: b.with_codecs("PCMU", "pcmu"), ValueError),
         (lambda b: b.with_codecs(8), TypeError),
         (lambda b: b.with_public_address(""), ValueError),

@@ -74,6 +74,24 @@ async def test_opus_is_sent_at_the_bit_rate_that_is_set(systems):
     assert 2 * octets[8_000] < octets[64_000]
 
 
+@pytest.mark.parametrize("saving", ["near", "far", None])
+async def test_silence_of_opus_is_hardly_sent_where_either_side_wants_that(systems, saving):
+    """RFC 7587 §3.1.3, §6.1."""
+    bob = Recorder()
+    called = await systems.start("bob", bob, lambda builder: builder.with_opus(dtx=saving == "far"))
+    caller = await systems.start("alice", None, lambda builder: builder.with_opus(dtx=saving == "near"))
+    call = await systems.answered(caller, called)
+    other = (await bob.wait("established"))[0]
+    offer = (await MediaControl.get_media_info(caller, call.id)).local_sdp
+    assert ("usedtx=1" in offer) is (saving == "near")
+    await asyncio.sleep(1)
+    before = (await MediaControl.get_media_statistics(caller, call.id)).packets_sent
+    await asyncio.sleep(2)
+    sent = (await MediaControl.get_media_statistics(caller, call.id)).packets_sent - before
+    assert sent <= 8 if saving else sent >= 60
+    await hears(called, other.id, caller, call.id, 900)
+
+
 def test_names_have_no_case_and_the_default_prefers_wideband():
     builder = SessionManagerBuilder()
     assert builder._codecs == ["opus", "G722", "PCMU", "PCMA"]

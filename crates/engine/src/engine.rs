@@ -142,7 +142,7 @@ impl Engine {
         rng.fill_bytes(&mut seed);
         let ua = Ua::new(ua_config(&config), Box::new(routes.clone()), ChaCha12Rng::from_seed(seed));
         let template = LocalMedia {
-            codecs: config.codecs.iter().copied().map(local_codec).collect(),
+            codecs: config.codecs.iter().map(|codec| local_codec(*codec, &config.opus)).collect(),
             dtmf: true,
             comfort_noise: true,
             rtcp_xr: true,

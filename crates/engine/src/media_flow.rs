@@ -163,9 +163,9 @@ pub(crate) fn sdp_error(error: &SdpError) -> Error {
     Error::Sdp(error.to_string())
 }
 
-pub(crate) fn local_codec(codec: Codec) -> LocalCodec {
+pub(crate) fn local_codec(codec: Codec, opus: &OpusSend) -> LocalCodec {
     match codec {
-        Codec::Opus => LocalCodec::opus(),
+        Codec::Opus => LocalCodec::opus(opus.dtx),
         other => LocalCodec::new(other.name(), other.clock_rate(), other.static_payload_type()),
     }
 }

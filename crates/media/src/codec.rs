@@ -98,6 +98,11 @@ pub(crate) fn of_tag(tag: u8) -> Option<Codec> {
 /// The playout buffer's tag of comfort noise (RFC 3389).
 pub(crate) const COMFORT_NOISE: u8 = u8::MAX;
 
+/// RFC 7587 §3.1.3: a packet of Opus by which its sender says that it pauses has one octet, or two.
+pub(crate) const OPUS_PAUSE_OCTETS: usize = 2;
+/// RFC 6716 §2.1.9: so often something is sent in a pause.
+pub(crate) const OPUS_PAUSE_REPEATED_MS: u64 = 400;
+
 /// Whether each packet stands for itself, so that packets of several encoders may follow each other.
 pub(crate) const fn is_stateless(codec: Codec) -> bool {
     matches!(coding(codec), Coding::Pcmu | Coding::Pcma | Coding::L16)

@@ -40,6 +40,17 @@ pub(crate) struct Outgoing {
     fed_for_ms: u64,
     /// What was relayed last is all that is sent as long as it lasts: something else takes over.
     lasting: bool,
+    quiet: Quiet,
+}
+
+/// Of a sender of Opus that saves packets (DTX).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quiet {
+    No,
+    /// A packet of silence was sent.
+    Begins,
+    /// The packet that says so was sent at this millisecond.
+    Since(u64),
 }
 
 /// How numbers of the stream that is relayed become ours.
@@ -88,6 +99,7 @@ impl Outgoing {
             fed_ms: None,
             fed_for_ms: 0,
             lasting: false,
+            quiet: Quiet::No,
         }
     }
 
@@ -163,6 +175,7 @@ impl Outgoing {
         self.sequence = sequence.wrapping_add(1);
         self.next_timestamp = timestamp.wrapping_add(units);
         self.lasting = false;
+        self.quiet = Quiet::No;
         // What is relayed after this gets numbers after this.
         self.relayed.sequence_offset = None;
         self.count(octets, now);
@@ -258,6 +271,15 @@ impl Outgoing {
         let offset = self.relayed.timestamp_offset.filter(|_| self.relayed.stream == stream)?;
         self.relayed.sequence_offset?;
         Some(self.next_timestamp.wrapping_sub(offset))
+    }
+
+    pub(crate) fn quiet(&self) -> Quiet {
+        self.quiet
+    }
+
+    /// After `own`, of a packet that is part of a pause.
+    pub(crate) fn set_quiet(&mut self, quiet: Quiet) {
+        self.quiet = quiet;
     }
 
     /// No silence is to follow what was sent, until it is over.

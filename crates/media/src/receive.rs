@@ -27,8 +27,6 @@ const EVENT_MS: u64 = 50;
 const NOISE_MS: u64 = 10_000;
 /// The same after a packet of Opus that says that its sender pauses: it is repeated each 400 ms (RFC 6716 §2.1.9).
 const OPUS_PAUSE_MS: u64 = 1_000;
-/// RFC 7587 §3.1.3: such a packet has one octet, or two.
-const OPUS_PAUSE_OCTETS: usize = 2;
 
 /// A packet whose place in its stream is known.
 struct Placed {
@@ -290,7 +288,7 @@ fn relay<O: Out + ?Sized>(
     }
     codec::exchange_laws(codec, sends, payload);
     let units = codec::units(sends, payload);
-    if sends == Codec::Opus && payload.len() <= OPUS_PAUSE_OCTETS {
+    if sends == Codec::Opus && payload.len() <= codec::OPUS_PAUSE_OCTETS {
         to.outgoing.pause(now_ms, OPUS_PAUSE_MS);
     } else {
         to.outgoing.fed(now_ms, u64::from(units / codec::units_per_ms(sends).max(1)));

@@ -2,7 +2,7 @@
 //! itself (RTCP, monitor, silence).
 
 use rand_core::RngCore;
-use ringback_media_api::Event;
+use ringback_media_api::{Codec, Event};
 use ringback_rtp::Header;
 use ringback_rtp::header::HEADER_LEN;
 use ringback_time::Now;
@@ -11,6 +11,7 @@ use crate::control::Wanted;
 use crate::dial::Turn;
 use crate::latch;
 use crate::leg::{Leg, Target};
+use crate::outgoing::Quiet;
 use crate::receive;
 use crate::room::{Feed, Room};
 use crate::statistics::statistics;
@@ -135,13 +136,38 @@ fn send<O: Out + ?Sized>(
         None if sounds && !muted => encoder.encode(&scratch.samples, &mut scratch.packet),
         None => encoder.silence(ptime_ms, &mut scratch.packet),
     }
+    let Some(quiet) = saved(leg, codec, muted || !(sounds || shared.is_some()), ptime_ms, &mut scratch.packet) else {
+        return;
+    };
     let octets = scratch.packet.len() - HEADER_LEN;
     // RFC 3551 §4.1: who does not suppress silence sets no marker, but for where the stream begins or was interrupted.
     let header = leg.outgoing.own(target.format.payload_type, timestamp, gap, units, octets, now.mono);
+    leg.outgoing.set_quiet(quiet);
     if let Some(recorder) = &mut leg.recorder {
         recorder.send(&header, codec, scratch.packet.get(HEADER_LEN..).unwrap_or_default());
     }
     put(leg, target, header, scratch, out);
+}
+
+/// What becomes of a packet where silence is hardly sent (RFC 7587 §3.1.3): `None`, it is not. `empty`: nothing is to be heard in it.
+fn saved(leg: &mut Leg, codec: Codec, empty: bool, ptime_ms: usize, packet: &mut Vec<u8>) -> Option<Quiet> {
+    if codec != Codec::Opus || !leg.config.opus.dtx {
+        return Some(Quiet::No);
+    }
+    let pauses = empty || packet.len() - HEADER_LEN <= codec::OPUS_PAUSE_OCTETS;
+    match leg.outgoing.quiet() {
+        _ if !pauses => Some(Quiet::No),
+        Quiet::Since(since) if leg.due_ms < since + codec::OPUS_PAUSE_REPEATED_MS => None,
+        // What was heard last is silence, which is what its receiver goes on with.
+        Quiet::No if empty => Some(Quiet::Begins),
+        _ => {
+            if empty {
+                packet.truncate(HEADER_LEN);
+                leg.encoder(codec).pause(ptime_ms, packet);
+            }
+            Some(Quiet::Since(leg.due_ms))
+        }
+    }
 }
 
 fn put<O: Out + ?Sized>(leg: &Leg, target: Target, header: Header, scratch: &mut Scratch, out: &mut O) {

@@ -45,9 +45,10 @@ impl LocalCodec {
         LocalCodec::new("PCMA", 8000, Some(8))
     }
 
-    /// RFC 7587 §7: two channels and 48 kHz in SDP, whatever is sent. We use the copies that a sender puts in for lost packets.
-    pub fn opus() -> Self {
-        let fmtp = Some("useinbandfec=1".to_owned());
+    /// RFC 7587 §7: two channels and 48 kHz in SDP, whatever is sent. We use the copies that a sender puts in for lost packets. `dtx`: we
+    /// would rather not get silence.
+    pub fn opus(dtx: bool) -> Self {
+        let fmtp = Some(if dtx { "useinbandfec=1;usedtx=1" } else { "useinbandfec=1" }.to_owned());
         LocalCodec { channels: 2, fmtp, ..LocalCodec::new("opus", 48_000, None) }
     }
 

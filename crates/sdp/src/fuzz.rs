@@ -9,7 +9,7 @@ use crate::{
 pub fn negotiate(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (first, second) = text.split_once('\0').unwrap_or((&text, &text));
-    let codecs = vec![LocalCodec::opus(), LocalCodec::pcmu(), LocalCodec::pcma()];
+    let codecs = vec![LocalCodec::opus(false), LocalCodec::pcmu(), LocalCodec::pcma()];
     let (address, port) = ("192.0.2.1".into(), 40_000);
     let local = LocalMedia {
         address,

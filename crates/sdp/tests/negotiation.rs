@@ -491,7 +491,7 @@ fn redirection_touches_direction_and_version_only() {
 
 #[test]
 fn opus_is_answered_with_events_at_both_clock_rates() {
-    let codecs = vec![LocalCodec::opus(), LocalCodec::new("G722", 8000, Some(9)), LocalCodec::pcmu()];
+    let codecs = vec![LocalCodec::opus(false), LocalCodec::new("G722", 8000, Some(9)), LocalCodec::pcmu()];
     let local = LocalMedia { codecs, comfort_noise: true, ..local() };
     let offer = sdp(&[
         "m=audio 4000 RTP/AVP 0 9 13 107 96 97",
@@ -609,7 +609,7 @@ fn comfort_noise_is_offered_where_wished_and_then_goes_both_ways() {
     let refused = answer(&sdp(&["m=audio 4000 RTP/AVP 0 13"]), &local()).unwrap();
     assert_eq!(refused.comfort_noise_send, None);
     // It is of 8 kHz (RFC 3551 §6).
-    let wide = LocalMedia { codecs: vec![LocalCodec::opus()], ..wishes };
+    let wide = LocalMedia { codecs: vec![LocalCodec::opus(false)], ..wishes };
     assert_eq!(lines_of(&offer(&wide), "m="), ["m=audio 30000 RTP/AVP 96 101"]);
 }
 

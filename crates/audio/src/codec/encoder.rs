@@ -104,6 +104,17 @@ impl Encoder {
         }
     }
 
+    /// Appends what follows a packet of silence where its sender saves what can be saved, and comes again each 400 ms (RFC 6716 §2.1.9);
+    /// false where the coding has nothing of the kind.
+    pub fn pause(&mut self, ms: usize, to: &mut Vec<u8>) -> bool {
+        if let State::Opus { interrupted, .. } = &mut self.state {
+            *interrupted = true;
+            to.push(opus::pause(ms));
+            return true;
+        }
+        false
+    }
+
     /// How much the far end loses, by its reports: Opus makes its copies good accordingly.
     pub fn set_loss(&mut self, percent: u8) {
         if let State::Opus { encoder, .. } = &mut self.state {

@@ -96,5 +96,10 @@ pub(super) fn silence(ms: usize, to: &mut Vec<u8>) {
     to.extend(SILENT);
 }
 
+/// RFC 7587 §3.1.3: the octet of a packet without a frame, by which a sender says that it pauses.
+pub(super) const fn pause(ms: usize) -> u8 {
+    if ms <= 10 { 30 << 3 } else { 31 << 3 }
+}
+
 #[cfg(test)]
 mod tests;
