@@ -266,6 +266,27 @@ fn talking_is_told_when_it_begins_and_when_it_is_over() {
 }
 
 #[test]
+fn who_becomes_a_listener_while_speaking_does_not_hear_itself() {
+    let mut world = conference(17, 3, -22.0);
+    world.run(ms(500));
+    world.command(Command::SetRole { leg: leg(0, 3), role: Role::Listener });
+    world.run(ms(200));
+    world.forget();
+    world.run(ms(500));
+    for (n, others) in [(1, vec![2]), (2, vec![1]), (3, vec![1, 2])] {
+        assert_hears(&world, n, &others, 3, -22.0);
+    }
+    // Nor is anything left of it when nobody else speaks.
+    hush(&mut world, 1);
+    hush(&mut world, 2);
+    world.run(ms(300));
+    world.forget();
+    world.run(ms(500));
+    let left = level_dbm0(&heard(&world, 3));
+    assert!(left < -60.0, "{left:.1}");
+}
+
+#[test]
 fn listeners_hear_and_whispers_reach_one() {
     let mut world = conference(7, 4, -22.0);
     world.command(Command::SetRole { leg: leg(0, 3), role: Role::Listener });

@@ -112,6 +112,8 @@ impl Member {
     pub(crate) fn is_busy(&self) -> bool {
         self.role != Role::Listener
             || self.heard
+            // What it said last is to be forgotten, or it would be taken out of all that it hears.
+            || self.counted
             || self.beside.is_some()
             || self.queue.is_some()
             || self.leaving != Leaving::No
