@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ringback import _ringback
 from ringback._ringback import RegistrationView
-from ringback._seconds import Seconds, seconds
+from ringback._seconds import Seconds, seconds, wait_seconds
 from ringback.authentication import Credentials
 from ringback.errors import InvalidUri, RegistrationFailed, RegistrationTimeout
 from ringback.states import Transport
@@ -121,7 +121,7 @@ class Registration:
         Raises `RegistrationFailed` where it failed (`status`: the registrar's, None without an answer) or was ended;
         `RegistrationTimeout`, which is one and a `TimeoutError`, after `timeout`. Neither ends the attempts.
         """
-        limit = seconds(timeout, "timeout")
+        limit = wait_seconds(timeout, "timeout")
         try:
             async with asyncio.timeout(limit):
                 while not self._is_registered():
@@ -132,7 +132,7 @@ class Registration:
                     finally:
                         self._waiters.discard(waiter)
         except TimeoutError:
-            raise RegistrationTimeout(f"{self.account.aor} is not registered within {limit} s") from None
+            raise RegistrationTimeout(f"{self.account.aor} is not registered within {limit:g} s") from None
 
     def _is_registered(self) -> bool:
         state = self.state

@@ -26,6 +26,7 @@ class AudioStream(AudioStreamBase):
     _overtaken: bool
 
     def __aiter__(self) -> AsyncIterator[NDArray[np.int16]]:
+        """Frames of shape `(sample_rate * frame_ms // 1000,)`, int16, until the call or the stream ends."""
         return self
 
     async def __anext__(self) -> NDArray[np.int16]:
@@ -46,14 +47,16 @@ class AudioStream(AudioStreamBase):
             finally:
                 self._forget(change)
 
-    async def write(self, samples: NDArray[np.int16] | NDArray[np.float32] | bytes) -> None:
-        """Sends `samples`, shape `(n,)`: int16, float32 within -1 to 1 (beyond is clipped), or bytes of little-endian
-        int16.
+    async def write(self, samples: NDArray[np.int16] | NDArray[np.float32] | bytes | bytearray | memoryview) -> None:
+        """Sends `samples`, shape `(n,)`: int16, float32 within -1 to 1 (beyond is clipped), or bytes (`bytearray` and
+        `memoryview` too) of little-endian int16.
 
         Faster than real time is fine: waits while two seconds are queued. A `clear` ends the wait, and the rest is dropped. A
         write that the call's end overtakes is dropped too, the next one raises `MediaError`. `TypeError` or `ValueError` for
         other dtypes and shapes.
         """
+        if isinstance(samples, bytearray | memoryview):
+            samples = bytes(samples)
         generation = self._generation
         offset, total = self._write(samples, 0)
         while offset < total:

@@ -77,6 +77,9 @@ class Authenticator:
             if name not in _ALGORITHMS:
                 raise ValueError(f"no digest algorithm {name!r}; there are {', '.join(_ALGORITHMS)}")
         self._algorithms = tuple(algorithms)
+        for network in trusted:
+            if not isinstance(network, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(f"a trusted network must be a str, not {type(network).__name__}")
         self._trusted = tuple(str(ipaddress.ip_network(network)) for network in trusted)
 
     async def password(self, username: str, realm: str) -> str | None:

@@ -50,6 +50,7 @@ class AudioBatches(AudioBatchesBase):
     _timer: asyncio.TimerHandle | None
 
     def __aiter__(self) -> AsyncIterator[AudioBatch]:
+        """One `AudioBatch` every `frame_ms`."""
         return self
 
     async def __anext__(self) -> AudioBatch:

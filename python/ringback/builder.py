@@ -4,6 +4,7 @@
 import asyncio
 import inspect
 import ipaddress
+import os
 import socket
 from collections.abc import Callable
 from typing import NamedTuple, Self, TypeAlias
@@ -156,9 +157,9 @@ class SessionManagerBuilder:
         *,
         port: int | None = None,
         host: str | None = None,
-        certificate: str | None = None,
-        private_key: str | None = None,
-        ca: str | None = None,
+        certificate: str | os.PathLike[str] | None = None,
+        private_key: str | os.PathLike[str] | None = None,
+        ca: str | os.PathLike[str] | None = None,
         verify: bool = True,
     ) -> Self:
         """Listens and connects by this transport; repeatable. The first call replaces the default, UDP and TCP.
@@ -170,8 +171,8 @@ class SessionManagerBuilder:
 
         - `certificate`: ours, followed by the intermediate ones, and its `private_key` (default: in the same file).
           Without it nobody can connect to us, but we can connect to others.
-        - `ca`: whose certificates are trusted (default: the operating system's). Clients are asked for a certificate
-          then, and may do without.
+        - `ca`: whose certificates are trusted (default: the operating system's); one that signed itself is trusted where
+          it stands there. Clients are asked for a certificate then, and may do without.
         - `verify`: whether a server must show a trusted certificate of the host that is called (RFC 5922), and a
           client that shows one a trusted one.
         """
@@ -518,12 +519,13 @@ def _text(value: str, name: str) -> str:
     return value
 
 
-def _path(value: str | None, name: str) -> str | None:
+def _path(value: str | os.PathLike[str] | None, name: str) -> str | None:
     if value is None:
         return None
-    if not _text(value, name):
+    path = _text(os.fspath(value) if isinstance(value, os.PathLike) else value, name)
+    if not path:
         raise ValueError(f"{name} is empty")
-    return value
+    return path
 
 
 def _host(value: str, name: str) -> str:

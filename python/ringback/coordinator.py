@@ -78,12 +78,14 @@ class SessionCoordinator(CoordinatorBase):
         return f"<SessionCoordinator {self._address} {state}>"
 
     async def __aenter__(self) -> Self:
+        """Starts the system, as `SessionControl.start`."""
         await self._startup()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Stops it, as `SessionControl.stop`."""
         await self._halt(0.0)
 
     @property
@@ -326,6 +328,10 @@ class SessionCoordinator(CoordinatorBase):
 
     async def _halt(self, drain: float) -> None:
         loop = asyncio.get_running_loop()
+        own = self._loop
+        if own is not None and own is not loop and own.is_running():
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._halt(drain), own))
+            return
         if self._stopping is None or self._stopping.done():
             if not self.is_running():
                 return

@@ -1,6 +1,7 @@
 """The registrar: where telephones say that they are (RFC 3261 §10), and where that is kept."""
 # pyright: reportUnnecessaryIsInstance=false, reportPrivateUsage=false
 
+import os
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ class Registrar:
         self,
         *,
         domains: Sequence[str],
-        store: str | BindingStore = ":memory:",
+        store: str | os.PathLike[str] | BindingStore = ":memory:",
         max_expires: Seconds = 3600,
         max_contacts: int = 10,
         min_expires: Seconds | None = None,
@@ -117,6 +118,8 @@ class Registrar:
             user, parsed, port = _ringback.sip_uri_parts(f"sip:[{host}]" if ":" in host else f"sip:{host}")
             if user is not None or port is not None or not parsed:
                 raise InvalidUri(f"a domain is a host without port: {domain!r}", uri=domain)
+        if isinstance(store, os.PathLike):
+            store = os.fspath(store)
         if not isinstance(store, str):
             for method in ("save", "delete", "find"):
                 if not callable(getattr(store, method, None)):

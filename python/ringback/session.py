@@ -74,11 +74,13 @@ class CallSession(CallSessionBase):
             _ringback.forget_future(self, future)
 
     async def __aenter__(self) -> Self:
+        """The call itself: the block guards it."""
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Hangs up, unless the call has ended."""
         if self.state.is_final or not self.coordinator.is_running():
             return
         try:

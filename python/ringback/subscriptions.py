@@ -70,6 +70,7 @@ class Subscription:
         raise TypeError("Subscription objects are made by SessionControl.subscribe, not by programs")
 
     async def __aiter__(self) -> AsyncIterator[Notification]:
+        """The notifications that nobody has read, and those to come."""
         while (notification := await self._inbox.next()) is not None:
             yield notification
 

@@ -332,3 +332,36 @@ async def test_a_stream_is_kept_through_bridges(systems):
     await asyncio.wait_for(stream.flush(), 10)
     assert stream.played_samples == 1600
     playing.cancel()
+
+
+def unaligned(count, dtype):
+    """As `np.frombuffer` gives it for the payload of a packet with an odd header."""
+    array = np.frombuffer(b"x" + bytes(count * np.dtype(dtype).itemsize), dtype=dtype, offset=1)
+    assert not array.flags.aligned
+    return array
+
+
+async def test_arrays_and_buffers_of_any_layout_are_taken(systems):
+    caller, call, _, _ = await connected(systems)
+    stream = await MediaControl.open_audio(caller, call.id)
+    samples = np.arange(320, dtype=np.int16)
+    layouts = [
+        samples[::2], samples[::-1], unaligned(160, np.int16), unaligned(160, np.float32), samples.tobytes(),
+        bytearray(320), memoryview(bytes(320)), unaligned(320, np.int16)[::2],
+    ]  # fmt: skip
+    before = 0
+    for layout in layouts:
+        await stream.write(layout)
+        assert stream._queued + stream.played_samples > before
+        before = stream._queued + stream.played_samples
+    await MediaControl.play(caller, call.id, unaligned(160, np.int16), sample_rate=8000)
+    async with caller.audio_batches([call.id]) as batches:
+        await batches.write([call.id], unaligned(320, np.int16).reshape(1, 320))
+
+
+@pytest.mark.parametrize("name", ["sample_rate", "frame_ms"])
+async def test_numbers_without_bounds_are_beyond_the_range(systems, name):
+    caller, call, _, _ = await connected(systems)
+    for number in (10**30, -(10**30)):
+        with pytest.raises(ValueError, match=name):
+            await MediaControl.open_audio(caller, call.id, **{name: number})

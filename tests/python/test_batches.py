@@ -199,3 +199,12 @@ async def test_wrong_arguments(systems):
     await SessionControl.stop(caller)
     with pytest.raises(NotRunningError):
         caller.audio_batches()
+
+
+async def test_a_row_is_sent_before_the_first_tick_and_after_a_late_answer(systems):
+    caller, made, called, others = await calls(systems, 1)
+    batches = caller.audio_batches(sample_rate=8000)
+    hear = await MediaControl.open_audio(called, others[0].id, sample_rate=8000)
+    await batches.write([made[0].id], sine(900, 0.6, 8000).reshape(1, -1))
+    assert abs(strongest(await asyncio.wait_for(listen(hear, 0.4), 5), 8000) - 900) < 20
+    await batches.close()

@@ -101,7 +101,7 @@ async def test_operations_may_be_awaited_on_another_loop(systems):
 
     assert await asyncio.to_thread(asyncio.run, elsewhere()) == "hangup"
     with pytest.raises(RuntimeError, match="another event loop"):
-        await asyncio.to_thread(asyncio.run, SessionControl.stop(called))
+        await asyncio.to_thread(asyncio.run, SessionControl.start(called))
     assert called.is_running()
 
 
@@ -171,3 +171,34 @@ def test_keyboard_interrupt_in_a_handler_reaches_the_program(factory):
     with pytest.raises(KeyboardInterrupt), asyncio.Runner(loop_factory=factory) as runner:
         runner.run(main())
     assert ended
+
+
+async def test_stop_may_be_awaited_on_another_loop(systems):
+    coordinator = await systems.start("bob", Recorder())
+
+    def elsewhere():
+        asyncio.run(asyncio.wait_for(SessionControl.stop(coordinator, drain=0.1), 5))
+        return coordinator.is_running()
+
+    assert not await asyncio.to_thread(elsewhere)
+    await SessionControl.start(coordinator)
+
+
+def test_what_is_asked_while_the_loop_is_gone_is_refused():
+    with asyncio.Runner() as runner:
+        coordinator = runner.run(Systems.builder("bob", Recorder()).build())
+        runner.run(SessionControl.start(coordinator))
+
+    async def later():
+        for operation in (
+            SessionControl.create_outgoing_call(coordinator, "sip:a@b", "sip:c@127.0.0.1:9"),
+            coordinator.create_bridge(),
+            SessionControl.send_options(coordinator, "sip:127.0.0.1:9"),
+        ):
+            with pytest.raises(NotRunningError, match=r"loop .* is closed"):
+                await asyncio.wait_for(operation, 5)
+        await SessionControl.start(coordinator)
+        await coordinator.create_bridge()
+        await SessionControl.stop(coordinator)
+
+    asyncio.run(later())

@@ -535,3 +535,9 @@ async def test_a_gruu_rings_one_instance(systems):
             await phone.receive("BYE")
         with pytest.raises(asyncio.TimeoutError):
             await desk.receive("INVITE", timeout=0)
+
+
+async def test_a_store_may_be_a_path(systems, tmp_path):
+    registrar = Registrar(domains=["example.com"], store=tmp_path / "bindings.db")
+    await systems.start("pbx", None, lambda builder: builder.with_registrar(registrar))
+    assert (tmp_path / "bindings.db").exists()

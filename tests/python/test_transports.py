@@ -5,10 +5,15 @@ import re
 import shutil
 import ssl
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from support import Recorder, until
 from support.peer import SDP, header
 from support.streams import SecureWebSocketPeer, StreamPeer, TlsPeer, WebSocketPeer
@@ -463,3 +468,49 @@ async def test_one_system_has_both_families(systems):
             await call.wait_for_answer(5)
             info = await MediaControl.get_media_info(called, call.id)
             assert f"c=IN IP{version}\r\n" in info.local_sdp and f"c=IN IP{version}\r\n" in info.remote_sdp
+
+
+def self_signed(place: Path, host: str) -> Path:
+    """Key and certificate in one file, as `openssl req -x509` makes them: the certificate calls itself a CA's."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    form = serialization.PrivateFormat.PKCS8
+    private = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    path = place / f"{host}.pem"
+    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+async def test_a_certificate_that_signed_itself_is_trusted_where_it_is_named(systems, tmp_path):
+    """With paths as `pathlib` has them."""
+    ours, others = self_signed(tmp_path, "localhost"), self_signed(tmp_path, "other.example")
+    bob = Recorder()
+    called = await start(systems, "127.0.0.1", Transport.TLS, bob, certificate=ours, ca=ours)
+    # The client shows the same one.
+    caller = await start(systems, "127.0.0.1", Transport.TLS, Recorder(), certificate=ours, ca=ours)
+    target = called.local_address.replace("127.0.0.1", "localhost")
+    call = await SessionControl.create_outgoing_call(caller, caller.local_address, target)
+    await call.wait_for_answer(5)
+    stranger = await start(systems, "127.0.0.1", Transport.TLS, Recorder(), ca=others)
+    call = await SessionControl.create_outgoing_call(stranger, stranger.local_address, target)
+    with pytest.raises(CallFailed, match="certificate is not accepted"):
+        await call.wait_for_answer(5)
+    # Named, but of another host than the one that was called.
+    wrong = await start(systems, "127.0.0.1", Transport.TLS, Recorder(), certificate=others)
+    target = wrong.local_address.replace("127.0.0.1", "localhost")
+    call = await SessionControl.create_outgoing_call(stranger, stranger.local_address, target)
+    with pytest.raises(CallFailed, match="it is not of localhost but of other"):
+        await call.wait_for_answer(5)

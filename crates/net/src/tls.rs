@@ -19,8 +19,10 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::NetError;
 
+mod pinned;
 mod verify;
 
+use pinned::{Named, PinnedClient, PinnedServer};
 use verify::{Anyone, SipVerifier};
 
 /// Files in PEM form, as a program gives them.
@@ -59,7 +61,8 @@ type Stamp = Option<(SystemTime, u64, u64)>;
 struct Files {
     /// With its key.
     own: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
-    roots: Option<Arc<RootCertStore>>,
+    /// What trusts and, as they stand in the file, is trusted.
+    roots: Option<(Arc<RootCertStore>, Named)>,
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -138,10 +141,12 @@ impl TlsSettings {
         let roots = match &self.ca {
             Some(path) => {
                 let mut roots = RootCertStore::empty();
-                for certificate in certificates("CA certificate", path)? {
-                    roots.add(certificate).map_err(|error| bad("CA certificate", path, error.to_string()))?;
+                let named = certificates("CA certificate", path)?;
+                for certificate in &named {
+                    let added = roots.add(certificate.clone());
+                    added.map_err(|error| bad("CA certificate", path, error.to_string()))?;
                 }
-                Some(Arc::new(roots))
+                Some((Arc::new(roots), named.into()))
             }
             None => None,
         };
@@ -167,10 +172,13 @@ impl TlsSettings {
         let clients = match &files.roots {
             // A telephone without a certificate is still let in: who it is, digest finds out. One that shows a certificate must be
             // whom it says.
-            Some(roots) if self.verify => WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), provider())
-                .allow_unauthenticated()
-                .build()
-                .map_err(|error| bad("CA certificate", self.ca.as_deref().unwrap_or(path), error.to_string()))?,
+            Some((roots, named)) if self.verify => {
+                let inner = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), provider())
+                    .allow_unauthenticated()
+                    .build()
+                    .map_err(|error| bad("CA certificate", self.ca.as_deref().unwrap_or(path), error.to_string()))?;
+                Arc::new(PinnedClient::new(inner, Arc::clone(named)))
+            }
             _ => WebPkiClientVerifier::no_client_auth(),
         };
         let config = ServerConfig::builder_with_provider(provider())
@@ -185,9 +193,10 @@ impl TlsSettings {
     fn client(&self, files: &Files) -> Result<ClientConfig, String> {
         let verifier: Arc<dyn ServerCertVerifier> = match &files.roots {
             _ if !self.verify => Arc::new(Anyone::new(provider())),
-            Some(roots) => {
+            Some((roots, named)) => {
                 let inner = WebPkiServerVerifier::builder_with_provider(Arc::clone(roots), provider()).build();
-                Arc::new(SipVerifier::new(inner.map_err(|error| error.to_string())?))
+                let inner = inner.map_err(|error| error.to_string())?;
+                Arc::new(SipVerifier::new(Arc::new(PinnedServer::new(inner, Arc::clone(named)))))
             }
             None => {
                 let inner = rustls_platform_verifier::Verifier::new(provider()).map_err(|error| reason(&error))?;
@@ -288,6 +297,9 @@ fn certificate_fault(fault: &rustls::CertificateError) -> String {
                 other => format!("{other:?}"),
             };
             format!("it is not of {expected} but of {}", presented.join(", "))
+        }
+        Fault::Other(other) if matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) => {
+            "it is a CA's, and not itself in the CA file".into()
         }
         other => other.to_string(),
     }

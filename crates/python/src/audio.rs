@@ -15,6 +15,7 @@ use pyo3::types::{PyBytes, PyWeakrefMethods, PyWeakrefReference};
 use ringback_engine::api::Command;
 use ringback_media_api::{AudioPort, Token};
 
+use crate::convert::{Whole, aligned};
 use crate::coordinator::Coordinator;
 use crate::ids::SessionId;
 use crate::pending::{Undo, Waiter};
@@ -65,8 +66,8 @@ impl AudioStreamBase {
     fn new(
         coordinator: &Bound<'_, Coordinator>,
         session_id: SessionId,
-        sample_rate: i64,
-        frame_ms: i64,
+        sample_rate: Whole,
+        frame_ms: Whole,
     ) -> PyResult<Self> {
         let (sample_rate, frame_ms) = (check_rate(sample_rate)?, check_frame(frame_ms)?);
         Ok(AudioStreamBase {
@@ -149,6 +150,7 @@ impl AudioStreamBase {
     fn _write(&self, samples: &Bound<'_, PyAny>, offset: usize) -> PyResult<(usize, usize)> {
         let py = samples.py();
         if let Ok(array) = samples.extract::<PyReadonlyArray1<'_, i16>>() {
+            let array = aligned(array)?;
             let all = array.len();
             let taken = match array.as_slice() {
                 Ok(slice) => self.port.write(slice.get(offset..).unwrap_or_default()),
@@ -160,6 +162,7 @@ impl AudioStreamBase {
             return Ok((taken, all));
         }
         if let Ok(array) = samples.extract::<PyReadonlyArray1<'_, f32>>() {
+            let array = aligned(array)?;
             let all = array.len();
             let copy: Vec<i16> = array.as_array().iter().skip(offset).map(|sample| from_float(*sample)).collect();
             return Ok((self.port.write(&copy), all));
@@ -225,14 +228,14 @@ impl Drop for AudioStreamBase {
 }
 
 /// One of the rates that audio is exchanged at.
-pub(crate) fn check_rate(sample_rate: i64) -> PyResult<u32> {
-    SAMPLE_RATES.into_iter().find(|rate| i64::from(*rate) == sample_rate).ok_or_else(|| {
+pub(crate) fn check_rate(sample_rate: Whole) -> PyResult<u32> {
+    SAMPLE_RATES.into_iter().find(|rate| i64::from(*rate) == sample_rate.0).ok_or_else(|| {
         PyValueError::new_err(format!("sample_rate must be 8000, 16000, 24000 or 48000, not {sample_rate}"))
     })
 }
 
-pub(crate) fn check_frame(frame_ms: i64) -> PyResult<u32> {
-    match u32::try_from(frame_ms) {
+pub(crate) fn check_frame(frame_ms: Whole) -> PyResult<u32> {
+    match u32::try_from(frame_ms.0) {
         Ok(ms) if (10..=60).contains(&ms) => Ok(ms),
         _ => Err(PyValueError::new_err(format!("frame_ms must be 10 to 60, not {frame_ms}"))),
     }

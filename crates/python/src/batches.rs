@@ -17,6 +17,7 @@ use ringback_engine::api::{self, Command, State};
 use ringback_media_api::{AudioPort, Token};
 
 use crate::audio::{check_frame, check_rate};
+use crate::convert::{Whole, aligned};
 use crate::coordinator::Coordinator;
 use crate::errors;
 use crate::ids::SessionId;
@@ -145,8 +146,8 @@ impl AudioBatchesBase {
         py: Python<'_>,
         coordinator: &Bound<'_, Coordinator>,
         sessions: Option<Vec<SessionId>>,
-        sample_rate: i64,
-        frame_ms: i64,
+        sample_rate: Whole,
+        frame_ms: Whole,
     ) -> PyResult<Self> {
         let (sample_rate, frame_ms) = (check_rate(sample_rate)?, check_frame(frame_ms)?);
         coordinator.get().check_running(py)?;
@@ -250,12 +251,17 @@ impl AudioBatchesBase {
                 }
             });
         };
+        let array = aligned(array)?;
         let array = array.as_array();
         let (rows, length) = array.dim();
         if rows != sessions.len() {
             return Err(PyValueError::new_err(format!("samples has {rows} rows for {} sessions", sessions.len())));
         }
-        let inner = self.inner.lock();
+        let mut inner = self.inner.lock();
+        if offsets.is_empty() && sessions.iter().any(|session| !inner.index.contains_key(&session.0)) {
+            // A call that was answered after the last tick, or before the first.
+            self.admit(&mut inner);
+        }
         let mut reached = Vec::with_capacity(rows);
         for (number, (session, row)) in sessions.iter().zip(array.rows()).enumerate() {
             let offset = offsets.get(number).copied().unwrap_or(0);

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use ringback_engine::api::{self, BridgeEventKind, Command};
 use ringback_media_api::Token;
 
+use crate::convert::Whole;
 use crate::coordinator::Coordinator;
 use crate::ids::{BridgeId, SessionId};
 use crate::media::{Playback, sound_source};
@@ -48,9 +49,9 @@ fn session_bridge<'py>(coordinator: &Bound<'py, Coordinator>, session_id: Sessio
 fn create_bridge<'py>(
     coordinator: &Bound<'py, Coordinator>,
     name: Option<String>,
-    max_sessions: Option<i64>,
+    max_sessions: Option<Whole>,
 ) -> Future<'py> {
-    let max_sessions = match max_sessions.map(usize::try_from) {
+    let max_sessions = match max_sessions.map(|most| usize::try_from(most.0)) {
         Some(Ok(0) | Err(_)) => return Err(PyValueError::new_err("max_sessions must be at least 1")),
         Some(Ok(most)) => Some(most),
         None => None,
@@ -115,7 +116,7 @@ fn play_to_bridge<'py>(
     coordinator: &Bound<'py, Coordinator>,
     bridge: BridgeId,
     source: &Bound<'py, PyAny>,
-    sample_rate: Option<i64>,
+    sample_rate: Option<Whole>,
 ) -> PyResult<(Bound<'py, PyAny>, Playback)> {
     let source = sound_source(source, sample_rate)?;
     let bridge = bridge.0;

@@ -6,7 +6,7 @@ use pyo3::types::PyMapping;
 use ringback_engine::api::{CallOptions, Command, Decision, DtmfMethod, TransferTarget};
 use ringback_media_api::Token;
 
-use crate::convert;
+use crate::convert::{self, Whole};
 use crate::coordinator::Coordinator;
 use crate::decisions;
 use crate::errors;
@@ -24,7 +24,8 @@ type Future<'py> = PyResult<Bound<'py, PyAny>>;
 
 /// The future of an INITIATING `CallSession`; `send`: the INVITE follows upon `launch`, and the call is held for that.
 #[pyfunction]
-#[pyo3(signature = (coordinator, from_uri, to_uri, sdp, headers, send, late_offer=false, max_redirects=0))]
+#[pyo3(signature = (coordinator, from_uri, to_uri, sdp, headers, send, late_offer=false, max_redirects=Whole(0)),
+       text_signature = "(coordinator, from_uri, to_uri, sdp, headers, send, late_offer=False, max_redirects=0)")]
 #[expect(clippy::too_many_arguments, reason = "those of the Python function")]
 fn create_call<'py>(
     coordinator: &Bound<'py, Coordinator>,
@@ -34,11 +35,11 @@ fn create_call<'py>(
     headers: Option<&Bound<'py, PyMapping>>,
     send: bool,
     late_offer: bool,
-    max_redirects: i64,
+    max_redirects: Whole,
 ) -> Future<'py> {
     let headers = convert::headers(headers)?;
     let max_redirects =
-        u8::try_from(max_redirects).ok().filter(|places| *places <= MAX_REDIRECTS).ok_or_else(|| {
+        u8::try_from(max_redirects.0).ok().filter(|places| *places <= MAX_REDIRECTS).ok_or_else(|| {
             PyValueError::new_err(format!("max_redirects must be 0 to {MAX_REDIRECTS}, not {max_redirects}"))
         })?;
     let options = CallOptions { held_back: true, late_offer, max_redirects };
@@ -109,7 +110,7 @@ fn reject<'py>(
     coordinator: &Bound<'py, Coordinator>,
     call: &Bound<'py, IncomingCallBase>,
     reason: String,
-    status: i64,
+    status: Whole,
 ) -> Future<'py> {
     let status = convert::refusal(status)?;
     decide(coordinator, call, Decision::Reject { status, reason, headers: Vec::new() })
@@ -161,13 +162,13 @@ fn send_dtmf<'py>(
     session_id: SessionId,
     digits: String,
     method: &str,
-    duration_ms: i64,
-    gap_ms: i64,
+    duration_ms: Whole,
+    gap_ms: Whole,
 ) -> Future<'py> {
     if let Some(wrong) = digits.chars().find(|c| !matches!(c, '0'..='9' | '*' | '#' | 'A'..='D' | ',')) {
         return Err(PyValueError::new_err(format!("not a DTMF digit (0-9 * # A-D, \",\" to pause): {wrong:?}")));
     }
-    let within = |name: &str, value: i64, least: u32| match u32::try_from(value) {
+    let within = |name: &str, value: Whole, least: u32| match u32::try_from(value.0) {
         Ok(value) if (least..=8000).contains(&value) => Ok(value),
         _ => Err(PyValueError::new_err(format!("{name} must be {least} to 8000, not {value}"))),
     };
@@ -200,11 +201,11 @@ fn give_up_dtmf(coordinator: &Bound<'_, Coordinator>, session_id: SessionId, sen
 fn collect_dtmf<'py>(
     coordinator: &Bound<'py, Coordinator>,
     session_id: SessionId,
-    max_digits: i64,
+    max_digits: Whole,
     terminator: String,
     timeout: f64,
 ) -> Future<'py> {
-    let Ok(max) = usize::try_from(max_digits) else {
+    let Ok(max) = usize::try_from(max_digits.0) else {
         return Err(PyValueError::new_err(format!("max_digits must be 1 to 1024, not {max_digits}")));
     };
     let (session, timeout) = (session_id.0, convert::duration(timeout));

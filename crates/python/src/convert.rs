@@ -1,10 +1,14 @@
 //! Values on their way between Python and the engine, checked where Python hands them in.
 
+use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use numpy::ndarray::Dimension;
+use numpy::{Element, PyArrayMethods as _, PyReadonlyArray, PyUntypedArrayMethods as _};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyMapping, PyString};
 use ringback_engine::api::{Direction, HeaderList, State};
@@ -39,11 +43,51 @@ pub(crate) fn headers(mapping: Option<&Bound<'_, PyMapping>>) -> PyResult<Header
 }
 
 /// A status that refuses a call.
-pub(crate) fn refusal(status: i64) -> PyResult<u16> {
-    match u16::try_from(status) {
+pub(crate) fn refusal(status: Whole) -> PyResult<u16> {
+    match u16::try_from(status.0) {
         Ok(status) if (400..=699).contains(&status) => Ok(status),
         _ => Err(PyValueError::new_err(format!("status must be 400 to 699, not {status}"))),
     }
+}
+
+/// An int of a program, which may have any size: what is beyond these is out of every range that there is here, and its `ValueError` is
+/// to be that of the range.
+#[derive(Clone, Copy)]
+pub(crate) struct Whole(pub(crate) i64);
+
+impl<'py> FromPyObject<'_, 'py> for Whole {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        match value.extract::<i64>() {
+            Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => {
+                Ok(Whole(if value.lt(0)? { i64::MIN } else { i64::MAX }))
+            }
+            found => found.map(Whole),
+        }
+    }
+}
+
+impl fmt::Display for Whole {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            i64::MAX => formatter.write_str("so large a number"),
+            i64::MIN => formatter.write_str("so small a number"),
+            number => number.fmt(formatter),
+        }
+    }
+}
+
+/// An array whose items Rust can look at: `np.frombuffer` with an odd offset, for one, gives items at odd addresses, and those are copied.
+pub(crate) fn aligned<'py, T: Element, D: Dimension>(
+    array: PyReadonlyArray<'py, T, D>,
+) -> PyResult<PyReadonlyArray<'py, T, D>> {
+    let align = std::mem::align_of::<T>();
+    let steps_fit = array.strides().iter().all(|stride| stride.unsigned_abs().is_multiple_of(align));
+    if (array.data() as usize).is_multiple_of(align) && steps_fit {
+        return Ok(array);
+    }
+    array.call_method0(intern!(array.py(), "copy"))?.extract()
 }
 
 pub(crate) fn hash(value: &impl Hash) -> u64 {

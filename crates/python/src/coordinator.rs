@@ -11,6 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyWeakrefMethods, PyWeakrefReference};
 use ringback_engine::api::{self, Command, Directory, Session};
@@ -185,7 +186,18 @@ impl Coordinator {
     }
 
     pub(crate) fn check_running(&self, py: Python<'_>) -> PyResult<()> {
-        if self.is_up() { Ok(()) } else { Err(errors::not_running(py)) }
+        if !self.is_up() {
+            return Err(errors::not_running(py));
+        }
+        let attached = self.attached.lock().clone();
+        if let Some(attached) = attached
+            && attached.event_loop.bind(py).call_method0(intern!(py, "is_closed"))?.is_truthy()?
+        {
+            // Nobody drains: what is asked would never be answered.
+            let why = "the event loop that the coordinator was started on is closed: start it again, on this one";
+            return Err(errors::plain(py, "NotRunningError", why));
+        }
+        Ok(())
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -368,10 +380,12 @@ impl Coordinator {
         self.queue.fd()
     }
 
+    /// Whether it was started and not stopped since.
     fn is_running(&self) -> bool {
         self.is_up()
     }
 
+    /// Seconds from the start to now, or to the stop; 0.0 before the first start.
     fn uptime(&self) -> f64 {
         self.up_seconds()
     }

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyString, PyTuple};
 use ringback_engine::api;
 
-use crate::convert;
+use crate::convert::{self, Whole};
 
 /// What a handler answers about an incoming call: one of `CallDecision.Accept`, `.Reject`, `.Defer`, `.Forward`.
 #[pyclass(frozen, subclass, module = "ringback")]
@@ -136,8 +136,12 @@ impl Reject {
     }
 
     #[new]
-    #[pyo3(signature = (reason, *, status = 603, headers = None))]
-    fn new(reason: String, status: i64, headers: Option<&Bound<'_, PyMapping>>) -> PyResult<PyClassInitializer<Self>> {
+    #[pyo3(signature = (reason, *, status = Whole(603), headers = None), text_signature = "(reason, *, status=603, headers=None)")]
+    fn new(
+        reason: String,
+        status: Whole,
+        headers: Option<&Bound<'_, PyMapping>>,
+    ) -> PyResult<PyClassInitializer<Self>> {
         let status = convert::refusal(status)?;
         let headers = convert::headers(headers)?;
         Ok(PyClassInitializer::from(CallDecision).add_subclass(Reject { reason, status, headers }))

@@ -138,6 +138,7 @@ impl IncomingCallBase {
         Ok(())
     }
 
+    /// Identity of the call's session.
     #[getter]
     fn id(&self) -> SessionId {
         SessionId(match &self.origin {
@@ -217,6 +218,7 @@ impl IncomingCallBase {
         }
     }
 
+    /// What the INVITE came by.
     #[getter]
     fn transport(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         match &self.origin {

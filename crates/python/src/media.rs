@@ -138,7 +138,7 @@ fn play<'py>(
     coordinator: &Bound<'py, Coordinator>,
     session_id: SessionId,
     source: &Bound<'py, PyAny>,
-    sample_rate: Option<i64>,
+    sample_rate: Option<convert::Whole>,
     looped: bool,
 ) -> PyResult<(Bound<'py, PyAny>, Playback)> {
     let py = coordinator.py();
@@ -185,7 +185,7 @@ fn play_signal<'py>(
 }
 
 /// Something to be played, as a program gives it: `ValueError` and `TypeError` for what is no such thing.
-pub(crate) fn sound_source(source: &Bound<'_, PyAny>, sample_rate: Option<i64>) -> PyResult<Source> {
+pub(crate) fn sound_source(source: &Bound<'_, PyAny>, sample_rate: Option<convert::Whole>) -> PyResult<Source> {
     if let Ok(path) = source.cast::<PyString>() {
         if sample_rate.is_some() {
             return Err(PyValueError::new_err("sample_rate goes with samples; a WAV file says its own"));
@@ -197,7 +197,7 @@ pub(crate) fn sound_source(source: &Bound<'_, PyAny>, sample_rate: Option<i64>) 
         return Ok(Source::File(path.into()));
     }
     let array = match source.extract::<PyReadonlyArray1<'_, i16>>() {
-        Ok(array) => array,
+        Ok(array) => convert::aligned(array)?,
         Err(_) => {
             let message = match source.cast::<PyUntypedArray>() {
                 Ok(array) if array.ndim() != 1 => {
@@ -215,7 +215,7 @@ pub(crate) fn sound_source(source: &Bound<'_, PyAny>, sample_rate: Option<i64>) 
         }
     };
     let rate = match sample_rate {
-        Some(rate @ 8000..=48_000) => rate as u32,
+        Some(convert::Whole(rate @ 8000..=48_000)) => rate as u32,
         Some(rate) => return Err(PyValueError::new_err(format!("sample_rate must be 8000 to 48000, not {rate}"))),
         None => return Err(PyValueError::new_err("samples need a sample_rate")),
     };

@@ -38,6 +38,7 @@ impl CallSessionBase {
         visit.call(&self.coordinator)
     }
 
+    /// Identity of this leg, as in lists and in `SessionControl`.
     #[getter]
     fn id(&self) -> SessionId {
         SessionId(self.session.id)
@@ -49,6 +50,7 @@ impl CallSessionBase {
         Ok(convert::state(names(py)?, py, self.session.state()))
     }
 
+    /// INCOMING where the peer placed the call, OUTGOING where this system did.
     #[getter]
     fn direction<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         Ok(convert::direction(names(py)?, py, self.session.direction))

@@ -44,6 +44,7 @@ class QueueHandler(CallHandler):
         return True
 
     def __aiter__(self) -> AsyncIterator[IncomingCall]:
+        """The calls in the order of their arrival; waits for more without an end."""
         return _Calls(self)
 
     def _forget_gone(self) -> None:

@@ -207,3 +207,36 @@ fn what_cannot_be_used_is_named() {
         Tls::load(lone).expect_err("no certificate").to_string().contains(Path::new("own.key").to_str().expect("text"))
     );
 }
+
+#[test]
+fn a_certificate_that_signed_itself_is_trusted_where_the_ca_file_holds_it() {
+    let place = Place::new();
+    // As `openssl req -x509` makes it: a CA's.
+    let own = |name: &str, expired: bool| {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        if expired {
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        }
+        let certificate = params.self_signed(&key).expect("signed").pem();
+        let file = if expired { "expired.pem" } else { "self.pem" };
+        place.write(file, &format!("{certificate}{}", key.serialize_pem()))
+    };
+    let path = own("pbx.example.com", false);
+    let both = TlsSettings { certificate: Some(path.clone()), private_key: None, ca: Some(path), verify: true };
+    let tls = Tls::load(both.clone()).expect("loaded");
+    // Both ways: the client shows the same one.
+    assert_eq!(shake(&tls, &tls, "pbx.example.com"), Ok(()));
+    let other = shake(&tls, &tls, "other.example.com").expect_err("of another host");
+    assert!(other.contains("it is not of other.example.com but of pbx.example.com"), "{other}");
+    // One that is not in the file, though it is a CA's too, and one whose time is over.
+    let stranger = TlsSettings { ca: Some(place.write("ca.pem", &issuer().pem())), ..both.clone() };
+    let stranger = Tls::load(stranger).expect("loaded");
+    shake(&stranger, &tls, "pbx.example.com").expect_err("a stranger");
+    let path = own("pbx.example.com", true);
+    let expired = TlsSettings { certificate: Some(path.clone()), private_key: None, ca: Some(path), verify: true };
+    let expired = Tls::load(expired).expect("loaded");
+    let over = shake(&expired, &expired, "pbx.example.com").expect_err("expired");
+    assert!(over.contains("it has expired"), "{over}");
+}
