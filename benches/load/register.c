@@ -3,11 +3,12 @@
  *     cc -O2 -o register register.c && ./register HOST PORT DOMAIN COUNT CSEQ WINDOW
  *
  * One contact each of COUNT users, so many under way at a time; the same CSEQ is a first registration, a higher one with the same users a
- * refresh. What is not answered in half a second is sent again, what has not been answered in 60 s has failed. Prints a JSON object.
+ * refresh: the contact is the same in each run. What is not answered in half a second is sent again, what has not been answered in 60 s has
+ * failed. Prints a JSON object.
  */
 #include "load.h"
 
-enum { AGAIN_MS = 500, GIVE_UP_S = 60 };
+enum { AGAIN_MS = 500, GIVE_UP_S = 60, CONTACT_PORT = 5099 };
 
 struct pending {
     long user; /* -1: free */
@@ -66,7 +67,7 @@ int main(int argc, char **argv) {
                 "Expires: 3600\r\n"
                 "User-Agent: register\r\n"
                 "Content-Length: 0\r\n\r\n",
-                domain, port, slot, p->user, cseq, p->user, domain, p->user, p->user, domain, p->user, cseq, p->user, port);
+                domain, port, slot, p->user, cseq, p->user, domain, p->user, p->user, domain, p->user, cseq, p->user, CONTACT_PORT);
             if (send(s, text, (size_t)length, 0) < 0 && errno != EAGAIN && errno != ECONNREFUSED) fail("send");
         }
         struct pollfd ready = {.fd = s, .events = POLLIN};

@@ -72,7 +72,7 @@ class Counters:
     connections_unshaken: int
     """Accepted connections whose TLS or WebSocket handshake failed or took too long."""
     connections_closed_slow: int
-    """Connections closed because the peer did not read, did not complete a message within 30 s, or sent none."""
+    """Connections closed because the peer did not read, did not complete a message within 20 s, or sent none."""
     connections_closed_idle: int
     """Connections closed because nothing was said for long."""
     connections_closed_unanswered: int

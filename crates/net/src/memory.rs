@@ -11,7 +11,7 @@ const PART: usize = 4;
 /// Ended calls stay known to the program for a minute. What they leave is given back then.
 const AGAIN_AFTER: Duration = Duration::from_secs(75);
 
-/// Watches how much the engine keeps.
+/// Watches how much is kept.
 #[derive(Debug, Default)]
 pub(crate) struct Ebb {
     most: usize,
@@ -19,7 +19,7 @@ pub(crate) struct Ebb {
 }
 
 impl Ebb {
-    /// The engine keeps so many calls and transactions now. True: it has been many more.
+    /// So many calls, transactions and connections are kept now. True: it has been many more.
     pub(crate) fn is_low(&mut self, now: Mono, entries: usize) -> bool {
         self.most = self.most.max(entries);
         if self.most >= WORTH && entries <= self.most / PART {

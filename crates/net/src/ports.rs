@@ -31,6 +31,12 @@ use crate::sys::{self, Handle};
 pub(crate) const QUARANTINE: Duration = Duration::from_secs(5);
 /// Parked so long: more are bound than are needed.
 const SPARE_AFTER: Duration = Duration::from_secs(60);
+/// Closed at once: some 13 us each, while messages wait.
+const SPARES_AT_ONCE: usize = 64;
+/// Before more of them are looked for.
+const SPARES_EVERY: Duration = Duration::from_secs(1);
+/// The same where more of them are known to be left.
+const SPARES_GO_ON: Duration = Duration::from_millis(20);
 /// After the whole range was found taken, before it is looked through again.
 const SCAN_AGAIN: Duration = Duration::from_millis(500);
 
@@ -537,10 +543,27 @@ impl Pool {
         let Some(range) = self.ranges.get_mut(&pair.local.ip()) else { return };
         let Some(queue) = range.parked.get_mut(thread) else { return };
         queue.push_back((now, pair));
-        let spare = queue.front().is_some_and(|(since, _)| now.since(*since) >= SPARE_AFTER);
-        if spare && let Some((_, pair)) = queue.pop_front() {
+    }
+
+    /// Closes pairs that nobody has needed for long. When it is to be called again; `None`: none is parked.
+    pub(crate) fn close_spares(&mut self, now: Mono) -> Option<Mono> {
+        let mut spares = Vec::new();
+        let mut oldest: Option<Mono> = None;
+        for queue in self.ranges.values_mut().flat_map(|range| &mut range.parked) {
+            while spares.len() < SPARES_AT_ONCE
+                && queue.front().is_some_and(|(since, _)| now.since(*since) >= SPARE_AFTER)
+                && let Some((_, pair)) = queue.pop_front()
+            {
+                spares.push(pair);
+            }
+            let front = queue.front().map(|(since, _)| *since);
+            oldest = [oldest, front].into_iter().flatten().min();
+        }
+        let wait = if spares.len() < SPARES_AT_ONCE { SPARES_EVERY } else { SPARES_GO_ON };
+        for pair in spares {
             self.discard(pair);
         }
+        oldest.map(|since| (since + SPARE_AFTER).max(now + wait))
     }
 
     /// Shuts a pair that is ready though no leg has had it yet: its thread would be woken by it again and again.

@@ -102,6 +102,8 @@ pub(crate) struct Work {
     /// Datagrams that the kernel had no room for.
     unsent: u64,
     ebb: Ebb,
+    /// When spare media ports are closed.
+    spares_at: Option<Mono>,
     panicked: bool,
 }
 
@@ -116,6 +118,7 @@ impl Work {
             inputs: 0,
             unsent: 0,
             ebb: Ebb::default(),
+            spares_at: None,
             panicked: false,
         }
     }
@@ -160,7 +163,10 @@ impl Signalling {
             self.engine.handle_timeout(now);
             self.act(now);
         }
-        if self.work.ebb.is_low(now.mono, self.engine.entries()) {
+        if self.work.spares_at.is_none_or(|at| at <= now.mono) {
+            self.work.spares_at = self.pool.0.lock().close_spares(now.mono);
+        }
+        if self.work.ebb.is_low(now.mono, self.engine.entries() + self.streams.open()) {
             sys::give_back();
         }
         self.hand_over(now);
@@ -176,7 +182,7 @@ impl Signalling {
         let pause = crowded.then(|| now + PAUSE);
         let held = self.producer.wake(now);
         let due = if crowded { None } else { self.engine.poll_timeout() };
-        let until = [due, held, pause, most, self.work.ebb.due()].into_iter().flatten().min();
+        let until = [due, held, pause, most, self.work.ebb.due(), self.work.spares_at].into_iter().flatten().min();
 
         let waker = self.inbox.waker();
         waker.prepare();

@@ -7,7 +7,8 @@ const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 fn pool(pairs: u16, threads: usize) -> (Pool, Vec<Epoll>, (u16, u16)) {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     loop {
-        let block = NEXT.fetch_add(1, Ordering::Relaxed) * 64 + u64::from(std::process::id()) * 640;
+        let blocks = u64::from(pairs).div_ceil(32);
+        let block = NEXT.fetch_add(blocks, Ordering::Relaxed) * 64 + u64::from(std::process::id()) * 640;
         let low = 12_000 + (block % 18_000) as u16 / 2 * 2;
         let range = (low, low + pairs * 2 - 1);
         let free = (range.0..=range.1).all(|port| std::net::UdpSocket::bind((HOST, port)).is_ok());
@@ -192,12 +193,30 @@ fn what_a_peak_left_over_is_closed_again() {
     for leg in legs {
         close(&mut pool, seconds(1), leg);
     }
+    assert_eq!(pool.close_spares(seconds(2)), Some(seconds(61)));
     assert_eq!(pool.bound(), 4);
-    for second in [200, 201] {
-        let leg = pool.allocate(seconds(second), HOST, None).expect("a pair").leg;
-        close(&mut pool, seconds(second), leg);
+    let used = pool.allocate(seconds(60), HOST, None).expect("a pair").leg;
+    assert_eq!(pool.close_spares(seconds(61)), None);
+    assert_eq!(pool.bound(), 1, "what has a leg stays");
+    close(&mut pool, seconds(62), used);
+    assert_eq!(pool.close_spares(seconds(62)), Some(seconds(122)));
+    assert_eq!(pool.close_spares(seconds(122)), None);
+    assert_eq!(pool.bound(), 0);
+}
+
+#[test]
+fn a_large_peak_is_closed_a_part_at_a_time() {
+    let (mut pool, _epolls, _) = pool(SPARES_AT_ONCE as u16 + 5, 1);
+    while let Some(port) = pool.allocate(seconds(0), HOST, None) {
+        close(&mut pool, seconds(0), port.leg);
+        if pool.bound() == SPARES_AT_ONCE + 5 {
+            break;
+        }
     }
-    assert_eq!(pool.bound(), 2);
+    assert_eq!(pool.close_spares(seconds(60)), Some(seconds(60) + SPARES_GO_ON));
+    assert_eq!(pool.bound(), 5);
+    assert_eq!(pool.close_spares(seconds(60) + SPARES_GO_ON), None);
+    assert_eq!(pool.bound(), 0);
 }
 
 #[test]

@@ -67,6 +67,10 @@ pub(super) fn count(counter: &AtomicU64) {
 }
 
 impl Counters {
+    pub(crate) fn open(&self) -> usize {
+        usize::try_from(self.open.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
     pub(super) fn overdue(&self, why: Overdue) {
         count(match why {
             Overdue::Stalled | Overdue::Partial | Overdue::Silent => &self.slow,

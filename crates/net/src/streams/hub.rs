@@ -32,6 +32,8 @@ use crate::tls::Tls;
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 /// Look-ups block a thread each, in the C library.
 const LOOKUP_THREADS: usize = 32;
+/// Of the tables, when most connections have gone.
+const ROOM_KEPT: usize = 1024;
 /// Names that one connection is found by.
 const PEERS_MOST: usize = 8;
 /// After accepting failed for want of descriptors.
@@ -307,6 +309,10 @@ impl Hub {
             if table.by_peer.get(&peer) == Some(&id) {
                 table.by_peer.remove(&peer);
             }
+        }
+        if table.connections.capacity() > ROOM_KEPT.max(8 * table.connections.len()) {
+            table.connections.shrink_to(ROOM_KEPT);
+            table.by_peer.shrink_to(ROOM_KEPT);
         }
     }
 

@@ -137,8 +137,9 @@ impl Limits {
             // RFC 5626 §4.4.1: 95 to 120 s, and 10 s.
             ping: Duration::from_secs(100),
             pong: Duration::from_secs(10),
-            partial: Duration::from_secs(30),
-            stalled: Duration::from_secs(30),
+            // With a handshake before it, 30 s.
+            partial: Duration::from_secs(20),
+            stalled: Duration::from_secs(20),
             idle: Duration::from_secs(600),
             lookup: Duration::from_secs(5),
             lookups: 64,
@@ -222,6 +223,11 @@ impl Streams {
 
     pub(crate) fn next(&mut self) -> Option<News> {
         self.news.try_recv().ok()
+    }
+
+    /// Connections that there are.
+    pub(crate) fn open(&self) -> usize {
+        self.counters.open()
     }
 
     pub(crate) fn has_news(&self) -> bool {

@@ -251,11 +251,27 @@ fn an_unfinished_message_a_silent_connection_and_an_idle_one_are_closed() {
     rest(&mut partial);
     assert!(started.elapsed() < Duration::from_millis(700), "not only when idle");
     rest(&mut silent);
+    // Slow, but in time.
+    let mut slow = fixture.connect();
+    let text = request(7, 0);
+    for piece in text.chunks(text.len() / 4) {
+        slow.write_all(piece).expect("written");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    while !matches!(fixture.news(), News::Message { bytes, .. } if bytes == text) {}
     let mut idle = fixture.connect();
     idle.write_all(&request(2, 0)).expect("written");
     let started = Instant::now();
     rest(&mut idle);
     assert!(started.elapsed() >= Duration::from_millis(500));
+}
+
+/// What a peer is promised, with a margin: a sender that does not come to an end is closed within 30 s.
+#[test]
+fn no_peer_is_waited_for_longer_than_30_s() {
+    let limits = Limits::new(1, 1);
+    assert!(limits.handshake + limits.partial <= Duration::from_secs(30));
+    assert!(limits.stalled <= Duration::from_secs(25) && limits.partial <= Duration::from_secs(25));
 }
 
 #[test]
