@@ -3,12 +3,14 @@ import socket
 from datetime import timedelta
 
 import pytest
+from support import Recorder, until
 
 from ringback import (
     BindError,
     CallDecision,
     CallHandler,
     InvalidUri,
+    MediaControl,
     SessionControl,
     SessionCoordinator,
     SessionManagerBuilder,
@@ -205,3 +207,27 @@ async def test_ipv6(systems):
         assert called.local_address.startswith("sip:b@[::1]:")
         call = await SessionControl.create_outgoing_call(caller, caller.local_address, called.local_address)
         await call.wait_for_answer(5)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])
+async def test_all_interfaces_by_name_are_as_good_as_none(systems, host):
+    """Descriptions say the address that the peer is reached from, not one that means "nobody" (RFC 3264 §8.4)."""
+    bob, alice = Recorder(), Recorder()
+    called = await systems.run(
+        SessionManagerBuilder().with_local_address(f"sip:bob@{host}").with_sip_port(0).with_handler(bob)
+    )
+    caller = await systems.run(
+        SessionManagerBuilder().with_local_address(f"sip:al@{host}").with_sip_port(0).with_handler(alice)
+    )
+    port = called.local_address.rpartition(":")[2]
+    loopback = "127.0.0.1" if host == "0.0.0.0" else "[::1]"
+    call = await SessionControl.create_outgoing_call(caller, "sip:al@example.com", f"sip:bob@{loopback}:{port}")
+    await call.wait_for_answer(5)
+    for handler in (bob, alice):
+        _, local, remote = await handler.wait("established")
+        for description in (local, remote):
+            assert f" {loopback.strip('[]')}\r\n" in description, description
+    await until(lambda: not call.remote_hold)
+    async with asyncio.timeout(5):
+        while (await MediaControl.get_media_statistics(caller, call.id)).packets_received < 5:
+            await asyncio.sleep(0.02)

@@ -133,7 +133,8 @@ fn bind(
     let engine = Config {
         user,
         public_address,
-        media_address: media_address.as_deref().map(ip).transpose()?,
+        // All interfaces: each call's own, as without an address.
+        media_address: media_address.as_deref().map(ip).transpose()?.filter(|ip| !ip.is_unspecified()),
         codecs: codecs.iter().map(codec).collect::<PyResult<_>>()?,
         opus: OpusSend { bitrate: opus.0, complexity: opus.1, fec: opus.2, dtx: opus.3, ..OpusSend::default() },
         max_sessions,

@@ -4,10 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from ringback import __version__
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status: 0 done, 1 failed, 2 called wrongly."""
     parser = argparse.ArgumentParser(prog="ringback", description="Telephone systems in Python.")
+    parser.add_argument("--version", action="version", version=f"ringback {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     demo = commands.add_parser(
         "demo",

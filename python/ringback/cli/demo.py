@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import re
 import signal
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
@@ -31,6 +33,8 @@ from ringback.cli.signal_probe import dominant_frequency, listen, tone
 
 ECHO_HZ = 1000.0
 PORTS_TRIED = 20
+# All interfaces: how this machine reaches itself.
+ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}
 
 
 class MessageTap(logging.Handler):
@@ -75,24 +79,31 @@ async def build_pbx(host: str, port: int, handler: CallHandler, console: Console
     """On `port`, or the next that is free."""
     for candidate in range(port, port + PORTS_TRIED):
         builder = (
-            SessionManagerBuilder().with_local_address(f"sip:pbx@{host}").with_sip_port(candidate).with_handler(handler)
+            SessionManagerBuilder()
+            .with_local_address(f"sip:pbx@{bracketed(host)}")
+            .with_sip_port(candidate)
+            .with_handler(handler)
         )
         try:
             coordinator = await builder.build()
         except BindError as error:
-            if candidate == port + PORTS_TRIED - 1 or port == 0:
+            if error.errno != errno.EADDRINUSE or candidate == port + PORTS_TRIED - 1 or port == 0:
                 raise
-            console.print(f"[yellow]{error}; trying port {candidate + 1}[/yellow]")
+            console.print(f"[yellow]{escape(str(error))}; trying port {candidate + 1}[/yellow]")
         else:
             return coordinator
     raise AssertionError("unreachable")
 
 
+def bracketed(host: str) -> str:
+    """As a URI has it."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
 def target(pbx: SessionCoordinator, extension: str, host: str) -> str:
     """The URI to dial an extension, from this machine."""
     port = pbx.local_address.rpartition(":")[2]
-    reachable = "127.0.0.1" if host in ("0.0.0.0", "") else host
-    return f"sip:{extension}@{reachable}:{port}"
+    return f"sip:{extension}@{bracketed(ANYWHERE.get(host, host))}:{port}"
 
 
 async def measure(
@@ -142,8 +153,8 @@ async def call_itself(pbx: SessionCoordinator, handler: WatchedPbx, host: str, c
     sip_log.propagate = False
     results: list[tuple[str, float, float | None, MediaStatistics | None]] = []
     try:
-        bind = "127.0.0.1" if host in ("0.0.0.0", "") else host
-        builder = SessionManagerBuilder().with_local_address(f"sip:caller@{bind}").with_sip_port(0)
+        bind = ANYWHERE.get(host, host)
+        builder = SessionManagerBuilder().with_local_address(f"sip:caller@{bracketed(bind)}").with_sip_port(0)
         party = Watched()
         party.ladder, party.began = ladder, began
         async with await builder.with_handler(party).build() as caller:
@@ -163,20 +174,20 @@ async def call_itself(pbx: SessionCoordinator, handler: WatchedPbx, host: str, c
         sip_log.setLevel(level)
         sip_log.propagate = propagate
     console.print(
-        Panel(ladder, title=f"The call to 200 ({target(pbx, '200', host)})", title_align="left", expand=False)
+        Panel(ladder, title=f"The call to 200 ({escape(target(pbx, '200', host))})", title_align="left", expand=False)
     )
     console.print(figures(results))
     return all(frequency is not None and abs(frequency - expected) < 5 for _, expected, frequency, _ in results)
 
 
-def dialling_help(pbx: SessionCoordinator, host: str) -> Table:
+def dialling_help(pbx: SessionCoordinator) -> Table:
     table = Table(title="Dial from any SIP phone (UDP or TCP, no account needed)", title_justify="left")
     table.add_column("URI", style="bold cyan")
     table.add_column("what happens")
-    shown = "this machine's address" if host == "0.0.0.0" else None
+    # As `local_address` has it: where it is open to the network, the address that others reach this machine by.
+    place = pbx.local_address.rpartition("@")[2]
     for extension, meaning in EXTENSIONS.items():
-        uri = target(pbx, extension, host)
-        table.add_row(uri if shown is None else uri.replace("127.0.0.1", f"<{shown}>"), meaning)
+        table.add_row(escape(f"sip:{extension}@{place}"), meaning)
     return table
 
 
@@ -190,7 +201,8 @@ def calls_table(handler: Pbx) -> Table:
         if line.partner is not None:
             state += ", connected"
         minutes, seconds = divmod(int((now - line.since).total_seconds()), 60)
-        table.add_row(line.call.to_uri, line.call.from_uri, state, f"{minutes}:{seconds:02}", line.digits)
+        row = (line.call.to_uri, line.call.from_uri, state, f"{minutes}:{seconds:02}", line.digits)
+        table.add_row(*map(escape, row))
     return table
 
 
@@ -218,10 +230,10 @@ async def demo(host: str, port: int, *, once: bool) -> int:
     try:
         pbx = await build_pbx(host, port, handler, console)
     except (SessionError, ValueError) as error:
-        console.print(f"[red]{error}[/red]")
+        console.print(f"[red]{escape(str(error))}[/red]")
         return 1
     async with pbx:
-        console.print(f"PBX listening on [bold]{pbx.local_address}[/bold] (UDP and TCP)")
+        console.print(f"PBX listening on [bold]{escape(pbx.local_address)}[/bold] (UDP and TCP)")
         proof = asyncio.ensure_future(call_itself(pbx, handler, host, console))
         stopped = asyncio.ensure_future(stop.wait())
         await asyncio.wait({proof, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -239,7 +251,7 @@ async def demo(host: str, port: int, *, once: bool) -> int:
             with contextlib.suppress(asyncio.CancelledError):
                 await proof
         if not once and not stop.is_set():
-            console.print(dialling_help(pbx, host))
+            console.print(dialling_help(pbx))
             await serve(handler, console, stop)
         ended = await hang_up_all(handler)
     if not once:
