@@ -60,6 +60,7 @@ class SessionManagerBuilder:
     def __init__(self) -> None:
         self._port: int | None = None
         self._media_ports = DEFAULT_MEDIA_PORTS
+        self._media_threads: int | None = None
         self._user = DEFAULT_USER
         self._host: str | None = None
         self._address_port: int | None = None
@@ -100,6 +101,14 @@ class SessionManagerBuilder:
         if low > high:
             raise ValueError(f"low must not be above high: {low} > {high}")
         self._media_ports = (low, high)
+        return self
+
+    def with_media_threads(self, count: int | None = None) -> Self:
+        """Threads that send and receive audio, 1 to 64. `None`, the default: as many as the CPUs that the process may use allow.
+
+        Calls are spread over them, and move to one thread where they are connected. A thread without calls sleeps.
+        """
+        self._media_threads = None if count is None else _integer(count, "count", 1, 64)
         return self
 
     def with_local_address(self, uri: str) -> Self:
@@ -379,7 +388,7 @@ class SessionManagerBuilder:
         binding = _ringback.bind(
             listen=[(kind.value, host, port, tls) for kind, host, port, tls in listen],
             media_ports=self._media_ports,
-            media_threads=1,
+            media_threads=self._media_threads,
             user=self._user,
             public_address=self._public_address,
             # Several addresses: each call's is that which its peer is reached from.

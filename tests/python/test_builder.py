@@ -23,6 +23,8 @@ def test_every_setting_returns_the_builder():
     assert (
         builder.with_sip_port(0)
         .with_media_ports(20000, 20100)
+        .with_media_threads(3)
+        .with_media_threads()
         .with_local_address("sip:pbx@127.0.0.1")
         .with_handler(CallHandler())
         .with_max_sessions(10)
@@ -48,6 +50,10 @@ def test_every_setting_returns_the_builder():
         (lambda b: b.with_media_ports(20, 10), ValueError),
         (lambda b: b.with_media_ports(10, 70000), ValueError),
         (lambda b: b.with_media_ports(None, 10), TypeError),
+        (lambda b: b.with_media_threads(0), ValueError),
+        (lambda b: b.with_media_threads(65), ValueError),
+        (lambda b: b.with_media_threads(True), TypeError),
+        (lambda b: b.with_media_threads(2.0), TypeError),
         (lambda b: b.with_local_address("pbx"), InvalidUri),
         (lambda b: b.with_local_address(""), InvalidUri),
         (lambda b: b.with_local_address("tel:+4912345"), InvalidUri),

@@ -30,9 +30,10 @@ impl Routes for Here {
 struct Counter(u64);
 
 impl MediaPorts for Counter {
-    fn allocate(&mut self, _: Now, local: IpAddr, _: Option<LegId>) -> Option<MediaPort> {
+    fn allocate(&mut self, _: Now, local: IpAddr, _: Option<u8>) -> Option<MediaPort> {
         self.0 += 1;
         Some(MediaPort {
+            thread: 0,
             leg: LegId::new(0, self.0),
             rtp: SocketAddr::new(local, 10_000 + (self.0 % 10_000) as u16 * 2),
         })

@@ -79,15 +79,12 @@ impl Engine {
         if a == b {
             return Err(Error::BadValue("a call is not bridged with itself".into()));
         }
-        let leg = self.bridgeable(a, WHAT)?;
-        let other = self.bridgeable(b, WHAT)?;
+        self.bridgeable(a, WHAT)?;
+        self.bridgeable(b, WHAT)?;
         for key in [a, b] {
             if self.calls.get(key).is_some_and(|call| call.bridge.is_some()) {
                 return Err(self.unfit(key, "bridging a second time"));
             }
-        }
-        if leg.thread() != other.thread() {
-            return Err(Error::Media("bridging: the calls' media is on different threads".into()));
         }
         self.connect(now, a, b).ok_or_else(|| Error::Media("bridging: a call without media".into()))
     }
@@ -114,13 +111,9 @@ impl Engine {
         id
     }
 
-    /// Puts two legs with media into a bridge of their own. `None` where one has no media, or they cannot reach each other.
+    /// Puts two legs with media into a bridge of their own. `None` where one has no media.
     pub(crate) fn connect(&mut self, now: Now, a: Key, b: Key) -> Option<BridgeId> {
         let (leg, other) = (self.leg_of(a)?, self.leg_of(b)?);
-        if leg.thread() != other.thread() {
-            tracing::error!(target: "ringback.session", "{leg:?} and {other:?} are on different media threads");
-            return None;
-        }
         for key in [a, b] {
             self.unbridge(key);
         }
@@ -128,8 +121,35 @@ impl Engine {
         for (key, leg) in [(a, leg), (b, other)] {
             self.enter(id, key, leg);
         }
+        self.meet(a, b);
         self.output.push_back(Output::Media(MediaCommand::Bridge { a: leg, b: other }));
         Some(id)
+    }
+
+    /// Sees to it that two legs, of which none is in a bridge or room, are on one media thread.
+    fn meet(&mut self, a: Key, b: Key) {
+        let (Some(of_a), Some(of_b)) = (self.thread_of(a), self.thread_of(b)) else { return };
+        if of_a != of_b {
+            let to = self.ports.lighter(of_a, of_b);
+            self.move_to(if to == of_a { b } else { a }, to);
+        }
+    }
+
+    /// The media thread of a call's leg, once all that was asked for is done.
+    pub(crate) fn thread_of(&self, key: Key) -> Option<u8> {
+        Some(self.calls.get(key)?.media.port?.thread)
+    }
+
+    /// Has a call's leg move to a media thread, unless it is there.
+    pub(crate) fn move_to(&mut self, key: Key, to: u8) {
+        let Some(media) = self.calls.get_mut(key).map(|call| &mut call.media).filter(|media| media.open) else {
+            return;
+        };
+        let Some(port) = media.port.as_mut().filter(|port| port.thread != to) else { return };
+        let from = std::mem::replace(&mut port.thread, to);
+        let leg = port.leg;
+        self.ports.moved(from, to);
+        self.output.push_back(Output::Media(MediaCommand::Move { leg, to }));
     }
 
     /// The other call in the bridge of one, where there are two.

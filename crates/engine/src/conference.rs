@@ -38,7 +38,6 @@ impl Engine {
         const WHAT: &str = "joining a bridge";
         let bridge = self.bridges.table.get(&id).ok_or(Error::BridgeNotFound)?;
         let (locked, full) = (bridge.locked, bridge.most.is_some_and(|most| bridge.members.len() >= most));
-        let thread = bridge.room.map(|room| room.thread()).or(bridge.members.first().map(|first| first.leg.thread()));
         let key = self.at(session, WHAT)?;
         let leg = self.bridgeable(key, WHAT)?;
         match self.calls.get(key).and_then(|call| call.bridge) {
@@ -52,9 +51,6 @@ impl Engine {
         if full {
             return Err(Error::ResourceExhausted("Maximum sessions of the bridge reached"));
         }
-        if thread.is_some_and(|thread| thread != leg.thread()) {
-            return Err(Error::Media("joining a bridge: the call's media is on another thread".into()));
-        }
         self.join_room(id, key, leg);
         DONE
     }
@@ -66,10 +62,7 @@ impl Engine {
         else {
             return;
         };
-        let thread = self.bridges.table.get(&id).and_then(|bridge| bridge.room).map(|room| room.thread());
-        if thread.is_none_or(|thread| thread == leg.thread()) {
-            self.join_room(id, new, leg);
-        }
+        self.join_room(id, new, leg);
     }
 
     fn join_room(&mut self, id: BridgeId, key: Key, leg: LegId) {
@@ -77,8 +70,12 @@ impl Engine {
         self.enter(id, key, leg);
         let room = match self.bridges.table.get(&id).and_then(|bridge| bridge.room) {
             Some(room) => room,
-            None => self.bridges_room(id, leg.thread()),
+            None => {
+                let thread = self.ports.roomy(self.thread_of(key).unwrap_or_default());
+                self.bridges_room(id, thread)
+            }
         };
+        self.move_to(key, room.thread());
         let role = Role::Member;
         self.output.push_back(Output::Media(MediaCommand::Join { leg, room, role }));
     }
@@ -198,7 +195,10 @@ impl Engine {
         self.mix(id);
         match self.bridges.table.get(&id).and_then(|bridge| bridge.room) {
             Some(room) => room,
-            None => self.bridges_room(id, 0),
+            None => {
+                let thread = self.ports.roomy(0);
+                self.bridges_room(id, thread)
+            }
         }
     }
 
@@ -292,7 +292,9 @@ impl Engine {
     fn mix(&mut self, id: BridgeId) {
         let Some(bridge) = self.bridges.table.get(&id) else { return };
         let Some(first) = bridge.members.first().filter(|_| bridge.room.is_none()) else { return };
-        let room = self.bridges_room(id, first.leg.thread());
+        // Two that are relayed are on one thread.
+        let thread = self.thread_of(first.key).unwrap_or_default();
+        let room = self.bridges_room(id, thread);
         let Some(bridge) = self.bridges.table.get(&id) else { return };
         for member in &bridge.members {
             let (leg, role) = (member.leg, member.role());

@@ -37,7 +37,7 @@ impl Engine {
             return self.refuse(now, ua, Answer::new(StatusCode::LOOP_DETECTED));
         }
         let beside = replaced.and_then(|old| self.partner(old).or(Some(old)));
-        let beside = beside.and_then(|key| self.calls.get(key)?.media.port).map(|port| port.leg);
+        let beside = beside.and_then(|key| self.thread_of(key));
         let Some(port) = self.reserve(now, flow.local.ip(), beside) else {
             self.counters.refused_ports += 1;
             return self.refuse(now, ua, unavailable());

@@ -222,8 +222,8 @@ impl Engine {
         &self.template
     }
 
-    /// A port pair for a call whose media goes by `local`.
-    pub(crate) fn reserve(&mut self, now: Now, local: IpAddr, beside: Option<LegId>) -> Option<MediaPort> {
+    /// A port pair for a call whose media goes by `local`. `beside`: as `MediaPorts::allocate` has it.
+    pub(crate) fn reserve(&mut self, now: Now, local: IpAddr, beside: Option<u8>) -> Option<MediaPort> {
         let local = self.config.media_address.unwrap_or(local);
         self.ports.allocate(now, local, beside)
     }

@@ -122,7 +122,7 @@ impl Engine {
         let local = self.local_towards(outgoing.towards());
         // A description brought along means that media is elsewhere.
         let port = if outgoing.sdp.is_none() {
-            let beside = beside.and_then(|key| self.calls.get(key)?.media.port).map(|port| port.leg);
+            let beside = beside.and_then(|key| self.thread_of(key));
             let port = self.reserve(now, local.unwrap_or(crate::locate::UNKNOWN), beside);
             Some(port.ok_or(Error::ResourceExhausted("No available RTP ports"))?)
         } else {

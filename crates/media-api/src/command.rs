@@ -220,6 +220,12 @@ pub enum Command {
         room: RoomId,
         role: Role,
     },
+    /// Another media thread has the leg from now on, with all that belongs to it: to be in a bridge or a room there. It leaves those that it is
+    /// in. Whoever drives the engines carries it out ([`crate::Order`]).
+    Move {
+        leg: LegId,
+        to: u8,
+    },
     /// Another role for a member of a room.
     SetRole {
         leg: LegId,
@@ -335,7 +341,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The leg, and so the media thread, that it is for; a room's place where it is for a whole room.
+    /// The leg that it is for; a room's place where it is for a whole room.
     pub fn leg(&self) -> LegId {
         match self {
             Command::Open { leg, .. }
@@ -344,6 +350,7 @@ impl Command {
             | Command::Bridge { a: leg, .. }
             | Command::Unbridge { leg }
             | Command::Join { leg, .. }
+            | Command::Move { leg, .. }
             | Command::SetRole { leg, .. }
             | Command::SetGain { leg, .. }
             | Command::Echo { leg, .. }
@@ -366,5 +373,14 @@ impl Command {
                 room.place()
             }
         }
+    }
+    /// The legs and rooms that it concerns: commands that share one of them are carried out in their order.
+    pub fn touches(&self) -> [Option<LegId>; 2] {
+        let second = match self {
+            Command::Bridge { b, .. } => Some(*b),
+            Command::Join { room, .. } => Some(room.place()),
+            _ => None,
+        };
+        [Some(self.leg()), second]
     }
 }

@@ -1,7 +1,7 @@
 use std::fmt;
 
-/// One RTP stream in each direction with one peer. The top byte names the media thread that owns it, so that a command finds its
-/// way without a table; the rest is chosen by whoever hands out ports and is never used again within a process.
+/// One RTP stream in each direction with one peer. The top byte names the media thread that it is opened on, so that a command finds its
+/// way without a table unless the leg has moved; the rest is chosen by whoever hands out ports and is never used again within a process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LegId(u64);
 

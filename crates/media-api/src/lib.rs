@@ -5,6 +5,7 @@ mod audio_port;
 mod command;
 mod event;
 mod leg;
+mod order;
 mod ports;
 mod room;
 mod sound;
@@ -16,6 +17,7 @@ pub use command::{
 };
 pub use event::{Event, Quality, RemoteMetrics, Reported, Statistics, VoipMetrics};
 pub use leg::LegId;
+pub use order::Order;
 pub use ports::{MediaPort, MediaPorts, PublicAddress};
 pub use room::{Role, RoomId};
 pub use sound::Sound;

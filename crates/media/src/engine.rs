@@ -219,7 +219,7 @@ impl MediaEngine {
             return;
         }
         let now_ms = millis(now.mono);
-        let mut leg = Box::new(Leg::new(id, config, now.mono, &mut self.rng));
+        let leg = Box::new(Leg::new(id, config, now.mono, &mut self.rng));
         // A phase that was begun, else one that is free, else the one with the fewest legs; of several the one last to come: a packet is
         // due when its time is over, and a call that ends at once has sent none to nobody.
         let due_ms = (now_ms + 1..=now_ms + leg.ptime_ms().min(PHASES as u64))
@@ -230,18 +230,24 @@ impl MediaEngine {
                 Some(legs) => (2, legs),
             })
             .unwrap_or(now_ms + 1);
+        tracing::debug!(target: "ringback.media", leg = ?id, remote = ?leg.config.remote_rtp, "leg opened");
+        out.accept_from(id, leg.latch.source());
+        self.settle_in(now_ms, leg, due_ms);
+    }
+
+    /// Gives a leg its place, and its turns from `due_ms` on.
+    pub(crate) fn settle_in(&mut self, now_ms: u64, mut leg: Box<Leg>, due_ms: u64) -> u32 {
+        let (id, epoch) = (leg.id, self.next_epoch());
         leg.due_ms = due_ms;
         leg.phase = (due_ms % PHASES as u64) as usize;
-        leg.epoch = self.next_epoch();
+        leg.epoch = epoch;
         if let Some(count) = self.phases.get_mut(leg.phase) {
             *count += 1;
         }
-        tracing::debug!(target: "ringback.media", leg = ?id, remote = ?leg.config.remote_rtp, "leg opened");
-        out.accept_from(id, leg.latch.source());
-        let epoch = leg.epoch;
         let key = self.legs.insert(leg) as u32;
         self.index.insert(id, key);
         self.wheel.insert(now_ms, due_ms, Entry { key, epoch });
+        key
     }
 
     fn close<O: Out + ?Sized>(&mut self, now: Now, id: LegId, out: &mut O) {
@@ -331,7 +337,7 @@ impl MediaEngine {
         }
     }
 
-    fn remove(&mut self, id: LegId) -> Option<Box<Leg>> {
+    pub(crate) fn remove(&mut self, id: LegId) -> Option<Box<Leg>> {
         let key = self.index.remove(&id)?;
         self.unbridge(key);
         self.detach(key);

@@ -70,9 +70,48 @@ impl Out for Checker {
     fn accept_from(&mut self, _: LegId, _: Option<SocketAddr>) {}
 }
 
+/// Two media threads, and which of them has each leg.
+struct Engines {
+    both: [MediaEngine; 2],
+    second: [bool; LEGS as usize],
+}
+
+impl Engines {
+    fn new() -> Self {
+        Engines {
+            both: [0, 1].map(|n| MediaEngine::new(n, ChaCha12Rng::seed_from_u64(1 + u64::from(n)))),
+            second: [false; LEGS as usize],
+        }
+    }
+
+    fn of(&mut self, leg: LegId) -> &mut MediaEngine {
+        let second = self.second.get(leg.serial() as usize).copied().unwrap_or_default();
+        let [first, other] = &mut self.both;
+        if second { other } else { first }
+    }
+
+    fn handle_command(&mut self, now: Now, command: Command, out: &mut Checker) {
+        self.of(command.leg()).handle_command(now, command, out);
+    }
+
+    fn handle_timeout(&mut self, now: Now, out: &mut Checker) {
+        self.both.iter_mut().for_each(|engine| engine.handle_timeout(now, out));
+    }
+
+    fn move_over(&mut self, now: Now, leg: LegId, out: &mut Checker) {
+        let traveller = self.of(leg).depart(leg, out);
+        if let Some(second) = self.second.get_mut(leg.serial() as usize) {
+            *second = !*second;
+        }
+        if let Some(traveller) = traveller {
+            self.of(leg).arrive(now, traveller, out);
+        }
+    }
+}
+
 /// A sequence of commands, packets and passing time, four octets each: nothing panics, every token is answered once.
 pub fn operations(bytes: &[u8]) {
-    let mut engine = MediaEngine::new(0, ChaCha12Rng::seed_from_u64(1));
+    let mut engine = Engines::new();
     let mut out = Checker::default();
     let mut now = Now::default() + Duration::from_secs(1);
     let mut asked = 0_u64;
@@ -84,7 +123,11 @@ pub fn operations(bytes: &[u8]) {
         let other = LegId::new(0, u64::from(x % LEGS));
         let on = x & 1 == 1;
         let token = Token(asked);
-        let command = match what % 30 {
+        let command = match what % 31 {
+            30 => {
+                engine.move_over(now, leg, &mut out);
+                None
+            }
             0 => Some(Command::Open { leg, config: config(who, x, y) }),
             1 => Some(Command::Configure { leg, config: config(who, x, y) }),
             2 => Some(Command::Close { leg }),
@@ -157,8 +200,8 @@ pub fn operations(bytes: &[u8]) {
             }
             19 => {
                 let mut report = report(what, x, y);
-                engine.handle_rtcp(now, leg, address(who, x % 3 + 1), &report, &mut out);
-                engine.handle_rtp(now, leg, now.mono, address(who, x % 3), &mut report, &mut out);
+                engine.of(leg).handle_rtcp(now, leg, address(who, x % 3 + 1), &report, &mut out);
+                engine.of(leg).handle_rtp(now, leg, now.mono, address(who, x % 3), &mut report, &mut out);
                 None
             }
             20 | 21 => Some(Command::Join { leg, room: RoomId::new(0, u64::from(y % 2)), role: role(x, other) }),
@@ -174,7 +217,7 @@ pub fn operations(bytes: &[u8]) {
             _ => {
                 let mut packet = rtp(what, x, y);
                 let from = address(who, u8::from(what >= 250));
-                engine.handle_rtp(now, leg, now.mono, from, &mut packet, &mut out);
+                engine.of(leg).handle_rtp(now, leg, now.mono, from, &mut packet, &mut out);
                 None
             }
         };
@@ -185,12 +228,12 @@ pub fn operations(bytes: &[u8]) {
     for serial in 0..LEGS {
         engine.handle_command(now, Command::Close { leg: LegId::new(0, u64::from(serial)) }, &mut out);
     }
-    assert_eq!(engine.live_legs(), 0);
+    assert!(engine.both.iter().all(|engine| engine.live_legs() == 0));
     for _ in 0..30 {
         now = now + Duration::from_millis(20);
         engine.handle_timeout(now, &mut out);
     }
-    assert_eq!(engine.live_rooms(), 0, "a room without members is none");
+    assert!(engine.both.iter().all(|engine| engine.live_rooms() == 0), "a room without members is none");
     assert!(tapes.iter().all(|tape| tape.is_ended() || tape.is_stopped()), "every tape is ended");
     assert!(!out.failed, "a panic, or a malformed packet of ours");
     assert!((0..asked).all(|token| out.answers.get(&token) == Some(&1)), "every token is answered once");

@@ -11,6 +11,7 @@
 //! - each leg has a turn every packet time, on one of 20 phases of 1 ms (`wheel`, `turn`): it sends an event, a tone or sound, a program's
 //!   samples, or silence, unless relayed packets are coming, which need no turn;
 //! - in a conference the packet goes into the member's own playout buffer, and what the leg sends on its turn is the room's (`room`);
+//! - a leg may go to another engine, between two inputs, and what it was doing goes on there (`travel`);
 //! - whoever feeds it, a leg's stream keeps one SSRC, sequence numbers without a gap, and one clock (`outgoing`).
 //!
 //! Decisions:
@@ -48,9 +49,17 @@ mod room;
 mod rooms;
 mod statistics;
 mod transcode;
+mod travel;
 mod turn;
 mod voip;
 mod wheel;
 
 pub use engine::MediaEngine;
 pub use out::Out;
+pub use travel::Traveller;
+
+#[cfg(test)]
+const _: () = {
+    const fn goes_to_another_thread<T: Send>() {}
+    goes_to_another_thread::<Traveller>();
+};

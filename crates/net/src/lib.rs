@@ -46,6 +46,6 @@ pub use queue::{EventQueue, Notice, WAKE_INTERVAL};
 pub use random::random_u128;
 pub use ringback_audio::Signal;
 pub use ringback_nat::{Servers, TurnServer};
-pub use system::{Settings, System};
+pub use system::{Settings, System, usual_media_threads};
 pub use tls::TlsSettings;
 pub use totals::{ConnectionCounters, Totals};

@@ -10,7 +10,7 @@
 //! from then on: where nothing else is left, the next call gets ports that are still on their way back ([`Opened::Awaited`]).
 //!
 //! Each pair is in the epoll set of one media thread for as long as it is bound (shut it is never ready), and goes to another
-//! thread only when that one has none left.
+//! thread only when that one has none left, or with a leg that moves.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -39,6 +39,9 @@ const SPARES_EVERY: Duration = Duration::from_secs(1);
 const SPARES_GO_ON: Duration = Duration::from_millis(20);
 /// After the whole range was found taken, before it is looked through again.
 const SCAN_AGAIN: Duration = Duration::from_millis(500);
+
+/// So many legs, which share one phase of the frame, a media thread has before another one is woken for more.
+const AT_LEAST: usize = 8;
 
 /// Legs are numbered through the whole process.
 static SERIAL: AtomicU64 = AtomicU64::new(1);
@@ -75,6 +78,14 @@ struct Doors {
     in_use: bool,
     /// The media thread that watches it, and may shut it.
     thread: u8,
+}
+
+impl Pair {
+    /// Another media thread watches it from now on, and the one before leaves it alone, whatever it has still seen of it.
+    pub(crate) fn give_to(&mut self, thread: u8) {
+        self.thread = thread;
+        self.sockets.doors.lock().thread = thread;
+    }
 }
 
 impl Sockets {
@@ -308,13 +319,42 @@ impl Pool {
         self.orders.push_back(Order::Seek(leg, pair));
     }
 
-    fn least_loaded(&self) -> usize {
-        let load = |index: &usize| self.threads.get(*index).map_or(usize::MAX, |thread| thread.load);
-        (0..self.threads.len()).min_by_key(load).unwrap_or(0)
+    fn load(&self, thread: usize) -> usize {
+        self.threads.get(thread).map_or(usize::MAX, |thread| thread.load)
     }
 
-    pub(crate) fn allocate(&mut self, now: Mono, local: IpAddr, beside: Option<LegId>) -> Option<MediaPort> {
-        let wanted = beside.map(|leg| usize::from(leg.thread())).filter(|thread| *thread < self.threads.len());
+    /// A thread that is hardly up for what it has, else the one with the fewest pairs in use.
+    fn least_loaded(&self) -> usize {
+        let all = 0..self.threads.len();
+        let free = |index: &usize| self.load(*index) < AT_LEAST;
+        all.clone().find(free).or_else(|| all.min_by_key(|index| self.load(*index))).unwrap_or(0)
+    }
+
+    /// Of two threads the one with fewer pairs in use.
+    fn lighter(&self, a: u8, b: u8) -> u8 {
+        if self.load(usize::from(a)) <= self.load(usize::from(b)) { a } else { b }
+    }
+
+    /// The thread for a room that begins on `near`: that one, unless another has much less to do.
+    fn roomy(&self, near: u8) -> u8 {
+        let least = self.least_loaded();
+        match self.load(usize::from(near)) > self.load(least).saturating_add(AT_LEAST) {
+            true => u8::try_from(least).unwrap_or(near),
+            false => near,
+        }
+    }
+
+    /// A leg's pair goes from one thread to another.
+    fn moved(&mut self, from: u8, to: u8) {
+        self.unload(usize::from(from));
+        if let Some(thread) = self.threads.get_mut(usize::from(to)) {
+            thread.load += 1;
+        }
+    }
+
+    /// `beside`: a thread.
+    pub(crate) fn allocate(&mut self, now: Mono, local: IpAddr, beside: Option<u8>) -> Option<MediaPort> {
+        let wanted = beside.map(usize::from).filter(|thread| *thread < self.threads.len());
         let thread = wanted.unwrap_or_else(|| self.least_loaded());
         let number = u8::try_from(thread).ok()?;
         let pair = self.find(now, local, thread);
@@ -335,7 +375,7 @@ impl Pool {
         if let Some(thread) = self.threads.get_mut(thread) {
             thread.load += 1;
         }
-        Some(MediaPort { leg, rtp })
+        Some(MediaPort { leg, thread: number, rtp })
     }
 
     /// Promises `leg` the pair of one that is being closed.
@@ -530,9 +570,7 @@ impl Pool {
             let _ = old.epoll.remove(pair.sockets.rtp.as_fd());
             let _ = old.epoll.remove(pair.sockets.rtcp.as_fd());
         }
-        pair.thread = u8::try_from(thread).map_err(io::Error::other)?;
-        // From here on the old thread leaves it alone, whatever it has still seen of it.
-        pair.sockets.doors.lock().thread = pair.thread;
+        pair.give_to(u8::try_from(thread).map_err(io::Error::other)?);
         self.watch(pair, thread)
     }
 
@@ -593,8 +631,20 @@ impl Pool {
 pub(crate) struct SharedPool(pub(crate) Arc<Mutex<Pool>>);
 
 impl MediaPorts for SharedPool {
-    fn allocate(&mut self, now: Now, local: IpAddr, beside: Option<LegId>) -> Option<MediaPort> {
+    fn allocate(&mut self, now: Now, local: IpAddr, beside: Option<u8>) -> Option<MediaPort> {
         self.0.lock().allocate(now.mono, local, beside)
+    }
+
+    fn lighter(&self, a: u8, b: u8) -> u8 {
+        self.0.lock().lighter(a, b)
+    }
+
+    fn roomy(&self, near: u8) -> u8 {
+        self.0.lock().roomy(near)
+    }
+
+    fn moved(&mut self, from: u8, to: u8) {
+        self.0.lock().moved(from, to);
     }
 
     fn is_seeking(&self, leg: LegId) -> bool {

@@ -23,9 +23,8 @@ use socket2::Socket;
 
 use crate::clock;
 use crate::inbox::Inbox;
-use crate::media::{FromMedia, Link, ToMedia};
+use crate::media::{FromMedia, Links, ToMedia};
 use crate::memory::Ebb;
-use crate::os_thread::Thread;
 use crate::ports::{Opened, Order, Pair, SharedPool};
 use crate::queue::Producer;
 use crate::store::Store;
@@ -78,7 +77,7 @@ pub(crate) struct Signalling {
     /// The inbox's number for this thread.
     pub(crate) run: u64,
     pub(crate) producer: Arc<Producer>,
-    pub(crate) media: Vec<(Link, Option<Thread>)>,
+    pub(crate) media: Links,
     pub(crate) from_media: Arc<SegQueue<FromMedia>>,
     pub(crate) pool: SharedPool,
     pub(crate) crosses_nat: bool,
@@ -176,9 +175,7 @@ impl Signalling {
     fn sleep(&mut self, most: Option<Mono>) {
         let now = clock::mono();
         let mut crowded = std::mem::take(&mut self.work.panicked);
-        for (link, _) in &mut self.media {
-            crowded |= link.flush(now);
-        }
+        crowded |= self.media.flush(now);
         let pause = crowded.then(|| now + PAUSE);
         let held = self.producer.wake(now);
         let due = if crowded { None } else { self.engine.poll_timeout() };
@@ -245,6 +242,7 @@ impl Signalling {
                         self.supply(leg, pair);
                     }
                 }
+                FromMedia::Departed(luggage) => self.media.departed(luggage),
                 FromMedia::Stray(number) => self.pool.0.lock().shut(number),
             }
             self.act(now);
@@ -329,13 +327,10 @@ impl Signalling {
     /// Passes on what the port pool wants of media threads.
     fn pass_orders(&mut self) {
         while let Some(order) = { self.pool.0.lock().next_order() } {
-            let (leg, message) = match order {
-                Order::Seek(leg, pair) => (leg, ToMedia::Seek(leg, pair)),
-                Order::Release(leg) => (leg, ToMedia::Release(leg)),
-            };
-            if let Some((link, _)) = self.media.get_mut(usize::from(leg.thread())) {
-                link.send(message);
-            }
+            self.media.send(match order {
+                Order::Seek(leg, pair) => ToMedia::Seek(leg, pair),
+                Order::Release(leg) => ToMedia::Release(leg),
+            });
         }
     }
 
@@ -467,7 +462,6 @@ impl Signalling {
 
     fn media(&mut self, now: Now, command: media_api::Command) {
         let leg = command.leg();
-        let Some((link, _)) = self.media.get_mut(usize::from(leg.thread())) else { return };
         let opened = match &command {
             // As the media engine will want it: unless the source is to be learned, only the negotiated one is let in.
             media_api::Command::Open { config, .. } => {
@@ -477,13 +471,13 @@ impl Signalling {
                 if matches!(command, media_api::Command::Close { .. }) {
                     self.pool.0.lock().closing(leg);
                 }
-                return link.send(ToMedia::Command(command));
+                return self.media.send(ToMedia::Command(command));
             }
         };
         match opened {
-            Opened::There => link.send(ToMedia::Command(command)),
-            Opened::Pair(pair) => link.send(ToMedia::Open(pair, command)),
-            Opened::Awaited => link.send(ToMedia::OpenLater(command)),
+            Opened::There => self.media.send(ToMedia::Command(command)),
+            Opened::Pair(pair) => self.media.send(ToMedia::Open(pair, command)),
+            Opened::Awaited => self.media.send(ToMedia::OpenLater(command)),
             Opened::Unknown => {
                 tracing::error!(target: "ringback.net", ?leg, "media was opened on ports that were not allocated");
                 let cause = "no media ports";
@@ -494,11 +488,7 @@ impl Signalling {
 
     /// Gives a leg that waits for it the pair that another has left.
     fn supply(&mut self, leg: LegId, pair: Pair) {
-        let rest = match self.media.get_mut(usize::from(leg.thread())) {
-            Some((link, _)) => link.supply(leg, pair),
-            None => Some(pair),
-        };
-        if rest.is_some() {
+        if self.media.supply(leg, pair).is_some() {
             tracing::error!(target: "ringback.net", ?leg, "nobody waits for these ports");
         }
     }
@@ -507,13 +497,9 @@ impl Signalling {
 
     /// Ends the threads that were started, where one more could not be.
     pub(crate) fn abandon(mut self) {
-        for (link, _) in &mut self.media {
-            link.send(ToMedia::Leave);
-            link.flush(clock::mono());
-        }
-        for (_, thread) in &mut self.media {
-            thread.take().map(|thread| thread.join(MEDIA_MOST));
-        }
+        self.media.leave();
+        self.media.flush(clock::mono());
+        self.media.join_within(MEDIA_MOST);
         self.streams.leave(STREAMS_MOST);
         if let Some(store) = &mut self.store {
             store.leave(STORE_MOST);
@@ -535,23 +521,17 @@ impl Signalling {
 
         // The legs are closed by now, or are closed here; what they have counted is still taken.
         let media_end = clock::mono() + MEDIA_MOST;
-        for (link, _) in &mut self.media {
-            link.send(ToMedia::Leave);
-        }
-        while self.media.iter_mut().fold(false, |more, (link, _)| link.flush(clock::mono()) || more)
-            && clock::mono() < media_end
-        {
+        // First whatever is under way: legs to another thread, ports from one leg to the next.
+        while (self.media.flush(clock::mono()) || !self.media.is_settled()) && clock::mono() < media_end {
             let _ = self.epoll.wait(Some(PAUSE));
-            // Ports on their way from one leg to the next.
             self.guarded(Self::take_media);
         }
-        for (_, thread) in &mut self.media {
-            let left = media_end.since(clock::mono());
-            if let Some(thread) = thread.take()
-                && !thread.join(left)
-            {
-                tracing::error!(target: "ringback.net", "a media thread did not end in time");
-            }
+        self.media.leave();
+        while self.media.flush(clock::mono()) && clock::mono() < media_end {
+            let _ = self.epoll.wait(Some(PAUSE));
+        }
+        for _ in 0..self.media.join(media_end) {
+            tracing::error!(target: "ringback.net", "a media thread did not end in time");
         }
         self.guarded(|this| this.take_media());
         if !self.streams.leave(STREAMS_MOST) {

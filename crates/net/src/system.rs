@@ -21,7 +21,7 @@ use crate::files::Files;
 use crate::inbox::Inbox;
 use crate::listen::{self, Listen, Listener};
 use crate::log;
-use crate::media::{self, Lateness, TickLateness};
+use crate::media::{self, Lateness, Links, TickLateness};
 use crate::nat::Nat;
 use crate::os_thread::{self, Thread};
 use crate::ports::{Pool, SharedPool};
@@ -37,6 +37,8 @@ use crate::wake::Waker;
 /// How long files may take to be completed when everything else has ended.
 const FILES_MOST: Duration = Duration::from_millis(250);
 
+pub(crate) const MEDIA_THREADS_MOST: usize = 64;
+
 /// What a system is made of.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -44,7 +46,7 @@ pub struct Settings {
     pub listen: Vec<Listen>,
     /// Lowest and highest port for media, both included.
     pub media_ports: (u16, u16),
-    /// 1 to 64; one is enough for some thousand calls.
+    /// 1 to 64.
     pub media_threads: usize,
     /// The SQLite file of a registrar whose store is `StoreKind::Own`.
     pub binding_store: Option<PathBuf>,
@@ -52,6 +54,15 @@ pub struct Settings {
     pub nat: Servers,
     /// Asked for names instead of the system's name servers (tests).
     pub nameserver: Option<SocketAddr>,
+}
+
+/// How many media threads a system has unless another number is asked for. They have real-time priority: on more than two CPUs one is left
+/// to signalling and the program.
+pub fn usual_media_threads() -> usize {
+    match std::thread::available_parallelism().map_or(1, usize::from) {
+        few @ ..=2 => few,
+        more => (more - 1).min(MEDIA_THREADS_MOST),
+    }
 }
 
 /// Sockets, threads and engines of one telephone system. All methods may be called from any thread.
@@ -93,7 +104,7 @@ impl System {
         if settings.listen.is_empty() {
             return Err(NetError::BadSettings("nothing to listen on".into()));
         }
-        if settings.media_threads == 0 || settings.media_threads > 64 {
+        if settings.media_threads == 0 || settings.media_threads > MEDIA_THREADS_MOST {
             return Err(NetError::BadSettings("media_threads must be 1 to 64".into()));
         }
         if settings.media_ports.0 > settings.media_ports.1 {
@@ -209,9 +220,10 @@ impl System {
 
         let mut handles = Vec::new();
         let mut parts = Vec::new();
+        let ring = media::ring_for(self.settings.media_threads);
         for number in 0..self.settings.media_threads {
             let number = u8::try_from(number).unwrap_or(u8::MAX);
-            let (part, link, handle) = media::Parts::new(number).map_err(failed("epoll"))?;
+            let (part, link, handle) = media::Parts::new(number, ring).map_err(failed("epoll"))?;
             handles.push(handle);
             parts.push((part, link));
         }
@@ -260,7 +272,7 @@ impl System {
             inbox: Arc::clone(&self.inbox),
             run: 0,
             producer: Arc::clone(&producer),
-            media: Vec::new(),
+            media: Links::default(),
             from_media: Arc::clone(&from_media),
             pool,
             crosses_nat: nat.is_some(),
@@ -285,7 +297,7 @@ impl System {
                 Arc::clone(&self.lateness),
             );
             match thread {
-                Ok(thread) => signalling.media.push((link, Some(thread))),
+                Ok(thread) => signalling.media.add(link, thread),
                 Err(source) => {
                     signalling.abandon();
                     return Err(NetError::Start { what: "a media thread", source });

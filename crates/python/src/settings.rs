@@ -82,7 +82,7 @@ fn bind(
     py: Python<'_>,
     listen: Vec<(String, String, u16, TlsFiles)>,
     media_ports: (u16, u16),
-    media_threads: usize,
+    media_threads: Option<usize>,
     user: String,
     public_address: Option<String>,
     media_address: Option<String>,
@@ -180,6 +180,7 @@ fn bind(
     });
     let stun = stun.map(|(host, port)| Ok::<_, PyErr>(SocketAddr::new(ip(&host)?, port)));
     let nat = Servers { stun: stun.transpose()?, turn: turn.transpose()? };
+    let media_threads = media_threads.unwrap_or_else(ringback_net::usual_media_threads);
     let settings = Settings { engine, listen, media_ports, media_threads, binding_store, nat, nameserver };
     let system = py.detach(|| System::bind(settings)).map_err(|error| errors::net(py, &error))?;
     Ok(Binding(Mutex::new(Some(system))))

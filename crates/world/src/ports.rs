@@ -20,6 +20,8 @@ struct Table {
     by_leg: BTreeMap<LegId, Socket>,
     by_port: BTreeMap<u16, LegId>,
     serial: u64,
+    /// Media threads.
+    threads: u8,
     /// Sockets can be connected; where not, whatever arrives is handed over.
     connects: bool,
 }
@@ -32,10 +34,17 @@ struct Socket {
 }
 
 impl Ports {
-    pub(crate) fn new(address: IpAddr, (low, high): (u16, u16)) -> Self {
+    pub(crate) fn new(address: IpAddr, (low, high): (u16, u16), threads: u8) -> Self {
         let free = (low..high).filter(|port| port % 2 == 0).collect();
-        let table =
-            Table { address, free, by_leg: BTreeMap::new(), by_port: BTreeMap::new(), serial: 0, connects: true };
+        let table = Table {
+            address,
+            free,
+            by_leg: BTreeMap::new(),
+            by_port: BTreeMap::new(),
+            serial: 0,
+            threads: threads.max(1),
+            connects: true,
+        };
         Ports(Arc::new(Mutex::new(table)))
     }
 
@@ -79,14 +88,16 @@ impl Ports {
 }
 
 impl MediaPorts for Ports {
-    fn allocate(&mut self, _now: Now, _local: IpAddr, _beside: Option<LegId>) -> Option<MediaPort> {
+    fn allocate(&mut self, _now: Now, _local: IpAddr, beside: Option<u8>) -> Option<MediaPort> {
         let mut table = self.0.lock();
         let port = table.free.pop_front()?;
         table.serial += 1;
-        let leg = LegId::new(0, table.serial);
+        // One after the other, so that they have to move where they are connected.
+        let thread = beside.unwrap_or((table.serial % u64::from(table.threads)) as u8);
+        let leg = LegId::new(thread, table.serial);
         table.by_leg.insert(leg, Socket { port, only_from: None });
         table.by_port.insert(port, leg);
-        Some(MediaPort { leg, rtp: SocketAddr::new(table.address, port) })
+        Some(MediaPort { leg, thread, rtp: SocketAddr::new(table.address, port) })
     }
 
     fn release(&mut self, _now: Now, leg: LegId) {

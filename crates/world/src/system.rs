@@ -1,5 +1,6 @@
 //! One system: its two engines and what stands around them in place of sockets.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -7,9 +8,9 @@ use bytes::Bytes;
 use rand_chacha::ChaCha12Rng;
 use ringback_engine::Engine;
 use ringback_engine::api::{Config, Event};
-use ringback_media::{MediaEngine, Out};
-use ringback_media_api::{AudioPort, LegId};
-use ringback_time::Mono;
+use ringback_media::{MediaEngine, Out, Traveller};
+use ringback_media_api::{AudioPort, LegId, Order};
+use ringback_time::{Mono, Now};
 use ringback_ua::{Routes, Transport};
 
 use crate::handler::Handler;
@@ -54,10 +55,25 @@ impl Live {
     }
 }
 
+/// A leg between two media threads.
+pub(crate) struct Travelling {
+    /// `None`: its work has failed.
+    pub(crate) traveller: Option<Traveller>,
+    /// What its sockets keep meanwhile, and since when.
+    pub(crate) received: Vec<(Now, Packet)>,
+}
+
 pub(crate) struct System {
     pub(crate) address: IpAddr,
     pub(crate) engine: Engine,
-    pub(crate) media: MediaEngine,
+    /// One a media thread.
+    pub(crate) media: Vec<MediaEngine>,
+    /// Legs that are not on the thread that they were opened on.
+    pub(crate) moved: BTreeMap<LegId, u8>,
+    /// Commands to media.
+    pub(crate) order: Order<ringback_media_api::Command>,
+    /// Legs between two threads, and what arrives for them meanwhile.
+    pub(crate) travelling: BTreeMap<LegId, Travelling>,
     pub(crate) ports: Ports,
     pub(crate) streams: Streams,
     pub(crate) handler: Option<Box<dyn Handler>>,
@@ -82,14 +98,18 @@ impl System {
         media_ports: (u16, u16),
         handler: Box<dyn Handler>,
         signalling_rng: ChaCha12Rng,
-        media_rng: ChaCha12Rng,
+        media_rngs: Vec<ChaCha12Rng>,
     ) -> Self {
-        let ports = Ports::new(address, media_ports);
+        let threads = u8::try_from(media_rngs.len()).unwrap_or(u8::MAX);
+        let ports = Ports::new(address, media_ports, threads);
         let engine = Engine::new(config, Box::new(OneAddress(address)), Box::new(ports.clone()), signalling_rng);
         System {
             address,
             engine,
-            media: MediaEngine::new(0, media_rng),
+            media: (0..threads).zip(media_rngs).map(|(number, rng)| MediaEngine::new(number, rng)).collect(),
+            moved: BTreeMap::new(),
+            order: Order::default(),
+            travelling: BTreeMap::new(),
             ports,
             streams: Streams::default(),
             handler: Some(handler),
@@ -106,14 +126,20 @@ impl System {
     pub(crate) fn live(&self) -> Live {
         Live {
             sessions: self.engine.directory().stats().active_sessions,
-            legs: self.media.live_legs(),
+            legs: self.media.iter().map(MediaEngine::live_legs).sum::<usize>() + self.travelling.len(),
             ports: self.ports.in_use(),
             signalling: self.engine.ua_stats().live,
         }
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Mono> {
-        [self.engine.poll_timeout(), self.media.poll_timeout()].into_iter().flatten().min()
+        let media = self.media.iter().filter_map(MediaEngine::poll_timeout);
+        media.chain(self.engine.poll_timeout()).min()
+    }
+
+    /// The media thread that a leg is on, or on its way to.
+    pub(crate) fn thread_of(&self, leg: LegId) -> u8 {
+        self.moved.get(&leg).copied().unwrap_or(leg.thread())
     }
 }
 

@@ -9,14 +9,15 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
 use ringback_engine::Output;
 use ringback_engine::api::{CallOptions, Command, Config, Directory, Error, Event, Reply, Session};
-use ringback_media_api::{AudioPort, Event as MediaEvent, Token};
+use ringback_media::MediaEngine;
+use ringback_media_api::{AudioPort, Command as MediaCommand, Event as MediaEvent, LegId, Token};
 use ringback_netsim::{Conditions, Network};
 use ringback_time::{Mono, Now, Wall};
 use ringback_ua::{ConnectionId, Flow, ResolveId, Transmit, Transport};
 
 use crate::handler::{Actions, Handler};
 use crate::streams::End;
-use crate::system::{Collect, System};
+use crate::system::{Collect, System, Travelling};
 use crate::{Kind, Live, Logged, Packet, Stuck, Traffic};
 
 /// Where every system listens for SIP.
@@ -30,6 +31,8 @@ const STEPS_A_SECOND: u64 = 20_000_000;
 const LOOK_UP: Duration = Duration::from_millis(20);
 /// A connection that nobody answers fails after this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A leg is under way from one media thread to another so long.
+const TRAVEL: Duration = Duration::from_micros(2_700);
 /// 2026-01-01T00:00:00Z: where the wall clock starts.
 const START: u64 = 1_767_225_600_000_000_000;
 
@@ -44,6 +47,8 @@ enum Job {
     Resolved(ResolveId, Result<Vec<SocketAddr>, String>),
     Connected(ConnectionId),
     ConnectFailed(SocketAddr, String),
+    /// A leg has come to another media thread.
+    Arrived(LegId),
 }
 
 type Tap = Box<dyn FnMut(Mono, &Packet)>;
@@ -96,10 +101,22 @@ impl World {
 
     /// Adds a system at the next address. `Config::media_address` is set to it. `media_ports`: as `with_media_ports`, inclusive.
     pub fn add(&mut self, config: Config, media_ports: (u16, u16), handler: impl Handler + 'static) -> SystemId {
+        self.add_with_threads(config, media_ports, 1, handler)
+    }
+
+    /// The same with several media threads. Legs come to them one after the other.
+    pub fn add_with_threads(
+        &mut self,
+        config: Config,
+        media_ports: (u16, u16),
+        media_threads: u8,
+        handler: impl Handler + 'static,
+    ) -> SystemId {
         let number = u32::try_from(self.systems.len() + 1).unwrap_or(u32::MAX);
         let address = IpAddr::V4(Ipv4Addr::from(0x0a00_0000 | number));
         let config = Config { media_address: Some(address), ..config };
-        let (signalling, media) = (self.child_rng(), self.child_rng());
+        let signalling = self.child_rng();
+        let media = (0..media_threads.max(1)).map(|_| self.child_rng()).collect();
         let system = System::new(address, config, media_ports, Box::new(handler), signalling, media);
         self.systems.push(system);
         SystemId(self.systems.len() - 1)
@@ -325,16 +342,17 @@ impl World {
         let now = self.now;
         let Some(system) = self.systems.get_mut(index) else { return Ok(()) };
         let signalling = system.engine.poll_timeout().is_some_and(|at| at <= now.mono);
-        let media = system.media.poll_timeout().is_some_and(|at| at <= now.mono);
+        let due = |media: &MediaEngine| media.poll_timeout().is_some_and(|at| at <= now.mono);
+        let media: Vec<u8> = system.media.iter().filter(|media| due(media)).map(MediaEngine::thread).collect();
         if signalling {
             system.engine.handle_timeout(now);
             self.count(|| format!("a timer of system {index}"))?;
         }
-        if media {
-            self.with_media(index, |media, out| media.handle_timeout(now, out));
+        for thread in &media {
+            self.with_media(index, *thread, |media, out| media.handle_timeout(now, out));
             self.count(|| format!("a media timer of system {index}"))?;
         }
-        if signalling || media { self.drain(index) } else { Ok(()) }
+        if signalling || !media.is_empty() { self.drain(index) } else { Ok(()) }
     }
 
     // ---- packets
@@ -380,6 +398,11 @@ impl World {
     }
 
     fn deliver_media(&mut self, index: usize, packet: Packet) {
+        self.deliver_media_of(index, self.now, packet);
+    }
+
+    /// `arrival`: when it came to the leg's sockets.
+    fn deliver_media_of(&mut self, index: usize, arrival: Now, packet: Packet) {
         let now = self.now;
         let Some(system) = self.systems.get_mut(index) else { return };
         let port = packet.to.port();
@@ -388,13 +411,19 @@ impl World {
             system.traffic.unreachable += 1;
             return;
         };
-        if is_rtcp {
+        let thread = system.thread_of(leg);
+        if let Some(travelling) = system.travelling.get_mut(&leg) {
+            travelling.received.push((arrival, packet));
+        } else if is_rtcp {
             system.traffic.rtcp_received += 1;
-            self.with_media(index, |media, out| media.handle_rtcp(now, leg, packet.from, &packet.bytes, out));
+            self.with_media(index, thread, |media, out| media.handle_rtcp(now, leg, packet.from, &packet.bytes, out));
         } else if system.ports.takes(leg, packet.from) {
             system.traffic.rtp_received += 1;
             let mut bytes = packet.bytes.to_vec();
-            self.with_media(index, |media, out| media.handle_rtp(now, leg, now.mono, packet.from, &mut bytes, out));
+            let from = packet.from;
+            self.with_media(index, thread, |media, out| {
+                media.handle_rtp(now, leg, arrival.mono, from, &mut bytes, out);
+            });
         } else {
             system.traffic.refused += 1;
         }
@@ -403,13 +432,14 @@ impl World {
     // ---- one system
 
     /// Runs one input of a media engine and sends what it says; its events wait for the caller's `drain`.
-    fn with_media(&mut self, index: usize, input: impl FnOnce(&mut ringback_media::MediaEngine, &mut Collect<'_>)) {
+    fn with_media(&mut self, index: usize, thread: u8, input: impl FnOnce(&mut MediaEngine, &mut Collect<'_>)) {
         let now = self.now;
         let (mut packets, mut events) = (Vec::new(), Vec::new());
         let Some(system) = self.systems.get_mut(index) else { return };
         let System { address, media, ports, traffic, audio_ready, .. } = system;
         let mut out =
             Collect { address: *address, ports, traffic, audio_ready, packets: &mut packets, events: &mut events };
+        let Some(media) = media.get_mut(usize::from(thread)) else { return };
         input(media, &mut out);
         for event in events {
             if let MediaEvent::Closed { leg, .. } = event {
@@ -436,9 +466,7 @@ impl World {
                     self.put_off(now.mono + LOOK_UP, index, Job::Resolved(id, result));
                 }
                 Output::KeepAlive { .. } => {}
-                Output::Media(command) => {
-                    self.with_media(index, |media, out| media.handle_command(now, command, out));
-                }
+                Output::Media(command) => self.media(index, command),
                 Output::Event(event) => self.tell(index, event),
                 // A store that never fails, and keeps nothing but what the engine knows.
                 Output::Store(request) => {
@@ -450,6 +478,55 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Carries a command out in its turn.
+    fn media(&mut self, index: usize, command: MediaCommand) {
+        let lasts = matches!(command, MediaCommand::Move { .. });
+        let Some(system) = self.systems.get_mut(index) else { return };
+        if let Some(command) = system.order.pass(command.touches(), lasts, command) {
+            self.carry_out(index, command);
+        }
+    }
+
+    fn carry_out(&mut self, index: usize, command: MediaCommand) {
+        let now = self.now;
+        let leg = command.leg();
+        let Some(system) = self.systems.get_mut(index) else { return };
+        let thread = system.thread_of(leg);
+        if matches!(command, MediaCommand::Close { .. }) {
+            system.moved.remove(&leg);
+        }
+        let MediaCommand::Move { to, .. } = command else {
+            self.with_media(index, thread, |media, out| media.handle_command(now, command, out));
+            return;
+        };
+        system.moved.insert(leg, to);
+        let mut traveller = None;
+        self.with_media(index, thread, |media, out| traveller = media.depart(leg, out));
+        if let Some(system) = self.systems.get_mut(index) {
+            system.travelling.insert(leg, Travelling { traveller, received: Vec::new() });
+        }
+        self.put_off(now.mono + TRAVEL, index, Job::Arrived(leg));
+    }
+
+    fn arrive(&mut self, index: usize, leg: LegId) {
+        let now = self.now;
+        let Some(system) = self.systems.get_mut(index) else { return };
+        let Some(Travelling { traveller, received }) = system.travelling.remove(&leg) else { return };
+        let thread = system.thread_of(leg);
+        if let Some(traveller) = traveller {
+            self.with_media(index, thread, |media, out| media.arrive(now, traveller, out));
+        }
+        if let Some(system) = self.systems.get_mut(index) {
+            system.order.done(leg);
+        }
+        while let Some(command) = self.systems.get_mut(index).and_then(|system| system.order.poll()) {
+            self.carry_out(index, command);
+        }
+        for (arrival, packet) in received {
+            self.deliver_media_of(index, arrival, packet);
+        }
     }
 
     fn tell(&mut self, index: usize, event: Event) {
@@ -561,6 +638,7 @@ impl World {
             Job::ConnectFailed(remote, cause) => {
                 system.engine.handle_connect_failed(now, Transport::Tcp, remote, None, &cause);
             }
+            Job::Arrived(leg) => self.arrive(index, leg),
             Job::Connected(id) => {
                 let Some(end) = system.streams.get_mut(id) else { return Ok(()) };
                 let (from, to, peer) = (end.local, end.remote, end.peer);

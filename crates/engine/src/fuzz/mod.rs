@@ -63,6 +63,7 @@ pub fn operations(data: &[u8]) {
         };
         let node = net.add(config);
         net.nodes[node].ports().most = 3 + input.below(8);
+        net.nodes[node].ports().more_threads = input.below(3) as u8;
     }
     let mut bridges: Vec<BridgeId> = Vec::new();
     let mut stopped = [false; 3];

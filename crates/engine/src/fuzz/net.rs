@@ -43,23 +43,38 @@ pub struct Ports {
     pub broken: bool,
     /// It has to be asked where others reach them; the test answers (`Event::Located`).
     pub seeking: bool,
+    /// Media threads beside the first: ports are of one after the other, whatever is asked for.
+    pub more_threads: u8,
 }
 
 #[derive(Clone, Default)]
 struct SharedPorts(Arc<Mutex<Ports>>);
 
 impl MediaPorts for SharedPorts {
-    fn allocate(&mut self, _: Now, local: IpAddr, beside: Option<LegId>) -> Option<MediaPort> {
+    fn allocate(&mut self, _: Now, local: IpAddr, beside: Option<u8>) -> Option<MediaPort> {
         let mut ports = self.0.lock();
         assert!(!ports.broken, "the pool is broken");
         if ports.out.len() >= ports.most {
             return None;
         }
         ports.serial += 1;
-        let leg = LegId::new(beside.map_or(0, LegId::thread), ports.serial);
+        let thread = match ports.more_threads {
+            0 => beside.unwrap_or_default(),
+            more => (ports.serial % (u64::from(more) + 1)) as u8,
+        };
+        let leg = LegId::new(thread, ports.serial);
         let port = 10_000 + (ports.serial % 10_000) as u16 * 2;
         ports.out.insert(leg, port);
-        Some(MediaPort { leg, rtp: SocketAddr::new(local, port) })
+        Some(MediaPort { leg, thread, rtp: SocketAddr::new(local, port) })
+    }
+
+    fn lighter(&self, a: u8, b: u8) -> u8 {
+        a.max(b)
+    }
+
+    fn roomy(&self, near: u8) -> u8 {
+        let ports = self.0.lock();
+        (near + (ports.serial % 2) as u8).min(ports.more_threads)
     }
 
     fn is_seeking(&self, _: LegId) -> bool {
@@ -79,6 +94,8 @@ pub struct Legs {
     pub open: HashMap<LegId, LegConfig>,
     pub bridged: HashMap<LegId, LegId>,
     pub rooms: HashMap<LegId, (RoomId, Role)>,
+    /// The threads of legs that have moved.
+    pub moved: HashMap<LegId, u8>,
     announced: HashMap<RoomId, Token>,
     /// Every command, in order.
     pub log: Vec<MediaCommand>,
@@ -115,12 +132,14 @@ impl Legs {
             }
             MediaCommand::Close { .. } => {
                 self.open.remove(&leg);
+                self.moved.remove(&leg);
                 self.unbridge(leg);
                 self.due.retain(|_, event| event.leg() != leg);
                 return vec![MediaEvent::Closed { leg, statistics: Statistics::default() }];
             }
             MediaCommand::Bridge { b, .. } => {
                 assert!(self.open.contains_key(&b) && b != leg, "{b:?} is not open");
+                assert_eq!(self.thread_of(leg), self.thread_of(b), "{leg:?} and {b:?} are not on one thread");
                 // The last two of a room are relayed again.
                 for member in [leg, b] {
                     self.rooms.remove(&member);
@@ -132,8 +151,15 @@ impl Legs {
             }
             MediaCommand::Unbridge { .. } => self.unbridge(leg),
             MediaCommand::Join { room, role, .. } => {
+                assert_eq!(self.thread_of(leg), room.thread(), "{leg:?} is not on the thread of {room:?}");
                 self.unbridge(leg);
                 self.rooms.insert(leg, (room, role));
+            }
+            MediaCommand::Move { to, .. } => {
+                assert_ne!(self.thread_of(leg), to, "{leg:?} is there");
+                let connected = self.bridged.contains_key(&leg) || self.rooms.contains_key(&leg);
+                assert!(!connected, "{leg:?} is torn out of its bridge");
+                self.moved.insert(leg, to);
             }
             MediaCommand::SetRole { role, .. } => {
                 let Some(member) = self.rooms.get_mut(&leg) else { panic!("{leg:?} is in no room") };
@@ -166,6 +192,10 @@ impl Legs {
             _ => {}
         }
         Vec::new()
+    }
+
+    fn thread_of(&self, leg: LegId) -> u8 {
+        self.moved.get(&leg).copied().unwrap_or(leg.thread())
     }
 
     fn stop_playing(&mut self, leg: LegId) -> Vec<MediaEvent> {

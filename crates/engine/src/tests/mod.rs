@@ -21,6 +21,7 @@ mod registrar;
 mod stop;
 mod subscriptions;
 mod system;
+mod threads;
 mod transfer;
 mod voice;
 

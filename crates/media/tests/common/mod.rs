@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
-use ringback_media::{MediaEngine, Out};
+use ringback_media::{MediaEngine, Out, Traveller};
 use ringback_media_api::{
-    AudioPort, Codec, Command, Event, EventFormat, LegConfig, LegId, ReceiveFormat, SendFormat, Statistics, Token,
+    AudioPort, Codec, Command, Event, EventFormat, LegConfig, LegId, Order, ReceiveFormat, SendFormat, Statistics,
+    Token,
 };
 use ringback_rtp::{Header, Packet};
 use ringback_time::{Mono, Now, Wall};
@@ -90,8 +91,20 @@ struct Datagram {
     bytes: Vec<u8>,
 }
 
+/// A leg between two engines, and what its sockets keep meanwhile.
+struct Travelling {
+    until: Mono,
+    traveller: Option<Traveller>,
+    received: Vec<(Mono, Datagram)>,
+}
+
 pub(crate) struct World {
     pub(crate) now: Now,
+    /// Between two engines.
+    pub(crate) travel: Duration,
+    moved: BTreeMap<LegId, u8>,
+    travelling: BTreeMap<LegId, Travelling>,
+    order: Order<Command>,
     pub(crate) engines: Vec<MediaEngine>,
     pub(crate) out: Outputs,
     pub(crate) link: Link,
@@ -145,7 +158,19 @@ impl World {
             Now { mono: Mono::from_nanos(7_000_000_123_457), wall: Wall::from_unix_nanos(1_790_000_000_000_000_000) };
         let mut out = Outputs { at: now.mono, ..Outputs::default() };
         out.at = now.mono;
-        World { now, engines, out, link: Link::default(), rng, wire: BTreeMap::new(), serial: 0 }
+        World {
+            now,
+            engines,
+            out,
+            link: Link::default(),
+            rng,
+            wire: BTreeMap::new(),
+            serial: 0,
+            travel: Duration::ZERO,
+            moved: BTreeMap::new(),
+            travelling: BTreeMap::new(),
+            order: Order::default(),
+        }
     }
 
     /// Two engines, one leg each, that talk to each other.
@@ -158,9 +183,54 @@ impl World {
     }
 
     pub(crate) fn command(&mut self, command: Command) {
-        let engine = usize::from(command.leg().thread());
-        self.engines[engine].handle_command(self.now, command, &mut self.out);
+        let lasts = matches!(command, Command::Move { .. });
+        if let Some(command) = self.order.pass(command.touches(), lasts, command) {
+            self.carry_out(command);
+        }
         self.carry();
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        let leg = command.leg();
+        let engine = self.place(leg);
+        let Command::Move { to, .. } = command else {
+            self.engines[engine].handle_command(self.now, command, &mut self.out);
+            return;
+        };
+        let traveller = self.engines[engine].depart(leg, &mut self.out);
+        self.moved.insert(leg, to);
+        let until = self.now.mono + self.travel;
+        self.travelling.insert(leg, Travelling { until, traveller, received: Vec::new() });
+        self.arrive_at_engines();
+    }
+
+    pub(crate) fn move_to(&mut self, leg: LegId, to: u8) {
+        self.command(Command::Move { leg, to });
+    }
+
+    /// The engine that has a leg, or will have.
+    pub(crate) fn place(&self, leg: LegId) -> usize {
+        usize::from(self.moved.get(&leg).copied().unwrap_or(leg.thread()))
+    }
+
+    /// Lets those arrive whose time it is.
+    fn arrive_at_engines(&mut self) {
+        let now = self.now.mono;
+        let due = |(leg, travelling): (&LegId, &Travelling)| (travelling.until <= now).then_some(*leg);
+        while let Some(leg) = self.travelling.iter().find_map(due) {
+            let Some(Travelling { traveller, received, .. }) = self.travelling.remove(&leg) else { return };
+            let engine = self.place(leg);
+            if let Some(traveller) = traveller {
+                self.engines[engine].arrive(self.now, traveller, &mut self.out);
+            }
+            self.order.done(leg);
+            while let Some(command) = self.order.poll() {
+                self.carry_out(command);
+            }
+            for (arrival, datagram) in received {
+                self.arrive(arrival, datagram);
+            }
+        }
     }
 
     pub(crate) fn open(&mut self, leg: LegId, config: LegConfig) {
@@ -173,13 +243,13 @@ impl World {
 
     /// A datagram that arrives now.
     pub(crate) fn deliver(&mut self, from: SocketAddr, to: LegId, packet: &[u8]) {
-        let engine = usize::from(to.thread());
-        self.engines[engine].handle_rtp(self.now, to, self.now.mono, from, &mut packet.to_vec(), &mut self.out);
+        let datagram = Datagram { from, to: rtp_address(to), bytes: packet.to_vec() };
+        self.arrive(self.now.mono, datagram);
         self.carry();
     }
 
     pub(crate) fn deliver_rtcp(&mut self, from: SocketAddr, to: LegId, packet: &[u8]) {
-        let engine = usize::from(to.thread());
+        let engine = self.place(to);
         self.engines[engine].handle_rtcp(self.now, to, from, packet, &mut self.out);
         self.carry();
     }
@@ -190,14 +260,17 @@ impl World {
         for _ in 0..50_000_000_u64 {
             let arrival = self.wire.first_key_value().map(|((at, _), _)| *at);
             let turn = self.engines.iter().filter_map(MediaEngine::poll_timeout).min();
-            let Some(next) = arrival.into_iter().chain(turn).min().filter(|next| *next <= end) else {
+            let there = self.travelling.values().map(|travelling| travelling.until).min();
+            let Some(next) = arrival.into_iter().chain(turn).chain(there).min().filter(|next| *next <= end) else {
                 self.advance(end);
                 return;
             };
             self.advance(next);
-            if arrival == Some(next) {
+            if there == Some(next) {
+                self.arrive_at_engines();
+            } else if arrival == Some(next) {
                 if let Some((_, datagram)) = self.wire.pop_first() {
-                    self.arrive(datagram);
+                    self.arrive(self.now.mono, datagram);
                 }
             } else {
                 for engine in &mut self.engines {
@@ -216,7 +289,7 @@ impl World {
         self.advance(self.now.mono + duration);
         while self.wire.first_key_value().is_some_and(|((at, _), _)| *at <= self.now.mono) {
             if let Some((_, datagram)) = self.wire.pop_first() {
-                self.arrive(datagram);
+                self.arrive(self.now.mono, datagram);
             }
         }
     }
@@ -226,13 +299,20 @@ impl World {
         self.out.at = self.now.mono;
     }
 
-    fn arrive(&mut self, Datagram { from, to, mut bytes }: Datagram) {
-        let std::net::IpAddr::V4(ip) = to.ip() else { return };
+    /// `arrival`: at the leg's sockets.
+    fn arrive(&mut self, arrival: Mono, datagram: Datagram) {
+        let std::net::IpAddr::V4(ip) = datagram.to.ip() else { return };
         let [10, 0, thread, number] = ip.octets() else { return };
-        let Some(engine) = self.engines.get_mut(usize::from(thread)) else { return };
         let leg = leg(thread, number);
+        if let Some(travelling) = self.travelling.get_mut(&leg) {
+            travelling.received.push((arrival, datagram));
+            return;
+        }
+        let engine = self.place(leg);
+        let Some(engine) = self.engines.get_mut(engine) else { return };
+        let Datagram { from, to, mut bytes } = datagram;
         if to.port() == 4000 {
-            engine.handle_rtp(self.now, leg, self.now.mono, from, &mut bytes, &mut self.out);
+            engine.handle_rtp(self.now, leg, arrival, from, &mut bytes, &mut self.out);
         } else {
             engine.handle_rtcp(self.now, leg, from, &bytes, &mut self.out);
         }

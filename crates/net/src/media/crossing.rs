@@ -52,6 +52,10 @@ impl Crossing {
         self.traversal.is_relayed()
     }
 
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched
+    }
+
     #[inline]
     pub(super) fn sent(&mut self, component: Component) {
         self.traversal.sent(component);
@@ -111,6 +115,19 @@ impl MediaIo {
             open.crossing = Some(Box::new(Crossing { traversal, due: None, open: false, watched: true }));
         }
         self.attend(number);
+    }
+
+    /// Goes on with what another thread has begun.
+    pub(super) fn cross_on(&mut self, now: Mono, number: u32) {
+        let (Some(crossings), Some(Slot::Open(open))) = (&mut self.crossings, self.slots.get_mut(number as usize))
+        else {
+            return;
+        };
+        let Some(crossing) = &mut open.crossing else { return };
+        crossings.now = now;
+        // Where it was due is the other's list; here it is watched in any case.
+        (crossing.due, crossing.watched) = (None, true);
+        crossings.schedule(number, crossing);
     }
 
     /// The leg of a pair will not come.

@@ -31,6 +31,13 @@ pub(super) struct Open {
     pub(super) crossing: Option<Box<Crossing>>,
 }
 
+impl Open {
+    /// In the epoll set of its thread.
+    pub(super) fn is_watched(&self) -> bool {
+        self.crossing.as_ref().is_none_or(|crossing| crossing.is_watched())
+    }
+}
+
 /// What became of the pair of a number.
 #[derive(Debug)]
 pub(super) enum Slot {
@@ -81,14 +88,29 @@ impl MediaIo {
     }
 
     pub(super) fn insert(&mut self, leg: LegId, pair: Pair) {
-        let index = pair.id as usize;
+        self.put_in(Box::new(Open { leg, pair, connected: None, crossing: None }));
+    }
+
+    fn put_in(&mut self, open: Box<Open>) {
+        let index = open.pair.id as usize;
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, || Slot::Unknown);
         }
-        self.numbers.insert(leg, pair.id);
+        self.numbers.insert(open.leg, open.pair.id);
         if let Some(slot) = self.slots.get_mut(index) {
-            *slot = Slot::Open(Box::new(Open { leg, pair, connected: None, crossing: None }));
+            *slot = Slot::Open(open);
         }
+    }
+
+    /// The leg of another thread is one of this from now on.
+    pub(super) fn take_in(&mut self, now: Mono, open: Box<Open>) {
+        let number = open.pair.id;
+        self.put_in(open);
+        self.cross_on(now, number);
+    }
+
+    pub(super) fn thread(&self) -> u8 {
+        self.thread
     }
 
     pub(super) fn legs(&self) -> Vec<LegId> {

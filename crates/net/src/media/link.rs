@@ -1,7 +1,6 @@
 //! From the signalling thread to one media thread.
 //!
-//! Invariant: nothing blocks and nothing is lost. What the ring has no room for waits, in order, on the signalling side; so does all
-//! that comes behind a leg that is opened on a pair still on its way back from another one.
+//! Invariant: nothing blocks and nothing is lost. What the ring has no room for waits, in order, on the signalling side.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,22 +10,34 @@ use std::time::Duration;
 use ringback_media_api::{Command, Event, LegId};
 use ringback_time::Mono;
 
+use super::travel::Luggage;
 use crate::ports::Pair;
 use crate::sys::EventFd;
 
 /// Commands on their way: some 500 calls set up within one millisecond.
 pub(crate) const RING: usize = 4096;
+/// Several threads share that, as far as each has some.
+const SMALL_RING: usize = 512;
 /// A thread that is up again this soon needs no wake: what a peer sends meanwhile is kept by the leg's sockets, which are open already,
 /// and what is told of a leg shows in its next packet, which is rarely due before.
 pub(crate) const SOON: Duration = Duration::from_millis(4);
+
+/// Room for what is on its way to each of so many threads.
+pub(crate) fn ring_for(threads: usize) -> usize {
+    (RING / threads.max(1)).max(SMALL_RING)
+}
 
 #[derive(Debug)]
 pub(crate) enum ToMedia {
     Command(Command),
     /// `Command::Open`, with the leg's sockets.
     Open(Pair, Command),
-    /// `Command::Open` of a leg whose sockets come by [`Link::supply`]; never in the ring.
+    /// `Command::Open` of a leg whose sockets come by [`super::Links::supply`]; never in the ring.
     OpenLater(Command),
+    /// Let a leg go to another thread. Answered by `FromMedia::Departed`.
+    Depart(LegId),
+    /// Take it in.
+    Arrive(Box<Luggage>),
     /// The pair of a leg to come: it is to be asked where others reach it. Answered by `Event::Located`; `Open` follows as a command.
     Seek(LegId, Pair),
     /// The leg that it was for does not come. Answered by `FromMedia::Returned`.
@@ -35,12 +46,26 @@ pub(crate) enum ToMedia {
     Leave,
 }
 
+impl ToMedia {
+    /// The legs and rooms that it concerns; none: the whole thread.
+    pub(crate) fn touches(&self) -> [Option<LegId>; 2] {
+        match self {
+            ToMedia::Command(command) | ToMedia::Open(_, command) | ToMedia::OpenLater(command) => command.touches(),
+            ToMedia::Depart(leg) | ToMedia::Seek(leg, _) | ToMedia::Release(leg) => [Some(*leg), None],
+            ToMedia::Arrive(luggage) => [Some(luggage.leg), None],
+            ToMedia::Leave => [None, None],
+        }
+    }
+}
+
 /// What a media thread tells.
 #[derive(Debug)]
 pub(crate) enum FromMedia {
     Event(Event),
     /// `Event::Closed`, with the leg's sockets.
     Closed(Event, Pair),
+    /// A leg on its way to another thread, and behind it all that it had to tell here.
+    Departed(Box<Luggage>),
     /// The sockets of a leg that was closed before, or never opened.
     Returned(LegId, Pair),
     /// The pair of this number is ready though no leg of this thread has had it yet.
@@ -70,10 +95,11 @@ impl Bed {
         self.until.store(0, Ordering::SeqCst);
     }
 
-    fn call(&self, now: Mono) {
+    /// Wakes the thread if it would sleep on for longer than `soon`.
+    fn call(&self, now: Mono, soon: Duration) {
         fence(Ordering::SeqCst);
         let until = self.until.load(Ordering::Relaxed);
-        if until > (now + SOON).as_nanos() && self.until.swap(0, Ordering::SeqCst) != 0 {
+        if until > (now + soon).as_nanos() && self.until.swap(0, Ordering::SeqCst) != 0 {
             self.wake.notify();
         }
     }
@@ -85,53 +111,38 @@ pub(crate) struct Link {
     waiting: VecDeque<ToMedia>,
     bed: Arc<Bed>,
     dirty: bool,
+    /// A leg is on its way: nobody hears it meanwhile.
+    urgent: bool,
 }
 
 impl Link {
     pub(crate) fn new(capacity: usize, bed: Arc<Bed>) -> (Link, rtrb::Consumer<ToMedia>) {
         let (ring, consumer) = rtrb::RingBuffer::new(capacity);
-        (Link { ring, waiting: VecDeque::new(), bed, dirty: false }, consumer)
+        (Link { ring, waiting: VecDeque::new(), bed, dirty: false, urgent: false }, consumer)
     }
 
     pub(crate) fn send(&mut self, message: ToMedia) {
         self.dirty = true;
-        if !self.waiting.is_empty() || matches!(message, ToMedia::OpenLater(_)) {
+        self.urgent |= matches!(message, ToMedia::Depart(_) | ToMedia::Arrive(_));
+        if !self.waiting.is_empty() {
             self.waiting.push_back(message);
         } else if let Err(rtrb::PushError::Full(message)) = self.ring.push(message) {
             self.waiting.push_back(message);
         }
     }
 
-    /// The sockets of a leg that was opened without. Gives them back where that leg is not waited for.
-    pub(crate) fn supply(&mut self, leg: LegId, pair: Pair) -> Option<Pair> {
-        for waiting in &mut self.waiting {
-            if let ToMedia::OpenLater(command) = waiting
-                && command.leg() == leg
-            {
-                // Until the next line.
-                let command = std::mem::replace(command, Command::Close { leg });
-                *waiting = ToMedia::Open(pair, command);
-                return None;
-            }
-        }
-        Some(pair)
-    }
-
     /// Passes on what waits, and sees to it that the thread will look. True when something still waits: come back in a millisecond.
     pub(crate) fn flush(&mut self, now: Mono) -> bool {
         while let Some(message) = self.waiting.pop_front() {
-            if matches!(message, ToMedia::OpenLater(_)) {
-                self.waiting.push_front(message);
-                break;
-            }
             self.dirty = true;
             if let Err(rtrb::PushError::Full(message)) = self.ring.push(message) {
                 self.waiting.push_front(message);
                 break;
             }
         }
+        let soon = if std::mem::take(&mut self.urgent) { Duration::ZERO } else { SOON };
         if std::mem::take(&mut self.dirty) {
-            self.bed.call(now);
+            self.bed.call(now, soon);
         }
         if self.waiting.is_empty() && self.waiting.capacity() > RING {
             self.waiting.shrink_to(0);

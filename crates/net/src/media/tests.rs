@@ -1,4 +1,6 @@
-//! A media thread by itself, with real sockets and the real media engine.
+//! Media threads by themselves, with real sockets and the real media engine.
+
+mod moving;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -14,7 +16,6 @@ use ringback_media_api::{
 
 use super::*;
 use crate::clock;
-use crate::os_thread::Thread;
 use crate::ports::{Opened, Pool};
 use crate::queue::{EventQueue, Notice, Producer};
 use crate::wake::Waker;
@@ -23,38 +24,45 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 struct Fixture {
-    link: Link,
+    links: Links,
     pool: Mutex<Pool>,
     events: Arc<SegQueue<FromMedia>>,
     queue: Arc<EventQueue>,
-    thread: Option<Thread>,
 }
 
 fn fixture() -> Fixture {
-    fixture_with((31_002, 32_767))
+    fixture_with((31_002, 32_767), 1)
 }
 
-fn fixture_with(media_ports: (u16, u16)) -> Fixture {
-    let (parts, link, handle) = Parts::new(0).expect("parts");
+fn fixture_with(media_ports: (u16, u16), threads: u8) -> Fixture {
     let events = Arc::new(SegQueue::new());
     let queue = Arc::new(EventQueue::new().expect("a queue"));
     let waker = Arc::new(Waker::new().expect("a waker"));
-    let rng = ChaCha12Rng::seed_from_u64(1);
-    let producer = Producer::new(Arc::clone(&queue));
-    let thread = spawn(parts, rng, None, Arc::clone(&events), waker, producer, Arc::default()).expect("a thread");
+    let (mut links, mut handles) = (Links::default(), Vec::new());
+    for number in 0..threads {
+        let (parts, link, handle) = Parts::new(number, link::RING).expect("parts");
+        let rng = ChaCha12Rng::seed_from_u64(u64::from(number));
+        let (events, waker, producer) = (Arc::clone(&events), Arc::clone(&waker), Producer::new(Arc::clone(&queue)));
+        links.add(link, spawn(parts, rng, None, events, waker, producer, Arc::default()).expect("a thread"));
+        handles.push(handle);
+    }
     let start = u64::from(std::process::id()) * 7919 + clock::mono().as_nanos() / 1000;
-    let pool = Mutex::new(Pool::new(media_ports, vec![handle], start));
-    Fixture { link, pool, events, queue, thread: Some(thread) }
+    let pool = Mutex::new(Pool::new(media_ports, handles, start));
+    Fixture { links, pool, events, queue }
 }
 
 impl Fixture {
     fn send(&mut self, command: Command) {
-        self.link.send(ToMedia::Command(command));
-        self.link.flush(clock::mono());
+        self.links.send(ToMedia::Command(command));
+        self.links.flush(clock::mono());
     }
 
     fn open(&mut self, peer: Option<SocketAddr>) -> MediaPort {
-        let port = self.pool.lock().allocate(clock::mono(), HOST, None).expect("ports");
+        self.open_on(0, peer)
+    }
+
+    fn open_on(&mut self, thread: u8, peer: Option<SocketAddr>) -> MediaPort {
+        let port = self.pool.lock().allocate(clock::mono(), HOST, Some(thread)).expect("ports");
         let Opened::Pair(pair) = self.pool.lock().open(port.leg, None) else { panic!("not allocated") };
         let config = LegConfig {
             remote_rtp: peer,
@@ -66,17 +74,19 @@ impl Fixture {
             cname: "test".into(),
             ..LegConfig::default()
         };
-        self.link.send(ToMedia::Open(pair, Command::Open { leg: port.leg, config: Box::new(config) }));
-        self.link.flush(clock::mono());
+        self.links.send(ToMedia::Open(pair, Command::Open { leg: port.leg, config: Box::new(config) }));
+        self.links.flush(clock::mono());
         port
     }
 
     fn news(&mut self) -> FromMedia {
         let end = Instant::now() + PATIENCE;
         loop {
-            self.link.flush(clock::mono());
-            if let Some(news) = self.events.pop() {
-                return news;
+            self.links.flush(clock::mono());
+            match self.events.pop() {
+                Some(FromMedia::Departed(luggage)) => self.links.departed(luggage),
+                Some(news) => return news,
+                None => {}
             }
             assert!(Instant::now() < end, "no news");
             std::thread::yield_now();
@@ -105,10 +115,10 @@ impl Fixture {
 
 impl Drop for Fixture {
     fn drop(&mut self) {
-        self.link.send(ToMedia::Leave);
-        self.link.flush(clock::mono());
-        let ended = self.thread.take().is_none_or(|thread| thread.join(PATIENCE));
-        assert!(ended || std::thread::panicking(), "the thread did not end");
+        self.links.leave();
+        self.links.flush(clock::mono());
+        let left = self.links.join_within(PATIENCE);
+        assert!(left == 0 || std::thread::panicking(), "{left} threads did not end");
     }
 }
 
@@ -189,7 +199,7 @@ fn more_commands_than_the_ring_holds_are_all_answered_in_order() {
     let port = fixture.open(None);
     let all = 5 * super::link::RING as u64;
     for number in 0..all {
-        fixture.link.send(ToMedia::Command(Command::Statistics { leg: port.leg, token: Token(number) }));
+        fixture.links.send(ToMedia::Command(Command::Statistics { leg: port.leg, token: Token(number) }));
     }
     for number in 0..all {
         match fixture.news() {
@@ -226,7 +236,7 @@ fn the_program_hears_of_audio_without_the_signalling_thread() {
 fn leaving_closes_every_leg() {
     let mut fixture = fixture();
     let legs: Vec<LegId> = (0..20).map(|_| fixture.open(None).leg).collect();
-    fixture.link.send(ToMedia::Leave);
+    fixture.links.leave();
     let mut closed: Vec<LegId> = (0..20)
         .map(|_| match fixture.news() {
             FromMedia::Closed(event, _) => event.leg(),
@@ -239,25 +249,25 @@ fn leaving_closes_every_leg() {
 
 #[test]
 fn ports_go_from_a_leg_that_is_closed_to_the_next_without_a_wait() {
-    let mut fixture = fixture_with((31_000, 31_001));
+    let mut fixture = fixture_with((31_000, 31_001), 1);
     let old = fixture.open(None);
     assert!(fixture.pool.lock().allocate(clock::mono(), HOST, None).is_none(), "there is one pair");
     // The thread is told, and has not done it yet.
     fixture.pool.lock().closing(old.leg);
-    fixture.link.send(ToMedia::Command(Command::Close { leg: old.leg }));
+    fixture.links.send(ToMedia::Command(Command::Close { leg: old.leg }));
     let new = fixture.pool.lock().allocate(clock::mono(), HOST, None).expect("ports on their way back");
     assert_eq!(new.rtp, old.rtp);
     let (phone, peer) = phone();
     let config = LegConfig { remote_rtp: Some(peer), may_receive: true, ..LegConfig::default() };
     assert!(matches!(fixture.pool.lock().open(new.leg, Some(peer)), Opened::Awaited));
-    fixture.link.send(ToMedia::OpenLater(Command::Open { leg: new.leg, config: Box::new(config) }));
+    fixture.links.send(ToMedia::OpenLater(Command::Open { leg: new.leg, config: Box::new(config) }));
     fixture.send(Command::Statistics { leg: new.leg, token: Token(77) });
     let FromMedia::Closed(event, pair) = fixture.news() else { panic!("the statistics of a leg that is not open") };
     let (leg, pair) = fixture.pool.lock().take_back(clock::mono(), event.leg(), pair).expect("an heir");
     assert_eq!(leg, new.leg);
     // What the peer sends before the thread has the leg is kept.
     phone.send_to(&packet(1, 0), new.rtp).expect("sent");
-    assert!(fixture.link.supply(leg, pair).is_none());
+    assert!(fixture.links.supply(leg, pair).is_none());
     loop {
         match fixture.news() {
             FromMedia::Event(Event::Statistics { statistics, .. }) if statistics.packets_received == 1 => break,

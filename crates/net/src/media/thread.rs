@@ -44,13 +44,13 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// With the link to it, and the hand by which the port pool adds sockets.
-    pub(crate) fn new(number: u8) -> io::Result<(Parts, Link, Handle)> {
+    /// With the link to it, for so many messages under way, and the hand by which the port pool adds sockets.
+    pub(crate) fn new(number: u8, ring: usize) -> io::Result<(Parts, Link, Handle)> {
         use std::os::fd::AsFd as _;
         let epoll = Epoll::new(READY)?;
         let bed = Arc::new(Bed::new()?);
         epoll.add(bed.wake.as_fd(), WAKE_KEY)?;
-        let (link, ring) = Link::new(RING, Arc::clone(&bed));
+        let (link, ring) = Link::new(ring, Arc::clone(&bed));
         let handle = epoll.handle()?;
         Ok((Parts { number, epoll, ring, bed }, link, handle))
     }
@@ -67,7 +67,7 @@ pub(crate) fn spawn(
 ) -> io::Result<Thread> {
     // What is asked by is random too, and asks nothing of the streams' numbers.
     let ids = ChaCha12Rng::from_rng(&mut rng);
-    let handle = parts.epoll.handle()?;
+    let (handle, own) = (parts.epoll.handle()?, parts.epoll.handle()?);
     os_thread::spawn(format!("rb-media-{}", parts.number), move || {
         let producer = Arc::new(producer);
         let _log = tracing::dispatcher::set_default(&log::dispatcher(&producer));
@@ -84,6 +84,7 @@ pub(crate) fn spawn(
             io: MediaIo::new(parts.number, events, signalling, Arc::clone(&producer)).with_crossings(nat, ids, handle),
             producer,
             epoll: parts.epoll,
+            handle: own,
             ring: parts.ring,
             bed: parts.bed,
             batch: Batch::new(PACKETS, PACKET_BYTES),
@@ -102,6 +103,8 @@ struct MediaThread {
     io: MediaIo,
     producer: Arc<Producer>,
     epoll: Epoll,
+    /// A second hand on it.
+    handle: Handle,
     ring: rtrb::Consumer<ToMedia>,
     bed: Arc<Bed>,
     batch: Batch,
@@ -199,8 +202,10 @@ impl MediaThread {
                     self.io.insert(command.leg(), pair);
                     self.engine.handle_command(now, command, &mut self.io);
                 }
-                // The link keeps it back.
+                // The links keep it back.
                 ToMedia::OpenLater(_) => {}
+                ToMedia::Depart(leg) => self.io.depart(leg, &mut self.engine, &self.handle),
+                ToMedia::Arrive(luggage) => self.io.arrive(now, *luggage, &mut self.engine, &self.epoll),
                 ToMedia::Leave => {
                     for leg in self.io.legs() {
                         self.engine.handle_command(now, Command::Close { leg }, &mut self.io);

@@ -175,15 +175,30 @@ fn systems_with_the_same_range_share_it() {
 #[test]
 fn a_leg_shares_the_thread_of_the_one_beside_it_and_pairs_move_at_need() {
     let (mut pool, _epolls, _) = pool(2, 2);
-    let a = pool.allocate(seconds(0), HOST, None).expect("a pair");
-    let b = pool.allocate(seconds(0), HOST, Some(a.leg)).expect("a pair");
-    assert_eq!(a.leg.thread(), b.leg.thread());
+    let a = pool.allocate(seconds(0), HOST, Some(1)).expect("a pair");
+    let b = pool.allocate(seconds(0), HOST, Some(1)).expect("a pair");
+    assert_eq!([a.thread, a.leg.thread(), b.thread, b.leg.thread()], [1; 4]);
     close(&mut pool, seconds(0), a.leg);
     close(&mut pool, seconds(0), b.leg);
-    let c = pool.allocate(seconds(9), HOST, None).expect("a pair");
-    let d = pool.allocate(seconds(9), HOST, None).expect("a pair");
-    assert_ne!(c.leg.thread(), d.leg.thread(), "spread by load");
+    let c = pool.allocate(seconds(9), HOST, Some(0)).expect("a pair");
+    let d = pool.allocate(seconds(9), HOST, Some(1)).expect("a pair");
+    assert_eq!((c.thread, d.thread), (0, 1));
     assert_eq!(pool.bound(), 2);
+}
+
+#[test]
+fn legs_are_spread_over_the_threads_as_soon_as_there_are_enough_of_them() {
+    let (mut pool, _epolls, _) = pool(40, 3);
+    let mut allocate = |count: usize| -> Vec<u8> {
+        (0..count).map(|_| pool.allocate(seconds(0), HOST, None).expect("a pair").thread).collect()
+    };
+    assert_eq!(allocate(24), [vec![0; 8], vec![1; 8], vec![2; 8]].concat(), "a thread is woken for a few at least");
+    assert_eq!(allocate(6), [0, 1, 2, 0, 1, 2]);
+    (0..6).for_each(|_| pool.moved(2, 0));
+    assert_eq!((pool.lighter(0, 1), pool.lighter(1, 2), pool.lighter(1, 1)), (1, 2, 1));
+    assert_eq!((pool.roomy(0), pool.roomy(1), pool.roomy(2)), (2, 1, 2), "a room goes where there is room");
+    let next: Vec<u8> = (0..8).map(|_| pool.allocate(seconds(0), HOST, None).expect("a pair").thread).collect();
+    assert_eq!(next, [2, 2, 2, 2, 2, 2, 1, 2], "until they are equal");
 }
 
 #[test]
