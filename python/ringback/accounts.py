@@ -47,6 +47,11 @@ class Account:
     transport and registrar allow (RFC 5626 §4.2), and one that is lost leaves the others; elsewhere the next one is tried when
     one fails. `credentials` answer its challenges, before those of the builder. `expires` seconds are
     asked for; the registrar decides. `transport` is for the first hop, where its URI names none.
+
+    Over UDP, too, a registrar that knows flows gets one: it is kept alive by STUN on the SIP socket every 24 to 29 seconds
+    (RFC 5626 §4.4.2), and registered anew at once when it falls silent or a NAT has moved it. Of one that knows none, the
+    address that its answer sees us at (`rport`, RFC 3581) becomes the Contact, by one more REGISTER that takes the old one back, and
+    the NAT is kept open; unless `with_public_address` says what Contact is.
     """
 
     aor: str

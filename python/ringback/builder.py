@@ -268,8 +268,12 @@ class SessionManagerBuilder:
         It is asked once a call from the call's own RTP and RTCP sockets, before the INVITE goes out or the program is told of one
         that came in: one round trip. A server that does not answer within a second, or refuses, fails no call: SDP says the local
         address, the log says so once, and the server is tried again every 30 seconds. A name is looked up by `build()`, once. The
-        mapping is kept alive as long as the call lasts, on hold too (RFC 6263). Signalling is not changed: its responses find back
-        by `rport` (RFC 3581).
+        mapping is kept alive as long as the call lasts, on hold too (RFC 6263).
+
+        The SIP socket, where there is one for UDP, is asked about as well, at the start and then every 24 to 29 seconds: Contact
+        says what the server answers to peers with a public address, so that they find it within a dialog, and the local address to
+        those with a private one, which are on our side of the NAT. An account whose registrar fills in `rport` (RFC 3581) is told
+        what that one sees. Responses find back by `rport` in any case. A registration waits a second for the server, at most.
 
         An address of `with_public_address` counts instead: then no STUN server is asked.
         """

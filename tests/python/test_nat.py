@@ -5,8 +5,10 @@ import logging
 import re
 
 import pytest
-from support import Recorder, until
-from support.relay import BINDING, Relay
+from support import Peer, Recorder, until
+from support.peer import header
+from support.relay import BINDING, INDICATION, SUCCESS, Relay, message, parse, read_address
+from support.relay import MAPPED as MAPPED_ADDRESS
 from support.tones import listen, sine, strongest
 
 from ringback import MediaControl, SessionControl, SessionManagerBuilder
@@ -96,7 +98,51 @@ async def test_sdp_says_what_the_nat_makes_of_both_ports(systems, relay):
     info = await MediaControl.get_media_info(caller, call.id)
     own = int(info.local_address.rpartition(":")[2])
     assert await described(caller, call) == (*mapped(("", own)), mapped(("", own + 1))[1])
-    assert relay.count(BINDING) == 2
+    # Once from each socket of the call, and once from that of SIP.
+    assert sorted(relay.asked_from) == sorted([own, own + 1, sip_port(caller)])
+
+
+def sip_port(coordinator):
+    return int(coordinator.local_address.rpartition(":")[2])
+
+
+async def test_the_sip_socket_is_asked_about_at_the_start(systems, relay):
+    relay.mapping = mapped
+    coordinator = await systems.start("alice", None, stun(relay))
+    await until(lambda: relay.asked_from == [sip_port(coordinator)])
+    # Those on our side of the NAT are told the local address all the same.
+    async with Peer() as peer:
+        call = asyncio.create_task(SessionControl.create_outgoing_call(coordinator, "sip:alice@127.0.0.1", peer.uri))
+        invite = await peer.receive("INVITE")
+        assert f"@127.0.0.1:{sip_port(coordinator)}>" in header(invite, "Contact")
+        peer.respond(invite, "404 Not Found")
+        await call
+
+
+async def test_a_binding_request_on_the_sip_port_is_answered(systems):
+    # RFC 5626 §8: whoever keeps a flow alive learns where we see it.
+    coordinator = await systems.start("pbx")
+    answers: asyncio.Queue[bytes] = asyncio.Queue()
+
+    class Phone(asyncio.DatagramProtocol):
+        def datagram_received(self, data, addr):
+            answers.put_nowait(data)
+
+    loop = asyncio.get_running_loop()
+    phone, _ = await loop.create_datagram_endpoint(Phone, local_addr=("127.0.0.1", 0))
+    try:
+        request = message(BINDING, bytes(range(12)), [])
+        for noise in (b"\r\n\r\n", request[:19], b"\x00" * 20, message(BINDING | INDICATION, bytes(12), [])):
+            phone.sendto(noise, ("127.0.0.1", sip_port(coordinator)))
+        phone.sendto(request, ("127.0.0.1", sip_port(coordinator)))
+        answer = await asyncio.wait_for(answers.get(), 5)
+        kind, method, transaction, attributes = parse(answer)
+        assert (kind, method, transaction) == (SUCCESS, BINDING, bytes(range(12)))
+        assert read_address(attributes[MAPPED_ADDRESS]) == phone.get_extra_info("sockname")
+        assert len(answer) < 3 * len(request)
+        assert answers.empty()
+    finally:
+        phone.close()
 
 
 async def test_a_call_that_comes_in_is_asked_about_too(systems, relay):
@@ -136,7 +182,7 @@ async def test_a_server_that_fails_fails_no_call(systems, relay, caplog, fault):
     assert len(told) == 1 and told[0].levelno == logging.WARNING
     assert ("no answer" if fault == "silent" else "refused: 500 Server Error") in told[0].getMessage()
     # Those after the first did not ask: they do not wait for what does not answer.
-    assert relay.count(BINDING) <= 8
+    assert len([port for port in relay.asked_from if port != sip_port(caller)]) <= 8
 
 
 async def test_a_public_address_counts_instead(systems, relay):

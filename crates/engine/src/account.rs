@@ -8,7 +8,7 @@ use ringback_media_api::Token;
 use ringback_registrar::address_of_record;
 use ringback_sip::{HeaderName, Message, Method, NameAddr, Uri};
 use ringback_time::{Mono, Wall};
-use ringback_ua::{ContactForm, Flow, Request, Service, StandaloneKey, Transport};
+use ringback_ua::{ContactForm, Flow, Request, StandaloneKey, Transport};
 
 use crate::api::{AccountConfig, Error, Registration, RegistrationState};
 use crate::outgoing::{MAX_FORWARDS, check_target, parse_address};
@@ -49,8 +49,6 @@ pub(crate) struct Account {
     /// Of this flow alone.
     pub(crate) state: RegistrationState,
     pub(crate) until: Option<Wall>,
-    /// Whether its first hop is reached by a connection, as far as its URI tells.
-    by_stream: bool,
     followed: u8,
     pub(crate) failures: u32,
     /// False: it is being unregistered.
@@ -61,8 +59,16 @@ pub(crate) struct Account {
     pub(crate) due: Option<Mono>,
     /// `Unregister` commands that wait.
     pub(crate) leaving: Vec<Token>,
-    /// The connection that the registration came by.
+    /// What the registration came by, where what goes on is to go by that as well.
     pub(crate) flow: Option<Flow>,
+    /// ... and in any case.
+    pub(crate) path: Option<Flow>,
+    /// Our contact as the registrar had it.
+    bound: Option<Uri>,
+    /// One of before, which the next request takes back.
+    stale: Option<Uri>,
+    /// The last registration was only to say where we really are.
+    pub(crate) corrected: bool,
     /// It has closed while a request was under way by it.
     pub(crate) lost: bool,
     /// RFC 5626 §4.4.1: how often, at least, the edge wants to hear something by that connection. Seconds.
@@ -121,9 +127,7 @@ impl Account {
         };
         let first_hop = proxy.as_ref().unwrap_or(&registrar);
         check_target(first_hop, configured)?;
-        let service = Service::of(first_hop, configured);
         Ok(Account {
-            by_stream: service.is_some_and(|service| service.transport.is_reliable()),
             expires: config.expires.as_secs().max(1),
             config,
             registration,
@@ -150,6 +154,10 @@ impl Account {
             due: None,
             leaving: Vec::new(),
             flow: None,
+            path: None,
+            bound: None,
+            stale: None,
+            corrected: false,
             lost: false,
             flow_timer: None,
             service_route: None,
@@ -157,9 +165,9 @@ impl Account {
         })
     }
 
-    /// RFC 5626 §4.2: flows are worth having where there is a connection to keep.
-    fn is_flow(&self) -> bool {
-        self.outbound && self.by_stream
+    /// Nothing has been sent for it.
+    pub(crate) fn is_new(&self) -> bool {
+        self.cseq == 0
     }
 
     fn proxy_route(&self) -> Option<String> {
@@ -181,12 +189,16 @@ impl Account {
         ];
         headers.extend(self.proxy_route().map(|route| ("Route".to_owned(), route)));
         let mut params = format!(";+sip.instance=\"<{}>\"", self.config.instance);
-        if self.is_flow() {
+        if self.outbound {
             params.push_str(&format!(";reg-id={}", self.reg_id));
+        }
+        // RFC 3261 §10.2.2: the one that nobody reaches goes with the same request.
+        if let Some(stale) = self.stale.take().filter(|_| self.wanted) {
+            params.push_str(&format!(", <{stale}>;expires=0"));
         }
         let user = self.aor.uri.raw_user().map(str::to_owned);
         // Flows from one place differ in nothing else, and some registrars know a binding by its URI alone.
-        let several = self.is_flow() && !self.config.further_proxies.is_empty();
+        let several = self.outbound && !self.config.further_proxies.is_empty();
         let uri_params = if several { format!(";flow={}", self.reg_id) } else { String::new() };
         Request {
             method: Method::Register,
@@ -217,9 +229,11 @@ impl Account {
         };
         if (200..300).contains(&status) {
             self.followed = 0;
-            self.flow = flow.transport.is_reliable().then_some(flow);
             self.outbound_accepted =
-                self.is_flow() && response.require().any(|tag| tag.eq_ignore_ascii_case("outbound"));
+                self.outbound && response.require().any(|tag| tag.eq_ignore_ascii_case("outbound"));
+            // RFC 5626 §4.3: a connection is kept to in any case, the address of a server that does not speak of flows is not.
+            self.flow = (flow.transport.is_reliable() || self.outbound_accepted).then_some(flow);
+            self.path = Some(flow);
             self.flow_timer = seconds(HeaderName::FlowTimer).filter(|seconds| *seconds > 0);
             let routes: Vec<&str> = response.headers().get_all(&HeaderName::ServiceRoute).collect();
             self.service_route = Some(routes.join(", ")).filter(|routes| is_route(routes));
@@ -263,6 +277,7 @@ impl Account {
             contact.params.get_unquoted("+sip.instance").is_some_and(|text| text.eq_ignore_ascii_case(&instance))
         });
         let ours = ours.or_else(|| if contacts.len() == 1 { contacts.first() } else { None });
+        self.bound = ours.map(|contact| contact.uri.clone());
         let gruu = ours.and_then(|contact| contact.params.get_unquoted("pub-gruu"));
         self.gruu = gruu.and_then(|text| Uri::parse(&text).ok());
         let own = ours.and_then(|contact| contact.params.get("expires")??.parse::<u64>().ok());
@@ -289,11 +304,19 @@ impl Account {
         Box::new(ContactForm { user, uri: self.gruu.clone(), uri_params, params: String::new() })
     }
 
+    /// A Contact with another address is about to be registered. False: it is not worth it, since what is bound is a flow (RFC 5626 §6).
+    pub(crate) fn move_contact(&mut self) -> bool {
+        let bound = !self.outbound_accepted && self.state == RegistrationState::Registered && self.wanted;
+        if bound {
+            self.stale = self.bound.take();
+        }
+        bound
+    }
+
     /// The next proxy, where there is one registration by one of several.
     pub(crate) fn turn_proxy(&mut self) -> bool {
         let Some(next) = self.spare.first_mut() else { return false };
         std::mem::swap(&mut self.proxy, &mut next.proxy);
-        std::mem::swap(&mut self.by_stream, &mut next.by_stream);
         self.spare.rotate_left(1);
         true
     }
@@ -303,6 +326,9 @@ impl Account {
         self.service_route = None;
         self.gruu = None;
         self.flow = None;
+        self.path = None;
+        self.bound = None;
+        self.stale = None;
         self.flow_timer = None;
     }
 }

@@ -4,6 +4,7 @@
 //! changes in `turn`, which tells the program so.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use rand_core::RngCore;
 use ringback_media_api::Token;
 use ringback_sip::Uri;
 use ringback_time::{Mono, Now, Wall};
-use ringback_ua::{Answer, ConnectionId, FailCause, Flow, Request, StandaloneKey};
+use ringback_ua::{Answer, ConnectionId, FailCause, Flow, Request, Routes as _, StandaloneKey, Transport};
 
 use crate::account::{Account, Verdict};
 use crate::api::{AccountConfig, Error, Event, Registration, RegistrationState, Reply};
@@ -106,7 +107,10 @@ impl Engine {
             registration: Arc::clone(&registration),
             state: RegistrationState::Registering,
         });
-        self.send_register(now, id);
+        match self.settles_by(now) {
+            Some(at) => self.accounts.arm(id, Some(at)),
+            None => self.send_register(now, id),
+        }
         Ok(registration)
     }
 
@@ -165,6 +169,7 @@ impl Engine {
         match outcome {
             Ok(answer) => match account.judge(&answer.response, answer.flow) {
                 Verdict::Again => self.send_register(now, id),
+                Verdict::Granted(seconds) if self.learn_address(answer) => self.account_corrected(now, id, seconds),
                 Verdict::Granted(seconds) => self.account_granted(now, id, seconds),
                 Verdict::Refused { status, phrase, after } => {
                     let why = format!("{status} {phrase}");
@@ -175,7 +180,9 @@ impl Engine {
                 // The next try makes a connection of its own: at once where it was the old one that failed, which says nothing of the
                 // registrar (RFC 5626 §4.5).
                 let by_old = account.flow.take().is_some() | std::mem::take(&mut account.lost);
-                if by_old && account.wanted {
+                let again = by_old && account.wanted;
+                self.stun.forget_flow(id);
+                if again {
                     self.register_soon(now, id);
                 } else {
                     self.account_failed(now, id, None, &cause.to_string(), None);
@@ -199,8 +206,10 @@ impl Engine {
         if let (Some(Flow { connection: Some(connection), .. }), Some(seconds)) = (account.flow, account.flow_timer) {
             self.output.push_back(Output::KeepAlive { connection, every: Duration::from_secs(seconds) });
         }
+        account.corrected = false;
         self.accounts.arm(id, Some(now.mono + refresh));
         self.turn(id, RegistrationState::Registered, Some(expires_at));
+        self.watch_flow(now, id);
         self.open_further_flows(now, id);
     }
 
@@ -213,6 +222,7 @@ impl Engine {
         account.failures = account.failures.saturating_add(1);
         account.registration.set_failure(status, why);
         account.forget();
+        self.stun.forget_flow(id);
         // By the next proxy at once, until all have failed; what a registrar decides, it decides by each of them.
         let proxies = account.spare.len() as u32 + 1;
         let broken = status.is_none_or(|status| status >= 500 || matches!(status, 408 | 430));
@@ -232,6 +242,7 @@ impl Engine {
         let Some(account) = self.accounts.table.get_mut(&id) else { return };
         (account.state, account.until, account.over, account.flow) =
             (RegistrationState::Unregistered, None, true, None);
+        self.stun.forget_flow(id);
         if let Some(key) = account.request.take() {
             self.accounts.by_request.remove(&key);
         }
@@ -257,7 +268,7 @@ impl Engine {
         }
     }
 
-    fn turn(&mut self, id: u64, state: RegistrationState, until: Option<Wall>) {
+    pub(crate) fn turn(&mut self, id: u64, state: RegistrationState, until: Option<Wall>) {
         let Some(account) = self.accounts.table.get_mut(&id) else { return };
         (account.state, account.until) = (state, until);
         let first = account.first.unwrap_or(id);
@@ -318,7 +329,7 @@ impl Engine {
         }
     }
 
-    fn register_soon(&mut self, now: Now, id: u64) {
+    pub(crate) fn register_soon(&mut self, now: Now, id: u64) {
         let pause = Duration::from_secs_f64(self.random());
         self.accounts.arm(id, Some(now.mono + pause));
         self.turn(id, RegistrationState::Registering, None);
@@ -366,8 +377,68 @@ impl Engine {
         }
     }
 
+    // ---- NATs
+
+    /// RFC 3581 §4: where a registrar that we have reached over UDP sees us. True: what our Contact has to say to it has changed.
+    fn learn_address(&mut self, answer: &Answer) -> bool {
+        if answer.flow.transport != Transport::Udp || self.config.public_address.is_some() {
+            return false;
+        }
+        let Ok(via) = answer.response.top_via() else { return false };
+        let ip = via.received_ip().or_else(|| via.host.ip());
+        let (Some(ip), Some(port)) = (ip, via.rport().flatten().filter(|port| *port != 0)) else { return false };
+        let Flow { local, remote, .. } = answer.flow;
+        if ip.is_ipv4() != local.is_ipv4() || ip.is_unspecified() {
+            return false;
+        }
+        self.routes.seen().learn(local, remote, SocketAddr::new(ip, port))
+    }
+
+    /// A registration names an address that its registrar does not see: once more, with the right one. Not more than once, whatever the
+    /// registrar says then; the next refresh may try again.
+    fn account_corrected(&mut self, now: Now, id: u64, seconds: u64) {
+        let Some(account) = self.accounts.table.get_mut(&id) else { return };
+        let again = !std::mem::replace(&mut account.corrected, true);
+        self.account_granted(now, id, seconds);
+        let Some(account) = self.accounts.table.get_mut(&id) else { return };
+        if again && account.move_contact() {
+            account.corrected = true;
+            self.send_register(now, id);
+        }
+    }
+
+    /// What Contact says to the registrars that are reached over UDP.
+    pub(crate) fn contacts(&self) -> Vec<(u64, Option<SocketAddr>)> {
+        let of = |(id, account): (&u64, &Account)| {
+            let path = account.path.filter(|path| path.transport == Transport::Udp)?;
+            Some((*id, self.routes.public_address(path.local, path.remote)))
+        };
+        self.accounts.table.iter().filter_map(of).collect()
+    }
+
+    /// Our address is another one; those registrars are told that had been told something else.
+    pub(crate) fn contacts_moved(&mut self, now: Now, before: &[(u64, Option<SocketAddr>)]) {
+        let now_said = self.contacts();
+        for (id, _) in now_said.iter().filter(|said| !before.contains(said)) {
+            let Some(account) = self.accounts.table.get_mut(id) else { continue };
+            // One that is being refreshed says it next time.
+            if account.request.is_none() && account.move_contact() {
+                self.send_register(now, *id);
+            }
+        }
+    }
+
+    /// Those that have waited for our address.
+    pub(crate) fn register_waiting(&mut self, now: Now) {
+        let waiting: Vec<u64> =
+            self.accounts.table.iter().filter(|(_, account)| account.is_new()).map(|(id, _)| *id).collect();
+        for id in waiting {
+            self.accounts.arm(id, Some(now.mono));
+        }
+    }
+
     /// 0 to 1.
-    fn random(&mut self) -> f64 {
+    pub(crate) fn random(&mut self) -> f64 {
         f64::from(self.rng.next_u32()) / f64::from(u32::MAX)
     }
 }

@@ -30,6 +30,7 @@ use crate::notifier::Notifier;
 use crate::options::Asking;
 use crate::registry::Registry;
 use crate::stop::Stop;
+use crate::stun::Stun;
 use crate::subscribe::Subscriptions;
 use crate::table::{Calls, Key};
 use crate::timers::{Timer, TimerQueue};
@@ -102,6 +103,7 @@ pub struct Engine {
     pub(crate) message_bucket: limits::Bucket<{ limits::MESSAGES_A_SECOND }>,
     pub(crate) registry: Option<Box<Registry>>,
     pub(crate) accounts: Accounts,
+    pub(crate) stun: Stun,
     pub(crate) stop: Stop,
     /// The program is too slow for its events.
     pub(crate) overdue: bool,
@@ -171,6 +173,7 @@ impl Engine {
             notifier: Notifier::default(),
             message_bucket: limits::Bucket::new(Mono::ZERO),
             accounts: Accounts::default(),
+            stun: Stun::new(&config),
             registry: config.registrar.as_ref().map(|config| Box::new(Registry::new(config))),
             stop: Stop::default(),
             overdue: false,
@@ -212,6 +215,10 @@ impl Engine {
 
     /// One datagram, or one framed message of a stream.
     pub fn handle_message(&mut self, now: Now, flow: Flow, bytes: Bytes) {
+        // RFC 5626 §8: both come to one socket.
+        if flow.transport == Transport::Udp && ringback_nat::is_stun(&bytes) {
+            return self.guarded(now, |engine| engine.stun_received(now, flow, &bytes));
+        }
         self.guarded(now, |engine| engine.ua.handle_message(now, flow, bytes));
     }
 
@@ -314,6 +321,9 @@ impl Engine {
         if self.accounts.next().is_some_and(|at| at <= now.mono) {
             self.guarded(now, |engine| engine.accounts_due(now));
         }
+        if self.stun.next().is_some_and(|at| at <= now.mono) {
+            self.guarded(now, |engine| engine.stun_due(now));
+        }
         if self.registry.as_ref().and_then(|registry| registry.poll_timeout()).is_some_and(|at| at <= now.mono) {
             self.guarded(now, |engine| engine.bindings_ended(now));
         }
@@ -335,6 +345,7 @@ impl Engine {
             self.forget_at,
             bindings,
             self.accounts.next(),
+            self.stun.next(),
             self.subscriptions.deadline(),
             self.notifier.deadline(),
         ];

@@ -70,9 +70,11 @@ mod referred;
 mod registry;
 mod reinvite;
 mod replaces;
+mod seen;
 mod signal;
 mod states;
 mod stop;
+mod stun;
 mod subscribe;
 mod table;
 #[cfg(test)]

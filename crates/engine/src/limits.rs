@@ -30,6 +30,10 @@ pub(crate) const MESSAGE_MOST: usize = 32_768;
 
 /// MESSAGEs that are taken for the program at once and in a second; beyond that peers get 503. What it has not yet taken is bounded so.
 pub(crate) const MESSAGES_A_SECOND: u16 = 1000;
+/// STUN requests that are answered in a second, and those of one source (and of few others, by chance): 100,000 telephones keep their flows alive
+/// by 4,000 a second.
+pub(crate) const STUN_A_SECOND: u16 = 20_000;
+pub(crate) const STUN_A_SOURCE: u16 = 1000;
 /// Accounts with other registrars.
 pub(crate) const ACCOUNTS_MOST: usize = 10_000;
 /// Outbound proxies of one account.

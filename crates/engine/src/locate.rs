@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use ringback_media_api::Token;
 use ringback_sip::{Host, Uri};
 use ringback_time::Now;
@@ -17,6 +17,7 @@ use crate::api::Reply;
 use crate::call::{Ending, Stage};
 use crate::commands::Answer;
 use crate::engine::{Engine, Output};
+use crate::seen::Seen;
 use crate::table::Key;
 
 /// Stands for an address that is not known.
@@ -32,17 +33,29 @@ const OFFERS_MOST: usize = 8;
 
 /// The driver's routes, asked by `ua` and by the engine.
 #[derive(Clone)]
-pub(crate) struct SharedRoutes(Arc<Mutex<Box<dyn Routes>>>);
+pub(crate) struct SharedRoutes {
+    routes: Arc<Mutex<Box<dyn Routes>>>,
+    /// What NATs make of them.
+    seen: Arc<Mutex<Seen>>,
+}
 
 impl SharedRoutes {
     pub(crate) fn new(routes: Box<dyn Routes>) -> Self {
-        SharedRoutes(Arc::new(Mutex::new(routes)))
+        SharedRoutes { routes: Arc::new(Mutex::new(routes)), seen: Arc::default() }
+    }
+
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock()
     }
 }
 
 impl Routes for SharedRoutes {
     fn local_address(&mut self, transport: Transport, remote: SocketAddr) -> Option<SocketAddr> {
-        self.0.lock().local_address(transport, remote)
+        self.routes.lock().local_address(transport, remote)
+    }
+
+    fn public_address(&self, local: SocketAddr, remote: SocketAddr) -> Option<SocketAddr> {
+        self.seen.lock().of(local, remote)
     }
 }
 

@@ -12,12 +12,24 @@ use stun_types::prelude::MessageWrite as _;
 
 use crate::clock::{instant, mono};
 
+/// How a request is repeated: after `rto`, and then twice as long each time up to `longest`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Schedule {
+    pub(crate) rto: Duration,
+    pub(crate) longest: Duration,
+    pub(crate) sent_most: u32,
+    /// After the last one.
+    pub(crate) last_wait: Duration,
+}
+
 /// RFC 8489 §6.2.1 begins with 500 ms and sends seven times, over half a minute. A caller waits here: sent at 0, 100, 300 and 700 ms,
 /// given up after a second (the RFC leaves these open to configuration).
-const RTO: Duration = Duration::from_millis(100);
-const LONGEST_RTO: Duration = Duration::from_millis(400);
-const SENT_MOST: u32 = 4;
-const LAST_WAIT: Duration = Duration::from_millis(300);
+pub(crate) const BRISK: Schedule = Schedule {
+    rto: Duration::from_millis(100),
+    longest: Duration::from_millis(400),
+    sent_most: 4,
+    last_wait: Duration::from_millis(300),
+};
 
 #[derive(Debug)]
 pub(crate) struct Binding {
@@ -32,15 +44,25 @@ pub(crate) struct Binding {
 pub(crate) enum State {
     Asking,
     Known(SocketAddr),
+    /// Given up.
+    Silent,
     Failed(String),
 }
 
 impl Binding {
     /// `id`: 96 random bits. The first request goes to `send`.
-    pub(crate) fn new(now: Mono, local: SocketAddr, server: SocketAddr, id: u128, send: impl FnOnce(Vec<u8>)) -> Self {
+    pub(crate) fn new(
+        now: Mono,
+        local: SocketAddr,
+        server: SocketAddr,
+        id: u128,
+        schedule: Schedule,
+        send: impl FnOnce(Vec<u8>),
+    ) -> Self {
+        let Schedule { rto, longest, sent_most, last_wait } = schedule;
         let mut agent = StunAgent::builder(TransportType::Udp, local)
             .remote_addr(server)
-            .request_retransmits(RTO, LONGEST_RTO, SENT_MOST, LAST_WAIT)
+            .request_retransmits(rto, longest, sent_most, last_wait)
             .build();
         let id = TransactionId::from(id);
         let kind = MessageType::from_class_method(MessageClass::Request, BINDING);
@@ -52,7 +74,7 @@ impl Binding {
             }
             Err(error) => State::Failed(error.to_string()),
         };
-        Binding { agent, server, id, state, next: Some(now + RTO) }
+        Binding { agent, server, id, state, next: Some(now + rto) }
     }
 
     pub(crate) fn state(&self) -> &State {
@@ -97,7 +119,7 @@ impl Binding {
         match self.agent.poll(instant(now)) {
             StunAgentPollRet::WaitUntil(until) => self.next = Some(mono(until)),
             StunAgentPollRet::TransactionTimedOut(_) | StunAgentPollRet::TransactionCancelled(_) => {
-                self.state = State::Failed("no answer".into());
+                self.state = State::Silent;
                 self.next = None;
                 return;
             }

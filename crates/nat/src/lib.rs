@@ -1,7 +1,7 @@
-//! Addresses that others can send media to: what a NAT makes of ours, learned by STUN (RFC 8489), or a relay's, by TURN (RFC 8656).
+//! Addresses that others can send to: what a NAT makes of ours, learned by STUN (RFC 8489), or a relay's, by TURN (RFC 8656).
 //! Without I/O; the wire formats, the signatures and the state of an allocation are those of `stun-proto` and `turn-client-proto`.
 //!
-//! One [`Traversal`] a pair of ports. It asks for both sockets at once ([`Traversal::new`]), tells what came of it
+//! For SIP's own socket there are [`Probe`] and [`answer`] (RFC 5626 §4.4.2, §8). For media, one [`Traversal`] a pair of ports. It asks for both sockets at once ([`Traversal::new`]), tells what came of it
 //! ([`Traversal::poll_outcome`]), keeps mappings and allocations alive for as long as the ports are in use, carries a relayed leg's
 //! packets ([`Traversal::wrap`], [`Traversal::handle`]) and gives back what was allocated ([`Traversal::close`]).
 //!
@@ -17,7 +17,9 @@ mod binding;
 mod clock;
 mod relay;
 mod servers;
+mod signalling;
 mod traversal;
 
 pub use servers::{Answer, Component, Outcome, Public, Servers, TurnServer};
+pub use signalling::{Asked, Probe, answer, is_stun, transaction};
 pub use traversal::{CLOSE_MOST, GATHER_MOST, KEEP_ALIVE, Received, Transmit, Traversal};

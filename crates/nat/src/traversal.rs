@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ringback_time::Mono;
 
-use crate::binding::{self, Binding, indication, looks_like_stun};
+use crate::binding::{self, BRISK, Binding, indication, looks_like_stun};
 use crate::relay::{self, Inside, Relay};
 use crate::servers::{Answer, Component, Outcome, Public, Servers};
 
@@ -83,7 +83,8 @@ impl Side {
     ) -> Self {
         let fits = |server: &SocketAddr| server.is_ipv4() == local.is_ipv4();
         let binding = servers.stun.filter(fits).map(|server| {
-            Binding::new(now, local, server, id, |bytes| out.push_back(Transmit { component, to: server, bytes }))
+            let send = |bytes| out.push_back(Transmit { component, to: server, bytes });
+            Binding::new(now, local, server, id, BRISK, send)
         });
         let turn = servers.turn.as_ref().filter(|turn| fits(&turn.address));
         let relay = turn.map(|turn| Relay::new(now, local, turn));
@@ -211,6 +212,7 @@ impl Traversal {
             (Some(rtp), Some(rtcp)) => match (rtp.state(), rtcp.state()) {
                 (binding::State::Known(rtp), binding::State::Known(rtcp)) => Ok(Some((*rtp, *rtcp))),
                 (binding::State::Failed(cause), _) | (_, binding::State::Failed(cause)) => Err(cause.clone()),
+                (binding::State::Silent, _) | (_, binding::State::Silent) => Err("no answer".into()),
                 _ if late => Err("no answer".into()),
                 _ => return None,
             },

@@ -253,8 +253,10 @@ impl System {
         *self.connections.lock() = Arc::clone(&counters);
         *self.totals.lock() = Totals::default();
         let streams = Streams::new(streams, limits, naming, Arc::clone(waker), Arc::clone(&self.queue), counters);
+        // Asked about the SIP socket, too, where that takes datagrams.
+        let stun = self.settings.nat.stun.filter(|_| !udp.is_empty());
         let mut engine = Engine::with_directory(
-            config.clone(),
+            ringback_engine::api::Config { stun, ..config.clone() },
             Box::new(RouteTable::new(self.addresses.clone())),
             Box::new(pool.clone()),
             fork_rng(),

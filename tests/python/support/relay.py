@@ -91,6 +91,8 @@ class Relay(asyncio.DatagramProtocol):
         self.stale = 0
         self.lifetime = 600
         self.seen: list[tuple[int, int]] = []
+        # The ports of those who sent Binding requests.
+        self.asked_from: list[int] = []
         self.allocations: dict[Address, Allocation] = {}
         self.most = self.deleted = self.channel_data = self.relayed_in = self.relayed_out = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -121,6 +123,8 @@ class Relay(asyncio.DatagramProtocol):
             return
         kind, method, transaction, attributes = parse(data)
         self.seen.append((method, kind))
+        if (method, kind) == (BINDING, REQUEST):
+            self.asked_from.append(addr[1])
         if self.silent:
             return
         if method == SEND and (allocation := self.allocations.get(addr)):

@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,6 +97,8 @@ pub struct Config {
     pub user: String,
     /// Host for SDP and Contact instead of the local address (`with_public_address`).
     pub public_address: Option<String>,
+    /// Asked, from the SIP socket, where others see it; not where there is a `public_address`.
+    pub stun: Option<SocketAddr>,
     /// The address that was asked for (`with_local_address`), `None`: chosen by route.
     pub media_address: Option<IpAddr>,
     /// What can be listened and connected by.
@@ -143,6 +145,7 @@ impl Default for Config {
         Config {
             user: "ringback".into(),
             public_address: None,
+            stun: None,
             media_address: None,
             transports: vec![Transport::Udp, Transport::Tcp],
             user_agent: concat!("ringback/", env!("CARGO_PKG_VERSION")).into(),

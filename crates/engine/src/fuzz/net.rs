@@ -278,6 +278,8 @@ pub struct Net {
     pub nodes: Vec<Node>,
     /// Messages to addresses without a node: what a scripted peer receives.
     pub outside: VecDeque<(SocketAddr, String)>,
+    /// ... and datagrams to there that are no messages, with their time.
+    pub datagrams: VecDeque<(Mono, SocketAddr, Bytes)>,
     /// What goes by streams comes to whoever is outside, instead of being refused.
     pub streams: bool,
     /// Nodes that do not hear anything.
@@ -296,6 +298,7 @@ impl Default for Net {
             now: Now { mono: Mono::from_nanos(1_000_000_000), wall: Wall::from_unix_nanos(1_700_000_000_000_000_000) },
             nodes: Vec::new(),
             outside: VecDeque::new(),
+            datagrams: VecDeque::new(),
             streams: false,
             deaf: Vec::new(),
             wire: VecDeque::new(),
@@ -365,8 +368,12 @@ impl Net {
 
     /// Bytes from an address outside to a node.
     pub fn inject(&mut self, node: usize, from: SocketAddr, message: &str) {
+        self.inject_datagram(node, from, message.as_bytes());
+    }
+
+    pub fn inject_datagram(&mut self, node: usize, from: SocketAddr, bytes: &[u8]) {
         let to = self.nodes[node].address;
-        self.wire.push_back((from, to, Bytes::copy_from_slice(message.as_bytes())));
+        self.wire.push_back((from, to, Bytes::copy_from_slice(bytes)));
         self.run();
     }
 
@@ -460,7 +467,10 @@ impl Net {
                 let flow = Flow { transport: Transport::Udp, local: to, remote: from, connection: None };
                 self.nodes[node].engine.handle_message(now, flow, bytes);
             }
-            None => self.outside.push_back((to, String::from_utf8_lossy(&bytes).into_owned())),
+            None if bytes.first().is_some_and(u8::is_ascii_alphabetic) => {
+                self.outside.push_back((to, String::from_utf8_lossy(&bytes).into_owned()));
+            }
+            None => self.datagrams.push_back((now.mono, to, bytes)),
         }
     }
 

@@ -19,6 +19,7 @@ mod reach;
 mod reasons;
 mod registrar;
 mod stop;
+mod stun;
 mod subscriptions;
 mod system;
 mod threads;

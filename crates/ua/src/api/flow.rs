@@ -157,4 +157,9 @@ pub struct Flow {
 pub trait Routes: Send {
     /// The address, with the listening port, that `remote` sees packets of `transport` come from; `None`: not reachable by it.
     fn local_address(&mut self, transport: Transport, remote: SocketAddr) -> Option<SocketAddr>;
+
+    /// What a NAT makes of `local` on the way to `remote`, for datagrams: what Contact says instead. `None`: as it is, as far as is known.
+    fn public_address(&self, _local: SocketAddr, _remote: SocketAddr) -> Option<SocketAddr> {
+        None
+    }
 }

@@ -1,5 +1,7 @@
 //! Responses and the header lines that all of our messages share.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use ringback_sip::{HeaderName, Message, Method, StatusCode, is_valid_header_text};
 
@@ -159,9 +161,16 @@ fn headers_len(headers: &[(String, String)], body: Option<&Body>) -> usize {
 }
 
 impl Ua {
-    pub(super) fn sender(&self, transport: Transport, local: std::net::SocketAddr) -> Sender<'_> {
+    pub(super) fn sender(&self, transport: Transport, local: SocketAddr, remote: SocketAddr) -> Sender<'_> {
         let public_address = self.texts.public_address.as_deref();
-        Sender { transport, local, public_address, user: &self.config.user, sips: false }
+        let mapped = self.mapped(transport, local, remote);
+        Sender { transport, local, public_address, mapped, user: &self.config.user, sips: false }
+    }
+
+    /// Where a Contact is that is told to that peer, if not at the local address. A connection has no use for it: nobody else gets in by it.
+    pub(super) fn mapped(&self, transport: Transport, local: SocketAddr, remote: SocketAddr) -> Option<SocketAddr> {
+        let known = transport == Transport::Udp && self.texts.public_address.is_none();
+        if known { self.routes.public_address(local, remote) } else { None }
     }
 
     pub(super) fn put_user_agent(&self, out: &mut Writer) {

@@ -74,7 +74,7 @@ impl Ua {
             out.raw(&identity.ack);
         }
         let mut draft = Draft::new(out.body(None), line_end, false);
-        draft.address(&self.sender(target.transport, local), branch);
+        draft.address(&self.sender(target.transport, local, target.address), branch);
         let path = Path { transport: target.transport, local, remote: target.address, connection: target.connection };
         self.transmit(&path, draft.bytes);
     }

@@ -186,6 +186,11 @@ impl Ua {
         self.calls.len() + self.servers.len() + self.clients.len() + self.linger.len()
     }
 
+    /// Whether what comes from there is dropped unread, for whoever reads other things than SIP from the same socket.
+    pub fn shuts_out(&self, now: Now, from: std::net::IpAddr) -> bool {
+        self.guard.shuts_out(now.mono, from)
+    }
+
     pub fn stats(&self) -> Stats {
         let answered = self.servers.iter().filter(|(_, server)| server.is_answered()).count();
         Stats {

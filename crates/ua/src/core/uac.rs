@@ -377,7 +377,7 @@ impl Ua {
         }
         self.put_user_agent(&mut out);
         let mut draft = Draft::new(out.body(parts(body.as_ref())), line_end, false);
-        draft.address(&self.sender(target.transport, local), *branch);
+        draft.address(&self.sender(target.transport, local, target.address), *branch);
         let (mut target, mut local) = (target, local);
         // RFC 3261 §18.1.1. A retransmission of it goes by UDP where the stream cannot be had.
         if target.transport == Transport::Udp
@@ -385,7 +385,7 @@ impl Ua {
             && let Some(stream_local) = self.routes.local_address(Transport::Tcp, target.address)
         {
             (target.transport, local) = (Transport::Tcp, stream_local);
-            draft.address(&self.sender(target.transport, local), *branch);
+            draft.address(&self.sender(target.transport, local, target.address), *branch);
         }
         let path = crate::core::server::Path {
             transport: target.transport,

@@ -191,7 +191,7 @@ impl Ua {
         };
         let echo = self.servers.get(server)?.echo.as_ref()?;
         let sips = path.transport.is_secure() && echo.wants_sips();
-        let contact = Sender { sips, ..self.sender(path.transport, local) };
+        let contact = Sender { sips, ..self.sender(path.transport, local, path.remote) };
         Some((path, self.compose_invite_response(echo, &contact, reply)))
     }
 

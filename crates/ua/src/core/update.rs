@@ -164,7 +164,7 @@ impl Ua {
         {
             let local = self.routes.local_address(path.transport, path.remote).unwrap_or(path.local);
             let local = if path.transport.is_reliable() { local } else { path.local };
-            self.sender(path.transport, local).write_contact(&mut out);
+            self.sender(path.transport, local, path.remote).write_contact(&mut out);
             self.put_abilities(&mut out);
             put_headers(&mut out, &self.session_reply_headers(index));
         }

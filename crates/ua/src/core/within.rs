@@ -167,7 +167,7 @@ impl Ua {
             true => {
                 let path = server.path;
                 let local = self.routes.local_address(path.transport, path.remote).unwrap_or(path.local);
-                self.compose_dialog_response(echo, &self.sender(path.transport, local), &reply)
+                self.compose_dialog_response(echo, &self.sender(path.transport, local, path.remote), &reply)
             }
             false => self.compose_response(echo, &reply),
         };

@@ -32,6 +32,8 @@ pub(crate) struct Sender<'a> {
     pub(crate) local: SocketAddr,
     /// Host instead of the local one.
     pub(crate) public_address: Option<&'a str>,
+    /// In Contact, where there is no such host: what a NAT makes of the local one. Via needs it not (RFC 3581).
+    pub(crate) mapped: Option<SocketAddr>,
     pub(crate) user: &'a str,
     /// RFC 3261 §8.1.1.8, §12.1.1: whether Contact is a `sips` URI.
     pub(crate) sips: bool,
@@ -62,7 +64,7 @@ impl Sender<'_> {
         if !user.is_empty() {
             out.text(user).text("@");
         }
-        out.host_port(self.public_address, self.local);
+        out.host_port(self.public_address, self.mapped.unwrap_or(self.local));
         // RFC 3263 §4.1: what is used without the parameter; RFC 7118 §5.5 has `ws` for both, and `sips` says which.
         match self.transport {
             Transport::Udp => {}

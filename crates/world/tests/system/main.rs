@@ -4,6 +4,7 @@
 
 mod calls;
 mod common;
+mod flows;
 mod limits;
 mod media;
 mod paths;

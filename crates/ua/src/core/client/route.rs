@@ -82,15 +82,17 @@ impl Ua {
         };
         let mut local = self.routes.local_address(target.transport, target.address).ok_or_else(unreachable)?;
         let random = Branch(rand_core::RngCore::next_u64(&mut self.rng));
+        let mapped = self.mapped(target.transport, local, target.address);
         let Some(client) = self.clients.get_mut(index) else { return Err(FailCause::Ended) };
         let keep_udp = std::mem::take(&mut client.keep_udp);
         let branch = client.fixed_branch.take().unwrap_or(random);
         let sips = target.transport.is_secure() && client.draft.is_sips();
         // Contact depends on the transport, so the request is written before its size is known.
-        let sender = |transport, local| crate::wire::request::Sender {
+        let sender = |transport: Transport, local| crate::wire::request::Sender {
             transport,
             local,
             public_address: self.texts.public_address.as_deref(),
+            mapped: mapped.filter(|_| transport == Transport::Udp),
             user: &self.config.user,
             sips,
         };
