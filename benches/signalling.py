@@ -13,7 +13,7 @@ from pathlib import Path
 from callbench import sipp
 from callbench.process import PeerError
 from callbench.systems import NotHere, machine
-from signalbench import authentication, connections, flood, registrar
+from signalbench import authentication, connections, flood, registrar, timing
 from signalbench.setting import Setting, Table
 
 OUT = Path(__file__).resolve().parent / "out"
@@ -33,6 +33,7 @@ def install(package: str) -> None:
 BENCHES: dict[str, Callable[[Setting], Table]] = {
     "registrar": registrar.measure,
     "authentication": lambda setting: authentication.measure(setting, sipp.find(install)),
+    "timing": timing.measure,
     "connections": connections.measure,
     "flood": flood.measure,
 }

@@ -84,7 +84,9 @@ def builder_of(options: argparse.Namespace) -> tuple[SessionManagerBuilder, Swit
     if options.registrar is not None:
         builder = builder.with_registrar(Registrar(domains=[HOST], store=options.registrar))
     if options.password is not None:
-        builder = builder.with_authenticator(Authenticator(HOST, {USER: options.password}, algorithms=("MD5",)))
+        users = [USER, *(f"{USER}{number:05}" for number in range(options.users))]
+        passwords = dict.fromkeys(users, options.password)
+        builder = builder.with_authenticator(Authenticator(HOST, passwords, algorithms=("MD5",)))
     return builder, handler
 
 
@@ -134,6 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--registrar", metavar="STORE", help='":memory:" or the path of an SQLite file')
     parser.add_argument("--password", help=f"asked of everybody; the user is {USER}")
+    parser.add_argument("--users", type=int, default=0, metavar="N", help=f"as many more: {USER}00000, ...")
     parser.add_argument("--half-open", type=int, default=Limits().half_open_invites)
     parser.add_argument("--connections", type=int, default=Limits().connections)
     parser.add_argument("--per-source", type=int, metavar="REQUESTS A SECOND")

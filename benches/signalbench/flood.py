@@ -18,7 +18,7 @@ PAUSE_SECONDS = 0.05
 # 64*T1: then a dialog without its ACK is given up.
 LIFETIME_SECONDS = 32.0
 # Its BYE is not answered and lasts as long again; ended calls stay known to the program for a minute, and then memory is given back.
-FORGOTTEN_SECONDS = 110.0
+FORGOTTEN_SECONDS = 140.0
 
 
 @dataclass(frozen=True)

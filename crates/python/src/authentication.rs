@@ -29,7 +29,7 @@ pub(crate) fn authenticator(given: AuthenticatorTuple) -> PyResult<Authenticator
     let algorithms = algorithms.iter().map(|name| {
         Algorithm::parse(name).ok_or_else(|| PyValueError::new_err(format!("no digest algorithm {name:?}")))
     });
-    let passwords = passwords.map_or(Passwords::Ask, |table| Passwords::Table(Arc::new(table)));
+    let passwords = passwords.map_or(Passwords::Ask, Passwords::table);
     Ok(Authenticator {
         trusted: trusted.collect::<PyResult<_>>()?,
         algorithms: algorithms.collect::<PyResult<_>>()?,

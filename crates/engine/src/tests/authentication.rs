@@ -1,6 +1,5 @@
 //! Calls between systems that ask each other who they are.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use ringback_ua::{Authenticator, Credentials, Password, PasswordKey, Passwords};
@@ -26,7 +25,7 @@ fn pair(password: &str, passwords: Passwords) -> Net {
 }
 
 fn table() -> Passwords {
-    Passwords::Table(Arc::new(HashMap::from([("alice".to_owned(), "secret".to_owned())])))
+    Passwords::table([("alice".to_owned(), "secret".to_owned())])
 }
 
 #[test]

@@ -1,10 +1,11 @@
-use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use ringback_sip::digest::Algorithm;
+
+use crate::api::PasswordTable;
 
 /// Whom to let in: requests of peers outside of dialogs have to prove who sends them (RFC 3261 §22.2, RFC 8760).
 #[derive(Clone, Debug)]
@@ -31,9 +32,15 @@ impl Authenticator {
 #[derive(Clone)]
 pub enum Passwords {
     /// By user name.
-    Table(Arc<HashMap<String, String>>),
-    /// Each is asked for by `Event::Password`.
+    Table(Arc<PasswordTable>),
+    /// Each is asked for by `Event::Password`. How long the answer takes shows in when the request is answered.
     Ask,
+}
+
+impl Passwords {
+    pub fn table(users: impl IntoIterator<Item = (String, String)>) -> Passwords {
+        Passwords::Table(Arc::new(users.into_iter().collect()))
+    }
 }
 
 impl fmt::Debug for Passwords {

@@ -7,6 +7,7 @@ mod error;
 mod event;
 mod flow;
 mod id;
+mod password_table;
 mod request;
 mod stats;
 
@@ -17,5 +18,6 @@ pub use error::{FailCause, UaError};
 pub use event::{Answer, Event, Output, Transmit};
 pub use flow::{ConnectionId, Flow, Place, Routes, Service, Transport};
 pub use id::{CallKey, DialogId, PasswordKey, RequestKey, ResolveId, StandaloneKey, UsageKey};
+pub use password_table::{Found, PasswordTable};
 pub use request::{Body, CancelReason, ContactForm, Invite, Reply, Request};
 pub use stats::{Live, Stats};

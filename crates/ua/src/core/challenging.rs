@@ -6,6 +6,7 @@
 //! Invariant: what waits has a deadline, and is bounded in number and in bytes; one more request is answered 503.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::RngCore;
@@ -14,7 +15,7 @@ use ringback_sip::{HeaderName, Host, Message, Method, StatusCode};
 use ringback_time::Now;
 use tracing::{debug, info};
 
-use crate::api::{Event, Flow, Password, PasswordKey, Passwords};
+use crate::api::{Event, Flow, Found, Password, PasswordKey, Passwords};
 use crate::arena::{Arena, Index};
 use crate::core::Ua;
 use crate::core::client::class_of;
@@ -82,11 +83,8 @@ impl Ua {
             self.challenge(now, incoming, false);
             return false;
         };
-        let password = match &gate.config.passwords {
-            Passwords::Table(table) => {
-                let username = given.username().unwrap_or(Cow::Borrowed(""));
-                table.get(username.as_ref()).cloned()
-            }
+        let table = match &gate.config.passwords {
+            Passwords::Table(table) => Arc::clone(table),
             // Only what was made for a nonce of ours is worth the program's time.
             Passwords::Ask if gate.is_ours(given.nonce()) => {
                 self.ask_password(now, incoming, given);
@@ -97,13 +95,14 @@ impl Ua {
                 return false;
             }
         };
-        self.judge(now, incoming, &given, password.as_deref())
+        let username = given.username().unwrap_or(Cow::Borrowed(""));
+        self.judge(now, incoming, &given, table.find(&username))
     }
 
-    fn judge(&mut self, now: Now, incoming: &Incoming<'_>, given: &Authorization, password: Option<&str>) -> bool {
+    fn judge(&mut self, now: Now, incoming: &Incoming<'_>, given: &Authorization, found: Option<Found<'_>>) -> bool {
         let Incoming { request, flow, .. } = *incoming;
         let Some(gate) = &mut self.gate else { return true };
-        match gate.judge(now.mono, given, request, password) {
+        match gate.judge(now.mono, given, request, found) {
             Verdict::Good => {}
             Verdict::Stale => {
                 self.challenge(now, incoming, true);
@@ -210,7 +209,7 @@ impl Ua {
     pub fn password(&mut self, now: Now, key: PasswordKey, password: Password) {
         self.resume(key.index(), |ua, incoming, given| {
             let password = match &password {
-                Password::Known(password) => Some(password.as_str()),
+                Password::Known(password) => Some(Found { password, known: true }),
                 Password::Unknown => None,
                 Password::Failed => {
                     let Incoming { request, via, flow, .. } = *incoming;

@@ -107,7 +107,7 @@ impl Pair {
         let requests = vec![Method::Register, Method::Message];
         let passwords = match seed % 3 {
             0 => None,
-            1 => Some(Passwords::Table(Arc::new(HashMap::from([("alice".to_owned(), "secret".to_owned())])))),
+            1 => Some(Passwords::table([("alice".to_owned(), "secret".to_owned())])),
             _ => Some(Passwords::Ask),
         };
         let config = match passwords {

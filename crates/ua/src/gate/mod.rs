@@ -16,7 +16,7 @@ use ringback_sip::digest::{Algorithm, Authorization, Challenge, ha1};
 use ringback_sip::{HeaderName, Host, Message, Method, Uri};
 use ringback_time::Mono;
 
-use crate::api::Authenticator;
+use crate::api::{Authenticator, Found};
 use crate::gate::replay::Replays;
 use crate::transaction::key::{hex, parse_hex};
 
@@ -46,7 +46,7 @@ struct Nonce {
 pub(crate) struct Gate {
     pub(crate) config: Authenticator,
     key: hmac::Key,
-    /// What is hashed where there is no password, so that this takes as long.
+    /// What is hashed where there is no password at all, so that this takes as long.
     dummy: String,
     replays: Replays,
 }
@@ -105,18 +105,19 @@ impl Gate {
         })
     }
 
-    /// What the credentials of a request are worth, when this is the user's password. Takes as long where there is none.
+    /// What the credentials of a request are worth, when this is the user's password. Takes as long where it is somebody else's, or none.
     pub(crate) fn judge(
         &mut self,
         now: Mono,
         given: &Authorization,
         request: &Message,
-        password: Option<&str>,
+        found: Option<Found<'_>>,
     ) -> Verdict {
         let (Some(algorithm), Some(username)) = (given.algorithm(), given.username()) else { return Verdict::Wrong };
         let method = request.method().map_or("", Method::as_str);
-        let ha1 = ha1(algorithm, &username, &self.config.realm, password.unwrap_or(&self.dummy));
-        if !(given.proves(&ha1, method, &request.body()) & password.is_some()) {
+        let Found { password, known } = found.unwrap_or(Found { password: &self.dummy, known: false });
+        let ha1 = ha1(algorithm, &username, &self.config.realm, password);
+        if !(given.proves(&ha1, method, &request.body()) & known) {
             return Verdict::Wrong;
         }
         let Some(nonce) = self.read(given.nonce()) else { return Verdict::Stale };

@@ -17,6 +17,10 @@ fn at(seconds: u64) -> Mono {
     Mono::from_nanos(seconds * 1_000_000_000)
 }
 
+fn own(password: &str) -> Found<'_> {
+    Found { password, known: true }
+}
+
 fn request() -> Message {
     let text = "OPTIONS sip:100@pbx.example SIP/2.0\r\nFrom: <sip:alice@pbx.example>;tag=1\r\n\r\n";
     Message::parse(bytes::Bytes::from(text)).unwrap()
@@ -43,8 +47,8 @@ fn credentials_are_good_once_while_their_nonce_is_young() {
     let mut gate = gate("pbx", &[]);
     let request = request();
     let nonce = gate.nonce(at(1000), 7);
-    let mut judge = |now, nonce: &str, password, nc, known| {
-        gate.judge(at(now), &authorization(nonce, password, nc), &request, known)
+    let mut judge = |now, nonce: &str, password, nc, known: Option<&'static str>| {
+        gate.judge(at(now), &authorization(nonce, password, nc), &request, known.map(own))
     };
     assert_eq!(judge(1000, &nonce, "secret", 1, Some("secret")), Verdict::Good);
     assert_eq!(judge(1000, &nonce, "secret", 1, Some("secret")), Verdict::Stale);
@@ -55,8 +59,14 @@ fn credentials_are_good_once_while_their_nonce_is_young() {
         assert_eq!(judge(now, nonce, "wrong", 9, Some("secret")), Verdict::Wrong);
         assert_eq!(judge(now, nonce, "secret", 9, None), Verdict::Wrong);
     }
+    // Not even with the password that is hashed in place of one.
+    let else_s = Found { password: "secret", known: false };
+    assert_eq!(gate.judge(at(1000), &authorization(&nonce, "secret", 9), &request, Some(else_s)), Verdict::Wrong);
+    let mut judge = |now, nonce: &str, password, nc, known| {
+        gate.judge(at(now), &authorization(nonce, password, nc), &request, known)
+    };
     for forged in ["", "é", "00000000000000000000000000000000", &nonce[1..], &format!("{nonce}0")] {
-        assert_eq!(judge(1000, forged, "secret", 1, Some("secret")), Verdict::Stale, "{forged}");
+        assert_eq!(judge(1000, forged, "secret", 1, Some(own("secret"))), Verdict::Stale, "{forged}");
     }
     let mut turned = nonce.clone().into_bytes();
     for place in 0..turned.len() {
@@ -91,7 +101,7 @@ fn a_count_that_no_response_covers_makes_no_credentials_good_again() {
     assert!(!text.contains("nc="), "{text}");
     for (number, expected) in [(1, Verdict::Good), (2, Verdict::Stale), (3, Verdict::Stale)] {
         let given = Authorization::parse(&format!("{text}, nc={number:08x}")).unwrap();
-        assert_eq!(gate.judge(at(1000), &given, &request, Some("secret")), expected, "{number}");
+        assert_eq!(gate.judge(at(1000), &given, &request, Some(own("secret"))), expected, "{number}");
     }
 }
 

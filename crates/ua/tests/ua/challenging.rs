@@ -1,7 +1,5 @@
 //! Whom we let in: what is asked of whom, what is good once, and what an answer costs.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +13,7 @@ use crate::common::{SDP, Solo, header, request_with};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn table() -> Passwords {
-    Passwords::Table(Arc::new(HashMap::from([("peer".to_owned(), "secret".to_owned())])))
+    Passwords::table([("peer".to_owned(), "secret".to_owned())])
 }
 
 fn solo(passwords: Passwords, trusted: &[&str]) -> Solo {
@@ -419,7 +417,7 @@ fn over_a_stream_the_answer_goes_back_by_it() {
 
 #[test]
 fn two_of_us_prove_to_each_other_who_they_are() {
-    let passwords = Passwords::Table(Arc::new(HashMap::from([("alice".to_owned(), "secret".to_owned())])));
+    let passwords = Passwords::table([("alice".to_owned(), "secret".to_owned())]);
     let mut pair = Pair::with_config(3, Conditions::PERFECT, authenticated(passwords));
     let mut challenged = 0;
     for round in 0..3 {
