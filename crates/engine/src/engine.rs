@@ -547,6 +547,17 @@ fn ua_config(config: &Config) -> ringback_ua::Config {
 }
 
 impl Engine {
+    /// Gives memory back that a burst needed: tables keep their room until then.
+    pub fn shrink(&mut self) {
+        self.ua.shrink();
+        self.calls.shrink();
+        self.by_ua.shrink_to(2 * self.by_ua.len());
+        self.legs.shrink_to(2 * self.legs.len());
+        self.forwarded.shrink_to(2 * self.forwarded.len());
+        self.output.shrink_to(2 * self.output.len());
+        self.directory.shrink();
+    }
+
     /// For tests: nothing is kept of any call.
     #[doc(hidden)]
     pub fn assert_empty(&self) {

@@ -72,6 +72,10 @@ impl Calls {
         self.slab.try_remove(key.index as usize).map(|(_, call)| call)
     }
 
+    pub(crate) fn shrink(&mut self) {
+        self.slab.shrink_to_fit();
+    }
+
     pub(crate) fn keys(&self) -> Vec<Key> {
         let key =
             |(index, (generation, _)): (usize, &(u32, Box<Call>))| Key { index: index as u32, generation: *generation };

@@ -166,6 +166,7 @@ impl Signalling {
             self.work.spares_at = self.pool.0.lock().close_spares(now.mono);
         }
         if self.work.ebb.is_low(now.mono, self.engine.entries() + self.streams.open()) {
+            self.engine.shrink();
             sys::give_back();
         }
         self.hand_over(now);

@@ -93,6 +93,20 @@ impl<T> Arena<T> {
         }
     }
 
+    /// Gives back what a burst needed. From now on the lowest slots are used first, so that next time more of them can be given back.
+    pub(crate) fn shrink(&mut self) {
+        let used = self.slots.iter().rposition(|slot| matches!(slot, Slot::Full { .. })).map_or(0, |last| last + 1);
+        self.slots.truncate(used);
+        self.slots.shrink_to(KEEP);
+        self.free = NONE;
+        for (place, slot) in self.slots.iter_mut().enumerate().rev() {
+            if matches!(slot, Slot::Empty { .. }) {
+                *slot = Slot::Empty { next: self.free };
+                self.free = place as u32;
+            }
+        }
+    }
+
     pub(crate) fn get(&self, index: Index) -> Option<&T> {
         match self.slots.get(index.slot as usize)? {
             Slot::Full { generation, value } if *generation == index.generation => Some(value),
@@ -158,5 +172,31 @@ mod tests {
         let again = arena.insert(7);
         assert!(names.iter().all(|name| *name != again && arena.get(*name).is_none()));
         assert_eq!(arena.iter().count(), 1);
+    }
+
+    #[test]
+    fn what_is_left_of_a_burst_keeps_its_names_and_moves_down_in_time() {
+        let mut arena = Arena::default();
+        let names: Vec<Index> = (0..1000).map(|n| arena.insert(n)).collect();
+        let (low, high) = (names[10], names[500]);
+        for name in names.iter().filter(|name| ![low, high].contains(name)) {
+            arena.remove(*name);
+        }
+        arena.shrink();
+        assert!(arena.slots.len() == 501 && arena.slots.capacity() < 600);
+        assert!(arena.get(low) == Some(&10) && arena.get(high) == Some(&500) && arena.len() == 2);
+        let more: Vec<Index> = (0..498).map(|n| arena.insert(2000 + n)).collect();
+        assert!(more[0].slot == 0 && more.iter().all(|name| name.slot < 500), "the lowest first");
+        arena.remove(high);
+        more.iter().skip(5).for_each(|name| assert!(arena.remove(*name).is_some()));
+        arena.shrink();
+        assert_eq!(arena.slots.len(), 11);
+        assert!(names.iter().filter(|name| **name != low).all(|name| arena.get(*name).is_none()));
+        arena.remove(low);
+        more.iter().take(5).for_each(|name| assert!(arena.remove(*name).is_some()));
+        arena.shrink();
+        assert!(arena.slots.is_empty());
+        let last = arena.insert(1);
+        assert_eq!(arena.get(last), Some(&1));
     }
 }

@@ -184,6 +184,18 @@ impl Timers {
         Some((timer, target))
     }
 
+    /// Gives back what a burst needed. From now on the lowest nodes are used first, so that next time more of them can be given back.
+    pub(crate) fn shrink(&mut self) {
+        let used = self.nodes.iter().rposition(|node| node.queue != UNUSED).map_or(0, |last| last + 1);
+        self.nodes.truncate(used);
+        self.nodes.shrink_to(64);
+        self.free = NONE;
+        for (id, node) in self.nodes.iter_mut().enumerate().rev().filter(|(_, node)| node.queue == UNUSED) {
+            node.next = self.free;
+            self.free = id as u32;
+        }
+    }
+
     fn allocate(&mut self, node: Node) -> u32 {
         self.len += 1;
         if let Some(unused) = self.nodes.get_mut(self.free as usize) {

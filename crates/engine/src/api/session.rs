@@ -299,6 +299,13 @@ impl Directory {
         self.inner.lock().forget(now);
     }
 
+    pub(crate) fn shrink(&self) {
+        let Inner { live, ended, order, .. } = &mut *self.inner.lock();
+        live.shrink_to(2 * live.len());
+        ended.shrink_to(2 * ended.len());
+        order.shrink_to(2 * order.len());
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         !self.inner.lock().order.is_empty()
     }

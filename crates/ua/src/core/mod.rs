@@ -191,6 +191,20 @@ impl Ua {
         self.guard.shuts_out(now.mono, from)
     }
 
+    /// Gives memory back that a burst needed: tables keep their room until then.
+    pub fn shrink(&mut self) {
+        self.transactions.shrink_to(2 * self.transactions.len());
+        self.tags.shrink_to(2 * self.tags.len());
+        self.merged.shrink_to(2 * self.merged.len());
+        self.output.shrink_to(2 * self.output.len());
+        self.calls.shrink();
+        self.servers.shrink();
+        self.clients.shrink();
+        self.timers.shrink();
+        self.half_open.shrink();
+        self.unacknowledged.shrink();
+    }
+
     pub fn stats(&self) -> Stats {
         let answered = self.servers.iter().filter(|(_, server)| server.is_answered()).count();
         Stats {

@@ -67,6 +67,12 @@ impl Share {
         self.sources.get(&source).map_or(0, held) < free.saturating_mul(TIMES)
     }
 
+    pub(super) fn shrink(&mut self) {
+        self.sources.retain(|_, own| held(own) > 0);
+        self.sources.shrink_to(2 * self.sources.len());
+        self.sweep_at = SWEEP_FROM.max(2 * self.sources.len());
+    }
+
     pub(super) fn hold(&mut self, source: IpAddr, proven: bool) -> Hold {
         if self.sources.len() >= self.sweep_at {
             self.sources.retain(|_, own| held(own) > 0);

@@ -73,6 +73,9 @@ fn a_model_agrees() {
     let mut now = at(0);
     for n in 0..20_000u64 {
         now += Duration::from_millis(u64::from(rng.next_u32() % 40));
+        if n % 97 == 0 {
+            timers.shrink();
+        }
         match rng.next_u32() % 4 {
             0 | 1 => {
                 let length = Duration::from_millis([500, 1000, 32_000, 77][rng.next_u32() as usize % 4]);
@@ -96,4 +99,20 @@ fn a_model_agrees() {
         assert_eq!(timers.len(), model.len());
         assert_eq!(timers.next(), model.iter().map(|(deadline, ..)| *deadline).min());
     }
+}
+
+#[test]
+fn memory_of_a_burst_is_given_back_though_a_timer_runs() {
+    let mut timers = timers();
+    let burst: Vec<TimerId> = (0..1000).map(|n| timers.set(at(0), Duration::from_secs(32), target(n))).collect();
+    for id in burst.iter().skip(1) {
+        timers.cancel(*id);
+    }
+    timers.shrink();
+    assert!(timers.nodes.len() == 1 && timers.nodes.capacity() <= 64);
+    timers.cancel(burst[999]);
+    let next = timers.set(at(1), Duration::from_secs(32), target(2000));
+    assert!(timers.len() == 2 && burst.iter().all(|id| *id != next));
+    assert_eq!(timers.pop(at(40_000)).map(|(id, _)| id), Some(burst[0]));
+    assert_eq!(timers.pop(at(40_000)).map(|(id, _)| id), Some(next));
 }
