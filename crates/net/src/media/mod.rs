@@ -5,6 +5,7 @@
 //! waker; audio readiness goes straight to the program's queue. Legs that are to be connected move to one thread ([`travel`]).
 
 mod crossing;
+mod gather;
 mod io;
 mod lateness;
 mod link;

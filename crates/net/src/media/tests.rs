@@ -174,6 +174,34 @@ fn a_leg_sends_silence_echoes_its_peer_and_ignores_strangers() {
 }
 
 #[test]
+fn what_gathers_is_passed_on_and_commands_are_heard_meanwhile() {
+    let mut fixture = fixture();
+    let legs: Vec<_> = (0..80)
+        .map(|_| {
+            let (phone, peer) = phone();
+            let port = fixture.open(Some(peer));
+            fixture.send(Command::Echo { leg: port.leg, on: true });
+            (phone, port)
+        })
+        .collect();
+    // Four packets a millisecond, with whatever pauses the machine puts in.
+    for sequence in 0..30 {
+        for (phone, port) in &legs {
+            phone.send_to(&packet(sequence, 0x2a), port.rtp).expect("sent");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for (phone, port) in &legs {
+        let end = Instant::now() + PATIENCE;
+        while fixture.statistics(port.leg).packets_received < 30 {
+            assert!(Instant::now() < end, "not all came");
+        }
+        hear(phone, |packet| packet.len() == 172 && packet[12..].iter().all(|byte| *byte == 0x2a));
+        fixture.close(port.leg);
+    }
+}
+
+#[test]
 fn a_pair_serves_one_leg_after_the_other_with_another_peer() {
     let mut fixture = fixture();
     let mut first = None;

@@ -11,6 +11,7 @@ use rand_core::SeedableRng as _;
 use ringback_media::MediaEngine;
 use ringback_media_api::Command;
 
+use super::gather::Gather;
 use super::io::MediaIo;
 use super::lateness::Lateness;
 use super::link::{Bed, FromMedia, Link, RING, SOON, ToMedia};
@@ -90,6 +91,7 @@ pub(crate) fn spawn(
             batch: Batch::new(PACKETS, PACKET_BYTES),
             keys: Vec::with_capacity(READY),
             pace: Pace::default(),
+            gather: Gather::default(),
             lateness,
             realtime,
             leaving: false,
@@ -111,6 +113,7 @@ struct MediaThread {
     /// What epoll found ready, out of its hands.
     keys: Vec<u64>,
     pace: Pace,
+    gather: Gather,
     lateness: Arc<Lateness>,
     realtime: bool,
     leaving: bool,
@@ -171,8 +174,14 @@ impl MediaThread {
         // While calls come and go it looks by itself whether there is more, which is cheaper for both than to be woken for each.
         let more = told.then(|| after + SOON);
         let until = [due, held, more, self.io.crossing_due()].into_iter().flatten().min();
+        if let Some(gathered) = self.gather.until(after) {
+            // The turns that are due then come first, and what has gathered after them.
+            std::thread::sleep(until.map_or(gathered, |until| until.min(gathered)).since(after));
+            return;
+        }
         self.bed.lie_down(until);
-        let timeout = if self.ring.is_empty() { until.map(|until| until.since(after)) } else { Some(Duration::ZERO) };
+        let at_once = self.gather.is_on() || !self.ring.is_empty();
+        let timeout = if at_once { Some(Duration::ZERO) } else { until.map(|until| until.since(after)) };
         let ready = self.epoll.wait(timeout);
         self.bed.get_up();
         match ready {
@@ -220,7 +229,14 @@ impl MediaThread {
     }
 
     fn receive(&mut self) {
+        if self.keys.is_empty() {
+            return;
+        }
         let now = clock::now();
+        self.gather.received(self.keys.len());
+        if self.keys.len() >= READY {
+            self.gather.goes_on();
+        }
         for key in self.keys.drain(..) {
             if key == WAKE_KEY {
                 self.bed.wake.clear();
