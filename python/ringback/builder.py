@@ -206,22 +206,25 @@ class SessionManagerBuilder:
         return self
 
     def with_codecs(self, *names: str) -> Self:
-        """Codecs by preference, default "opus", "G722", "PCMU", "PCMA"; there is "L16" (16 kHz) too. Names have no case.
+        """Codecs by preference, default "opus", "G722", "PCMU", "PCMA". Names have no case.
+
+        There is linear audio (RFC 3551 L16) too, at four rates: "L16/8000", "L16" or "L16/16000", "L16/24000", "L16/48000". Not at 44,100 Hz.
 
         telephone-event is always offered, at the clock rate of each codec (RFC 4733). Raises `ValueError` for a name that is not known
         or comes twice.
         """
         available = {name.lower(): name for name in _ringback.available_codecs()}
+        available["l16/16000"] = available["l16"]
         chosen: list[str] = []
         for name in names:
             known = available.get(_text(name, "a codec name").lower())
             if known is None:
-                raise ValueError(f"no codec {name!r}; there are {', '.join(available.values())}")
+                raise ValueError(f"no codec {name!r}; there are {', '.join(dict.fromkeys(available.values()))}")
             if known in chosen:
                 raise ValueError(f"codec {known} is named twice")
             chosen.append(known)
         if not chosen:
-            raise ValueError(f"no codec is named; there are {', '.join(available.values())}")
+            raise ValueError(f"no codec is named; there are {', '.join(dict.fromkeys(available.values()))}")
         self._codecs = chosen
         return self
 

@@ -8,7 +8,16 @@ from support.tones import listen, strongest
 
 from ringback import CallDecision, MediaControl, SessionManagerBuilder
 
-RATES = {"opus": 48000, "G722": 16000, "PCMU": 8000, "PCMA": 8000, "L16": 16000}
+RATES = {
+    "opus": 48000,
+    "G722": 16000,
+    "PCMU": 8000,
+    "PCMA": 8000,
+    "L16": 16000,
+    "L16/8000": 8000,
+    "L16/24000": 24000,
+    "L16/48000": 48000,
+}
 
 
 async def hears(hearer, hearing, speaker, speaking, frequency):
@@ -36,12 +45,12 @@ async def test_a_call_with_each_codec(systems, codec):
     call = await systems.answered(caller, called)
     other = (await bob.wait("established"))[0]
     info = await MediaControl.get_media_info(caller, call.id)
-    assert (info.codec, info.sample_rate) == (codec, RATES[codec])
+    assert (info.codec, info.sample_rate) == (codec.partition("/")[0], RATES[codec])
     await hears(called, other.id, caller, call.id, 1100)
     await hears(caller, call.id, called, other.id, 700)
 
 
-@pytest.mark.parametrize(("near", "far"), [("PCMU", "opus"), ("G722", "PCMA"), ("opus", "L16")])
+@pytest.mark.parametrize(("near", "far"), [("PCMU", "opus"), ("G722", "PCMA"), ("opus", "L16"), ("L16/48000", "L16/8000")])
 async def test_the_legs_of_a_forwarded_call_are_transcoded(systems, near, far):
     desk = Recorder()
     target = await systems.start("desk", desk, lambda builder: builder.with_codecs(far))
@@ -51,10 +60,9 @@ async def test_the_legs_of_a_forwarded_call_are_transcoded(systems, near, far):
     caller = await systems.start("alice", None, lambda builder: builder.with_codecs(near))
     call = await systems.answered(caller, switch)
     called = (await desk.wait("established"))[0]
-    codecs = [
-        (await MediaControl.get_media_info(end, id)).codec for end, id in ((caller, call.id), (target, called.id))
-    ]
-    assert codecs == [near, far]
+    for end, id, codec in ((caller, call.id, near), (target, called.id, far)):
+        info = await MediaControl.get_media_info(end, id)
+        assert (info.codec, info.sample_rate) == (codec.partition("/")[0], RATES[codec])
     await hears(target, called.id, caller, call.id, 900)
     await hears(caller, call.id, target, called.id, 1300)
 
@@ -96,3 +104,12 @@ def test_names_have_no_case_and_the_default_prefers_wideband():
     builder = SessionManagerBuilder()
     assert builder._codecs == ["opus", "G722", "PCMU", "PCMA"]
     assert builder.with_codecs("OPUS", "g722", "l16")._codecs == ["opus", "G722", "L16"]
+
+
+def test_linear_audio_has_a_rate_in_its_name_and_16_khz_without():
+    builder = SessionManagerBuilder()
+    assert builder.with_codecs("l16/48000", "L16/16000", "L16/8000")._codecs == ["L16/48000", "L16", "L16/8000"]
+    with pytest.raises(ValueError, match=r"no codec 'L16/44100'; there are .*L16/48000"):
+        builder.with_codecs("L16/44100")
+    with pytest.raises(ValueError, match="named twice"):
+        builder.with_codecs("L16", "L16/16000")

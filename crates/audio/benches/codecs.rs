@@ -100,7 +100,7 @@ fn main() {
     let coding = match name.as_str() {
         "PCMA" => Coding::Pcma,
         "G722" => Coding::G722,
-        "L16" => Coding::L16,
+        "L16" => Coding::L16(16_000),
         "opus" => Coding::Opus,
         _ => Coding::Pcmu,
     };

@@ -60,7 +60,7 @@ fn main() {
         });
     }
 
-    for coding in [Coding::G722, Coding::L16, Coding::Opus] {
+    for coding in [Coding::Pcmu, Coding::Pcma, Coding::G722, Coding::L16(16_000), Coding::Opus] {
         let rate = coding.sample_rate();
         let mut samples = vec![0_i16; rate as usize / 50];
         if let Ok(mut tone) = ToneGenerator::new(rate, &[440.0, 1_234.5, 2_900.0], -6.0) {

@@ -14,6 +14,8 @@ const SHORTEST_PITCH: usize = 40;
 const LONGEST_PITCH: usize = 120;
 /// Three pitch periods, and a quarter of one to fade.
 const HISTORY: usize = 3 * LONGEST_PITCH + LONGEST_PITCH / 4;
+/// So many multiples of that are kept before what is older is thrown away, all in one go: nothing is moved with each packet.
+const KEPT: usize = 3;
 /// What is compared with what was a pitch period before: 20 ms.
 const WINDOW: usize = 160;
 /// 10 ms: the step in which level and number of periods change.
@@ -30,7 +32,7 @@ const FADE_MORE: usize = 32;
 pub struct Concealer {
     /// The sample rate in multiples of 8 kHz.
     scale: usize,
-    /// The last samples played, oldest first. Empty until the first: nobody knows whether there will be any.
+    /// What was played, oldest first, of which the end is looked at (`past`). Empty until the first: nobody knows whether there will be any.
     history: Vec<i16>,
     /// While concealing: the history as it was, its end faded so that it can be repeated.
     periods: Vec<i16>,
@@ -64,16 +66,25 @@ impl Concealer {
         }
         let length = HISTORY * self.scale;
         if self.history.is_empty() {
+            self.history.reserve_exact(KEPT * length);
             self.history.resize(length, 0);
         } else if self.missing > 0 {
             self.join(samples);
         }
         self.missing = 0;
         let new = samples.get(samples.len().saturating_sub(length)..).unwrap_or_default();
-        self.history.copy_within(new.len().., 0);
-        if let Some(end) = self.history.get_mut(length - new.len()..) {
-            end.copy_from_slice(new);
+        if self.history.len() + new.len() > KEPT * length {
+            let stays = self.history.len().saturating_sub(length - new.len());
+            self.history.copy_within(stays.., 0);
+            self.history.truncate(length - new.len());
         }
+        self.history.extend_from_slice(new);
+    }
+
+    /// The last samples played.
+    fn past(&self) -> &[i16] {
+        let start = self.history.len().saturating_sub(HISTORY * self.scale);
+        self.history.get(start..).unwrap_or_default()
     }
 
     /// Fills `to` with what might have been there.
@@ -130,8 +141,8 @@ impl Concealer {
         self.fade_periods();
         self.synthesise(to);
         let quarter = self.pitch / 4;
-        let back =
-            |n: usize| self.history.len().checked_sub(n).and_then(|at| self.history.get(at)).copied().unwrap_or(0);
+        let past = self.past();
+        let back = |n: usize| past.len().checked_sub(n).and_then(|at| past.get(at)).copied().unwrap_or(0);
         let step = i32::from(back(1)) - i32::from(back(1 + self.pitch));
         for (i, sample) in to.iter_mut().take(quarter).enumerate() {
             let rest = step as f32 * (1.0 - (i + 1) as f32 / (quarter + 1) as f32);
@@ -157,16 +168,19 @@ impl Concealer {
 
     /// The last quarter of the last period becomes that before the first one, so that the end leads to the beginning.
     fn fade_periods(&mut self) {
-        self.periods.clone_from(&self.history);
+        let mut periods = std::mem::take(&mut self.periods);
+        periods.clear();
+        let past = self.past();
+        periods.extend_from_slice(past);
         let quarter = self.pitch / 4;
-        let end = self.periods.len().saturating_sub(quarter);
+        let end = periods.len().saturating_sub(quarter);
         let before = end.saturating_sub(self.pitch * self.repeated);
-        for i in 0..quarter {
-            let (Some(&old), Some(&new)) = (self.history.get(end + i), self.history.get(before + i)) else { return };
-            if let Some(sample) = self.periods.get_mut(end + i) {
+        for (i, sample) in periods.iter_mut().skip(end).enumerate() {
+            if let (Some(&old), Some(&new)) = (past.get(end + i), past.get(before + i)) {
                 *sample = faded(old, new, i, quarter);
             }
         }
+        self.periods = periods;
     }
 
     fn synthesise(&mut self, to: &mut [i16]) {
@@ -219,11 +233,12 @@ impl Concealer {
 
     fn best_lag(&self, from: usize, to: usize, step: usize) -> usize {
         let window = WINDOW * self.scale;
-        let start = self.history.len().saturating_sub(window);
-        let now = self.history.get(start..).unwrap_or_default();
+        let past = self.past();
+        let start = past.len().saturating_sub(window);
+        let now = past.get(start..).unwrap_or_default();
         let mut best = (from, f32::NEG_INFINITY);
         for lag in (from..=to).step_by(step) {
-            let before = self.history.get(start.saturating_sub(lag)..).unwrap_or_default();
+            let before = past.get(start.saturating_sub(lag)..).unwrap_or_default();
             let (mut product, mut energy) = (0.0_f32, 0.0_f32);
             for (&a, &b) in now.iter().zip(before).step_by(step) {
                 let (a, b) = (f32::from(a), f32::from(b));

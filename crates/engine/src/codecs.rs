@@ -9,10 +9,12 @@ use crate::media_flow::Plan;
 use crate::table::Key;
 
 impl Plan {
-    /// The encodings that both sides know, by name; none where they are not settled yet.
-    pub(crate) fn codec_names(&self) -> Vec<String> {
+    /// The encodings that both sides know, by name and clock rate; none where they are not settled yet.
+    pub(crate) fn codec_names(&self) -> Vec<(String, u32)> {
         match self {
-            Plan::Answer(negotiated) => negotiated.receive.iter().map(|codec| codec.name.to_string()).collect(),
+            Plan::Answer(negotiated) => {
+                negotiated.receive.iter().map(|codec| (codec.name.to_string(), codec.clock_rate)).collect()
+            }
             Plan::Offer(_) | Plan::Settled | Plan::External { .. } => Vec::new(),
         }
     }
@@ -25,6 +27,10 @@ impl Plan {
     }
 }
 
+fn same_name(a: &str, b: &impl AsRef<str>) -> bool {
+    a.eq_ignore_ascii_case(b.as_ref())
+}
+
 impl Engine {
     /// What the target of a forwarded call is offered first, by what its caller has.
     pub(crate) fn offer_like(&mut self, target: Key, caller: Option<&Plan>) {
@@ -35,9 +41,12 @@ impl Engine {
         }
     }
 
-    /// Puts the codecs with those names first in what the call's descriptions say from now on; the others keep their order.
-    pub(crate) fn prefer_codecs(&mut self, key: Key, names: &[impl AsRef<str>]) {
-        let preferred = |codec: &LocalCodec| names.iter().any(|name| codec.name.eq_ignore_ascii_case(name.as_ref()));
+    /// Puts the codecs with those names and clock rates first in what the call's descriptions say from now on; the others keep their order.
+    pub(crate) fn prefer_codecs(&mut self, key: Key, names: &[(impl AsRef<str>, u32)]) {
+        let preferred = |codec: &LocalCodec| {
+            let is_it = |(name, rate): &(_, u32)| codec.clock_rate == *rate && same_name(&codec.name, name);
+            names.iter().any(is_it)
+        };
         let all = &self.codecs;
         if all.iter().skip_while(|codec| preferred(codec)).all(|codec| !preferred(codec)) {
             // As they stand.
@@ -53,7 +62,7 @@ impl Engine {
     /// The answer for a caller whose target has settled on a codec: that codec first. `None`: there is no answer to give yet.
     pub(crate) fn plan_like(&mut self, caller: Key, target: Key) -> Option<Plan> {
         let codec = self.calls.get(target)?.media.config.as_ref()?.send?.codec;
-        self.prefer_codecs(caller, &[codec.name()]);
+        self.prefer_codecs(caller, &[(codec.name(), codec.clock_rate())]);
         self.plan_answer(caller, None).ok()
     }
 }

@@ -20,13 +20,26 @@ pub enum Codec {
     Pcmu,
     /// G.711 A-law.
     Pcma,
-    /// RFC 3551 §4.5.11 at 16 kHz.
-    L16,
+    /// RFC 3551 §4.5.11 at 8, 16, 24 and 48 kHz. Not at 44.1 kHz (payload types 10 and 11): that is no whole number of samples a millisecond,
+    /// by which media is counted.
+    L16At8,
+    L16At16,
+    L16At24,
+    L16At48,
 }
 
 impl Codec {
     /// All that there are.
-    pub const ALL: [Codec; 5] = [Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma, Codec::L16];
+    pub const ALL: [Codec; 8] = [
+        Codec::Opus,
+        Codec::G722,
+        Codec::Pcmu,
+        Codec::Pcma,
+        Codec::L16At16,
+        Codec::L16At8,
+        Codec::L16At24,
+        Codec::L16At48,
+    ];
     /// What is offered where nothing else is asked for, by preference.
     pub const DEFAULT: [Codec; 4] = [Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma];
 
@@ -37,7 +50,17 @@ impl Codec {
             Codec::G722 => "G722",
             Codec::Pcmu => "PCMU",
             Codec::Pcma => "PCMA",
-            Codec::L16 => "L16",
+            Codec::L16At8 | Codec::L16At16 | Codec::L16At24 | Codec::L16At48 => "L16",
+        }
+    }
+
+    /// The name that a program asks for it by: no other codec has it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Codec::L16At8 => "L16/8000",
+            Codec::L16At24 => "L16/24000",
+            Codec::L16At48 => "L16/48000",
+            other => other.name(),
         }
     }
 
@@ -46,17 +69,17 @@ impl Codec {
         match self {
             // RFC 3551 §4.5.2: G722 has 16,000 samples a second and, by an old mistake that is kept, a clock of 8000.
             Codec::Pcmu | Codec::Pcma | Codec::G722 => 8000,
-            Codec::L16 => 16_000,
-            Codec::Opus => 48_000,
+            _ => self.sample_rate(),
         }
     }
 
     /// Samples a second of the decoded audio (not the clock rate for G.722).
     pub const fn sample_rate(self) -> u32 {
         match self {
-            Codec::Pcmu | Codec::Pcma => 8000,
-            Codec::G722 | Codec::L16 => 16_000,
-            Codec::Opus => 48_000,
+            Codec::Pcmu | Codec::Pcma | Codec::L16At8 => 8000,
+            Codec::G722 | Codec::L16At16 => 16_000,
+            Codec::L16At24 => 24_000,
+            Codec::Opus | Codec::L16At48 => 48_000,
         }
     }
 
@@ -74,7 +97,7 @@ impl Codec {
             Codec::Pcmu => Some(0),
             Codec::Pcma => Some(8),
             Codec::G722 => Some(9),
-            Codec::Opus | Codec::L16 => None,
+            Codec::Opus | Codec::L16At8 | Codec::L16At16 | Codec::L16At24 | Codec::L16At48 => None,
         }
     }
 }

@@ -8,7 +8,7 @@ pub(crate) const fn coding(codec: Codec) -> Coding {
     match codec {
         Codec::Opus => Coding::Opus,
         Codec::G722 => Coding::G722,
-        Codec::L16 => Coding::L16,
+        Codec::L16At8 | Codec::L16At16 | Codec::L16At24 | Codec::L16At48 => Coding::L16(codec.sample_rate()),
         Codec::Pcma => Coding::Pcma,
         // `Codec` is open to additions; each comes with an arm here.
         _ => Coding::Pcmu,
@@ -40,7 +40,7 @@ pub(crate) const fn packet_ms(codec: Codec, ptime_ms: u8) -> u8 {
 pub(crate) const fn octets_per_unit(codec: Codec) -> Option<usize> {
     match codec {
         Codec::Pcmu | Codec::Pcma | Codec::G722 => Some(1),
-        Codec::L16 => Some(2),
+        Codec::L16At8 | Codec::L16At16 | Codec::L16At24 | Codec::L16At48 => Some(2),
         // Frames of its own.
         _ => None,
     }
@@ -105,5 +105,5 @@ pub(crate) const OPUS_PAUSE_REPEATED_MS: u64 = 400;
 
 /// Whether each packet stands for itself, so that packets of several encoders may follow each other.
 pub(crate) const fn is_stateless(codec: Codec) -> bool {
-    matches!(coding(codec), Coding::Pcmu | Coding::Pcma | Coding::L16)
+    matches!(coding(codec), Coding::Pcmu | Coding::Pcma | Coding::L16(_))
 }

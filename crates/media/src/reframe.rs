@@ -8,7 +8,7 @@ use ringback_rtp::sequence::distance32;
 
 use crate::codec;
 
-/// Octets of the longest packet that is made: 40 ms of L16.
+/// Octets of the longest packet that is made: 40 ms of L16 at 16 kHz.
 pub(crate) const LONGEST_FRAME: usize = 1280;
 /// What may wait for its remainder: one such packet, and the longest that can come on top.
 const MOST: usize = LONGEST_FRAME + ringback_rtp::jitter::MAX_PAYLOAD;

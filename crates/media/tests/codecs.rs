@@ -18,14 +18,20 @@ fn coding(codec: Codec) -> Coding {
     match codec {
         Codec::Opus => Coding::Opus,
         Codec::G722 => Coding::G722,
-        Codec::L16 => Coding::L16,
+        Codec::L16At8 | Codec::L16At16 | Codec::L16At24 | Codec::L16At48 => Coding::L16(codec.sample_rate()),
         Codec::Pcma => Coding::Pcma,
         _ => Coding::Pcmu,
     }
 }
 
 fn payload_type(codec: Codec) -> u8 {
-    codec.static_payload_type().unwrap_or(if codec == Codec::Opus { 96 } else { 97 })
+    codec.static_payload_type().unwrap_or(match codec {
+        Codec::Opus => 96,
+        Codec::L16At8 => 97,
+        Codec::L16At16 => 98,
+        Codec::L16At24 => 99,
+        _ => 100,
+    })
 }
 
 fn event_format(codec: Codec) -> EventFormat {
@@ -126,8 +132,13 @@ fn every_pair_of_codecs_is_connected_both_ways() {
             }
             for (leg, codec, frequency) in [(b, to, 1_000.0), (a, from, 600.0)] {
                 let sent = world.sent_by(leg);
-                assert!((99..=102).contains(&sent.len()), "{from:?} {to:?}: {}", sent.len());
-                assert_continuous(&sent, codec.clock_rate() / 50);
+                // 20 ms of L16 at 48 kHz would be too much for a packet.
+                let ptime = coding(codec).packet_ms(20);
+                assert_eq!(ptime, if codec == Codec::L16At48 { 10 } else { 20 });
+                let packets = sent.len() * usize::from(ptime) / 20;
+                assert!((99..=102).contains(&packets), "{from:?} {to:?}: {packets}");
+                assert!(sent.iter().all(|packet| packet.payload.len() <= 1280), "{from:?} {to:?}: fragments");
+                assert_continuous(&sent, codec.clock_rate() / 1000 * u32::from(ptime));
                 let heard = decoded(&sent, codec);
                 let (_, heard) = heard.split_at(heard.len() / 2);
                 let level = tone_level_dbm0(heard, codec.sample_rate(), frequency);
@@ -162,15 +173,15 @@ fn packet_times_are_each_sides_own() {
 /// Frames of different levels, so that each can be found again.
 #[test]
 fn changing_between_relay_and_transcoding_loses_a_frame_at_most() {
-    let (mut world, a, b) = bridged(Codec::L16, Codec::Pcmu, 20);
-    let mut peer = Peer::new(PEER_A, Codec::L16);
+    let (mut world, a, b) = bridged(Codec::L16At16, Codec::Pcmu, 20);
+    let mut peer = Peer::new(PEER_A, Codec::L16At16);
     let level = |n: usize| (200.0 * 1.2_f64.powi(n as i32 % 25)) as i16;
     let mut heard: Vec<(Codec, Vec<Sent>)> = Vec::new();
     let mut codec = Codec::Pcmu;
     for n in 0..500 {
         if n % 50 == 25 {
             // Ten re-INVITEs: to L16, which is relayed, and back.
-            let next = if codec == Codec::Pcmu { Codec::L16 } else { Codec::Pcmu };
+            let next = if codec == Codec::Pcmu { Codec::L16At16 } else { Codec::Pcmu };
             heard.push((codec, world.sent_by(b)));
             world.forget();
             codec = next;
@@ -212,7 +223,7 @@ fn changing_between_relay_and_transcoding_loses_a_frame_at_most() {
 #[test]
 fn a_change_of_the_clock_goes_on_with_the_same_stream_in_the_new_units() {
     let (mut world, a, _) = World::call(31);
-    for (codec, next) in [(Codec::Pcmu, Codec::Opus), (Codec::Opus, Codec::Pcmu), (Codec::G722, Codec::L16)] {
+    for (codec, next) in [(Codec::Pcmu, Codec::Opus), (Codec::Opus, Codec::Pcmu), (Codec::G722, Codec::L16At16)] {
         world.configure(a, with_codec(leg(1, 1), codec, 20));
         world.run(ms(200));
         world.forget();
@@ -242,7 +253,7 @@ fn a_program_hears_a_change_of_codec_without_a_gap() {
     let port = Arc::new(AudioPort::new(16_000, 20, 5_000));
     world.command(Command::OpenAudio { leg: a, port: port.clone() });
     let mut peer = Peer::new(PEER_A, Codec::Pcmu);
-    for codec in [Codec::Pcmu, Codec::Opus, Codec::G722, Codec::L16, Codec::Pcma, Codec::Opus] {
+    for codec in [Codec::Pcmu, Codec::Opus, Codec::G722, Codec::L16At16, Codec::Pcma, Codec::Opus] {
         peer = Peer { encoder: Encoder::new(coding(codec)), codec, ..peer };
         let rate = codec.sample_rate();
         for frame in tone(rate, 500.0, rate as usize).chunks_exact(rate as usize / 50) {

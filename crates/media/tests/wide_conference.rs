@@ -18,14 +18,20 @@ fn coding(codec: Codec) -> Coding {
     match codec {
         Codec::Opus => Coding::Opus,
         Codec::G722 => Coding::G722,
-        Codec::L16 => Coding::L16,
+        Codec::L16At8 | Codec::L16At16 | Codec::L16At24 | Codec::L16At48 => Coding::L16(codec.sample_rate()),
         Codec::Pcma => Coding::Pcma,
         _ => Coding::Pcmu,
     }
 }
 
 fn payload_type(codec: Codec) -> u8 {
-    codec.static_payload_type().unwrap_or(if codec == Codec::Opus { 96 } else { 97 })
+    codec.static_payload_type().unwrap_or(match codec {
+        Codec::Opus => 96,
+        Codec::L16At8 => 97,
+        Codec::L16At16 => 98,
+        Codec::L16At24 => 99,
+        _ => 100,
+    })
 }
 
 fn with_codec(remote: LegId, codec: Codec, ptime_ms: u8) -> LegConfig {

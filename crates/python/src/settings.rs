@@ -56,13 +56,13 @@ fn read_limits(limits: &Bound<'_, PyAny>, shut_out: f64) -> PyResult<Limits> {
 /// Names for `with_codecs`.
 #[pyfunction]
 fn available_codecs() -> Vec<&'static str> {
-    Codec::ALL.iter().map(|codec| codec.name()).collect()
+    Codec::ALL.iter().map(|codec| codec.label()).collect()
 }
 
 /// Those of them that are offered unless others are asked for, by preference.
 #[pyfunction]
 fn default_codecs() -> Vec<&'static str> {
-    Codec::DEFAULT.iter().map(|codec| codec.name()).collect()
+    Codec::DEFAULT.iter().map(|codec| codec.label()).collect()
 }
 
 fn ip(text: &str) -> PyResult<IpAddr> {
@@ -120,7 +120,7 @@ fn bind(
         .collect::<PyResult<Vec<_>>>()?;
     let wants = |name: &str| interest.iter().any(|wanted| wanted == name);
     let codec = |name: &String| {
-        let codec = Codec::ALL.into_iter().find(|codec| codec.name() == name);
+        let codec = Codec::ALL.into_iter().find(|codec| codec.label() == name);
         codec.ok_or_else(|| PyValueError::new_err(format!("no codec {name:?}")))
     };
     let forwarded_headers = match forwarded_headers {

@@ -38,7 +38,7 @@ impl Decoder {
                 None => (native, State::Plain(Concealer::new(native))),
             },
             Coding::G722 => (native, State::G722(Box::new((G722Decoder::new(), Concealer::new(native))))),
-            Coding::Pcmu | Coding::Pcma | Coding::L16 => (native, State::Plain(Concealer::new(native))),
+            Coding::Pcmu | Coding::Pcma | Coding::L16(_) => (native, State::Plain(Concealer::new(native))),
         };
         Decoder { coding, rate, state }
     }
@@ -58,7 +58,7 @@ impl Decoder {
         match &mut self.state {
             State::Plain(concealer) => {
                 match self.coding {
-                    Coding::L16 => to.extend(payload.as_chunks().0.iter().map(|pair| i16::from_be_bytes(*pair))),
+                    Coding::L16(_) => to.extend(payload.as_chunks().0.iter().map(|pair| i16::from_be_bytes(*pair))),
                     Coding::Pcma => {
                         to.resize(start + payload.len(), 0);
                         pcma_decode(payload, to.get_mut(start..).unwrap_or_default());

@@ -32,7 +32,7 @@ impl Encoder {
     /// `rate`: of the samples to come, 8000, 16,000, 24,000 or 48,000 Hz; only Opus has a choice. `settings` too are for Opus.
     pub fn with(coding: Coding, rate: u32, settings: &OpusSettings) -> Self {
         let (rate, state) = match coding {
-            Coding::Pcmu | Coding::Pcma | Coding::L16 => (coding.sample_rate(), State::Plain),
+            Coding::Pcmu | Coding::Pcma | Coding::L16(_) => (coding.sample_rate(), State::Plain),
             Coding::G722 => (coding.sample_rate(), State::G722(Box::default())),
             Coding::Opus => match opus::encoder(rate, settings) {
                 Some(encoder) => (rate, State::Opus { encoder, interrupted: false }),
@@ -66,7 +66,7 @@ impl Encoder {
                 to.truncate(start + made);
             }
             State::Plain => match self.coding {
-                Coding::L16 => to.extend(samples.iter().flat_map(|sample| sample.to_be_bytes())),
+                Coding::L16(_) => to.extend(samples.iter().flat_map(|sample| sample.to_be_bytes())),
                 Coding::Pcma => {
                     to.resize(start + samples.len(), 0);
                     pcma_encode(samples, to.get_mut(start..).unwrap_or_default());
@@ -99,7 +99,7 @@ impl Encoder {
             }
             (Coding::Pcmu, _) => to.resize(to.len() + samples, PCMU_SILENCE),
             (Coding::Pcma, _) => to.resize(to.len() + samples, PCMA_SILENCE),
-            (Coding::L16, _) => to.resize(to.len() + 2 * samples, 0),
+            (Coding::L16(_), _) => to.resize(to.len() + 2 * samples, 0),
             (Coding::Opus | Coding::G722, _) => opus::silence(ms, to),
         }
     }

@@ -2,7 +2,16 @@
 
 use super::{Coding, Decoder, Encoder};
 
-const CODINGS: [Coding; 5] = [Coding::Pcmu, Coding::Pcma, Coding::G722, Coding::L16, Coding::Opus];
+const CODINGS: [Coding; 8] = [
+    Coding::Pcmu,
+    Coding::Pcma,
+    Coding::G722,
+    Coding::L16(16_000),
+    Coding::Opus,
+    Coding::L16(8_000),
+    Coding::L16(24_000),
+    Coding::L16(48_000),
+];
 const RATES: [u32; 4] = [8_000, 16_000, 24_000, 48_000];
 
 /// `data`: which coding and rate, then payloads, each after its length; an empty one is lost.

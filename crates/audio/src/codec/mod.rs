@@ -26,8 +26,8 @@ pub enum Coding {
     Pcma,
     /// ITU-T G.722 at 64 kbit/s.
     G722,
-    /// RFC 3551 §4.5.11 at 16 kHz: 16 bits, most significant octet first.
-    L16,
+    /// RFC 3551 §4.5.11 at so many samples a second: 16 bits, most significant octet first.
+    L16(u32),
     /// RFC 6716, mono.
     Opus,
 }
@@ -37,7 +37,8 @@ impl Coding {
     pub const fn sample_rate(self) -> u32 {
         match self {
             Coding::Pcmu | Coding::Pcma => 8_000,
-            Coding::G722 | Coding::L16 => 16_000,
+            Coding::G722 => 16_000,
+            Coding::L16(rate) => rate,
             Coding::Opus => 48_000,
         }
     }
@@ -47,7 +48,7 @@ impl Coding {
         match self {
             Coding::Pcmu | Coding::Pcma => payload.len(),
             Coding::G722 => payload.len() * 2,
-            Coding::L16 => payload.len() / 2,
+            Coding::L16(_) => payload.len() / 2,
             Coding::Opus => opus::samples_in(payload),
         }
     }
@@ -59,13 +60,27 @@ impl Coding {
             // RFC 6716 §2.1.4: frames of 10, 20, 40 and 60 ms.
             (Coding::Opus, 30) => 20,
             (Coding::Opus, 50) => 40,
-            // 1280 octets: no IP fragments.
-            (Coding::L16, 50..) => 40,
+            // No IP fragments: at 48 kHz a packet of 20 ms would be longer than a frame of Ethernet.
+            (Coding::L16(rate), ms) => {
+                let fit = LONGEST_L16 / 2 / (rate as usize / 100);
+                let most = if fit < 1 {
+                    1
+                } else if fit > 6 {
+                    6
+                } else {
+                    fit as u8
+                };
+                if ms / 10 < most { ms } else { most * 10 }
+            }
             (_, 60..) => 60,
             (_, ms) => ms,
         }
     }
 }
+
+/// Octets of L16 that a packet has at most: what surely passes everywhere with its headers (IPv6's least MTU is 1280, and 1280 octets
+/// are 40 ms of 16 kHz, which Ethernet carries).
+const LONGEST_L16: usize = 1280;
 
 #[cfg(test)]
 mod tests;

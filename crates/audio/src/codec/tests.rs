@@ -1,7 +1,16 @@
 use super::*;
 use crate::{ToneGenerator, level_dbm0, tone_level_dbm0};
 
-const ALL: [Coding; 5] = [Coding::Pcmu, Coding::Pcma, Coding::G722, Coding::L16, Coding::Opus];
+const ALL: [Coding; 8] = [
+    Coding::Pcmu,
+    Coding::Pcma,
+    Coding::G722,
+    Coding::L16(16_000),
+    Coding::Opus,
+    Coding::L16(8_000),
+    Coding::L16(24_000),
+    Coding::L16(48_000),
+];
 
 fn tone(rate: u32, frequency: f32, ms: usize) -> Vec<i16> {
     let mut samples = vec![0; rate as usize * ms / 1000];
@@ -24,6 +33,18 @@ fn every_packet_time_gives_back_the_tone_and_its_length() {
             }
             let level = tone_level_dbm0(&out[out.len() / 2..], rate, 1_000.0);
             assert!((level + 10.0).abs() < 0.5, "{coding:?} {ms} ms: {level}");
+        }
+    }
+}
+
+#[test]
+fn linear_packets_are_no_longer_than_every_path_carries() {
+    for (rate, most) in [(8_000, 60), (16_000, 40), (24_000, 20), (48_000, 10)] {
+        let coding = Coding::L16(rate);
+        assert_eq!(coding.packet_ms(200), most);
+        assert!(usize::from(most) * rate as usize / 1000 * 2 <= 1280);
+        for ms in 0..=most {
+            assert_eq!(coding.packet_ms(ms), (ms / 10 * 10).max(10), "{rate} Hz, {ms} ms");
         }
     }
 }
