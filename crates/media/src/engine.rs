@@ -12,6 +12,7 @@ use ringback_time::{Mono, Now};
 use slab::Slab;
 
 use crate::Out;
+use crate::calm::Calms;
 use crate::keypad::Keypad;
 use crate::leg::{Leg, Retention, millis};
 use crate::receive;
@@ -39,6 +40,7 @@ pub struct MediaEngine {
     /// Legs on each phase.
     phases: [u32; PHASES],
     epoch: u32,
+    pub(crate) calms: Calms,
     scratch: Scratch,
 }
 
@@ -54,6 +56,7 @@ impl MediaEngine {
             wheel: Wheel::new(),
             phases: [0; PHASES],
             epoch: 0,
+            calms: Calms::default(),
             scratch: Scratch::new(),
         }
     }
@@ -61,6 +64,9 @@ impl MediaEngine {
     /// Commands for a leg that is no more are answered where they ask for an answer, and otherwise do nothing.
     pub fn handle_command<O: Out + ?Sized>(&mut self, now: Now, command: Command, out: &mut O) {
         let leg = command.leg();
+        if let Some(&key) = self.index.get(&leg) {
+            self.rouse(millis(now.mono), key);
+        }
         if catch_unwind(AssertUnwindSafe(|| self.command(now, command, out))).is_err() {
             self.fail(leg, out);
         }
@@ -80,11 +86,24 @@ impl MediaEngine {
         let Some(&key) = self.index.get(&leg) else { return };
         let legs = &mut self.legs;
         let work = catch_unwind(AssertUnwindSafe(|| {
-            let Some((leg, peer)) = with_peer(legs, key) else { return };
-            receive::rtp(leg, peer, now, arrival, from, packet, out);
+            let (leg, mut peer) = with_peer(legs, key)?;
+            receive::rtp(leg, peer.as_deref_mut(), now, arrival, from, packet, out);
+            let own = if leg.is_listening() { 0 } else { millis(leg.deadline) };
+            let fed = match peer {
+                Some(peer) => leg.peer.map(|key| (key, peer.calm())),
+                None => leg.echo.then(|| (key, leg.calm())),
+            };
+            Some((own, fed))
         }));
-        if work.is_err() {
-            self.fail(leg, out);
+        match work {
+            Ok(Some((own, fed))) => {
+                self.calms.shorten(key, own);
+                if let Some((fed, calm)) = fed {
+                    self.calms.set(fed, calm);
+                }
+            }
+            Ok(None) => {}
+            Err(_) => self.fail(leg, out),
         }
     }
 
@@ -105,9 +124,12 @@ impl MediaEngine {
     /// Gives every leg its turn that is due by `now`. After a stall each has one turn, and its timestamps say what time it is.
     pub fn handle_timeout<O: Out + ?Sized>(&mut self, now: Now, out: &mut O) {
         let now_ms = millis(now.mono);
-        while let Some(mut entries) = self.wheel.take_due(now_ms) {
+        while let Some((due_ms, mut entries)) = self.wheel.take_due(now_ms) {
             for entry in entries.drain(..) {
-                self.turn(now, now_ms, entry, out);
+                match self.calms.passes(entry, due_ms, now_ms) {
+                    Some(next_ms) => self.wheel.insert(now_ms, next_ms, entry),
+                    None => self.turn(now, now_ms, entry, out),
+                }
             }
             self.wheel.give_back(entries);
         }
@@ -283,6 +305,7 @@ impl MediaEngine {
     /// Two legs hear each other, and nobody else, from now on.
     pub(crate) fn couple(&mut self, key_a: u32, key_b: u32) {
         for key in [key_a, key_b] {
+            self.calms.shorten(key, 0);
             self.unbridge(key);
             self.detach(key);
         }
@@ -300,6 +323,8 @@ impl MediaEngine {
         let Some(leg) = self.legs.get_mut(key as usize) else { return };
         let Some(peer) = leg.peer.take() else { return };
         leg.unfeed();
+        self.calms.shorten(key, 0);
+        self.calms.shorten(peer, 0);
         if let Some(peer) = self.legs.get_mut(peer as usize) {
             peer.peer = None;
             peer.unfeed();
@@ -341,6 +366,7 @@ impl MediaEngine {
         let key = self.index.remove(&id)?;
         self.unbridge(key);
         self.detach(key);
+        self.calms.end(key);
         let leg = self.legs.try_remove(key as usize)?;
         if let Some(count) = self.phases.get_mut(leg.phase) {
             *count = count.saturating_sub(1);
@@ -372,6 +398,15 @@ impl MediaEngine {
             *count += 1;
         }
         self.wheel.insert(now_ms, due_ms, Entry { key, epoch });
+    }
+
+    /// Something is about to happen to a leg: it takes its next turn, and what it knows of the time is up to date.
+    fn rouse(&mut self, now_ms: u64, key: u32) {
+        if self.calms.end(key)
+            && let Some(leg) = self.legs.get_mut(key as usize)
+        {
+            leg.catch_up(now_ms);
+        }
     }
 
     pub(crate) fn next_epoch(&mut self) -> u32 {

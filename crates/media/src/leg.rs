@@ -35,17 +35,13 @@ const DEFAULT_PTIME_MS: u8 = 20;
 /// No monitor reports more often than this.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(20);
 
+/// In the order in which it is used, so that a packet that is relayed touches few cache lines of the leg that it came to, and few of the one that it goes
+/// to: those of the former from `incoming` on, those of the latter up to there.
+#[repr(C, align(64))]
 pub(crate) struct Leg {
-    pub(crate) id: LegId,
-    pub(crate) config: Box<LegConfig>,
-    pub(crate) latch: Latch,
-    pub(crate) incoming: Incoming,
-    pub(crate) outgoing: Outgoing,
     /// Where RTP goes and how, while it may.
     pub(crate) target: Option<Target>,
-    pub(crate) control: Control,
-    /// Where RTCP really comes from, once the source of RTP was learned.
-    pub(crate) rtcp_from: Option<SocketAddr>,
+    pub(crate) id: LegId,
 
     // What feeds it, the first that there is: an event of `dial`, `keypad`, `playing`, `audio`, `member`, `peer` or `echo`, silence.
     pub(crate) dial: Option<Box<Dial>>,
@@ -55,28 +51,36 @@ pub(crate) struct Leg {
     /// Of a room.
     pub(crate) member: Option<Box<Member>>,
     pub(crate) recorder: Option<Box<Recorder>>,
+    pub(crate) transcode: Option<Box<Transcode>>,
+    pub(crate) reframe: Option<Box<Reframe>>,
+    /// The earliest of what is timed but not part of sending: RTCP, monitor, silence.
+    pub(crate) deadline: Mono,
     /// The slab key of the leg it is bridged with.
     pub(crate) peer: Option<u32>,
+    /// The number of its place in the wheel.
+    pub(crate) epoch: u32,
     pub(crate) echo: bool,
     pub(crate) muted: bool,
     pub(crate) transmitting: bool,
-    pub(crate) reframe: Option<Box<Reframe>>,
-    pub(crate) transcode: Option<Box<Transcode>>,
     pub(crate) joint: Joint,
-    /// For the room that it is about to join.
-    pub(crate) handover: Option<Box<Handover>>,
-    /// Of what is sent, once it was.
-    pub(crate) encoder: Option<Encoder>,
+    pub(crate) outgoing: Outgoing,
 
-    pub(crate) monitor: Option<Monitor>,
+    pub(crate) incoming: Incoming,
+    pub(crate) latch: Latch,
     pub(crate) watch: Option<Watch>,
-    /// The earliest of what is timed but not part of sending: RTCP, monitor, silence.
-    pub(crate) deadline: Mono,
 
-    /// When its next packet is due, which of the 20 phases that is, and the number of its place in the wheel.
+    /// When its next packet is due, and which of the 20 phases that is.
     pub(crate) due_ms: u64,
     pub(crate) phase: usize,
-    pub(crate) epoch: u32,
+    pub(crate) config: Box<LegConfig>,
+    /// Of what is sent, once it was.
+    pub(crate) encoder: Option<Encoder>,
+    /// For the room that it is about to join.
+    pub(crate) handover: Option<Box<Handover>>,
+    pub(crate) monitor: Option<Monitor>,
+    /// Where RTCP really comes from, once the source of RTP was learned.
+    pub(crate) rtcp_from: Option<SocketAddr>,
+    pub(crate) control: Control,
 }
 
 /// Where RTP goes.
@@ -86,37 +90,41 @@ pub(crate) struct Target {
     pub(crate) format: SendFormat,
 }
 
-/// The received direction.
+/// The received direction; in the order in which it is used.
+#[repr(C)]
 pub(crate) struct Incoming {
     pub(crate) state: ReceiverState,
-    pub(crate) events: EventReceiver,
-    /// Of the event that was received last.
-    pub(crate) event_clock_rate: u32,
-    pub(crate) budget: DigitBudget,
+    formats: [Option<(u8, Codec)>; RECEIVE_FORMATS],
+    /// The last packet that was accepted.
+    pub(crate) last: Option<Mono>,
+    pub(crate) octets: u64,
     /// For digits by tones, where they are looked for.
     pub(crate) listener: Option<Box<Listener>>,
     /// For speech, where that is asked for.
     pub(crate) ear: Option<Box<Ear>>,
-    /// The peer sends telephone-events: its tones are no digits.
-    pub(crate) has_events: bool,
-    formats: [Option<(u8, Codec)>; RECEIVE_FORMATS],
+    pub(crate) retained: Retention,
     /// Counts up with each new stream of packets (SSRC, restart).
     pub(crate) stream: u32,
-    pub(crate) octets: u64,
-    /// The last packet that was accepted.
-    pub(crate) last: Option<Mono>,
-    pub(crate) retained: Retention,
-    /// By playout buffers that are closed.
-    pub(crate) discarded: u64,
-    /// All that was discarded until the present stream began.
-    pub(crate) discarded_before: u64,
     /// Where it is transcoded for another leg.
     pub(crate) transcoded: Option<PlayoutDelay>,
     pub(crate) codec: Option<Codec>,
     /// What came last went on to another leg, or back, as it was.
     pub(crate) goes_on: bool,
+    /// Of the configuration, which is not looked at for each packet: whether anything may come, and how long a packet is wanted to be known.
+    pub(crate) wanted: bool,
+    pub(crate) times_packets: bool,
+    /// The peer sends telephone-events: its tones are no digits.
+    pub(crate) has_events: bool,
     /// Of the last packet; 0 where nobody wants to know.
     pub(crate) packet_ms: u16,
+    pub(crate) events: EventReceiver,
+    /// Of the event that was received last.
+    pub(crate) event_clock_rate: u32,
+    pub(crate) budget: DigitBudget,
+    /// By playout buffers that are closed.
+    pub(crate) discarded: u64,
+    /// All that was discarded until the present stream began.
+    pub(crate) discarded_before: u64,
 }
 
 /// No hand, and no machine that keeps to RFC 4733, dials faster: what a peer sends beyond it is not told, so that events do not pile up.
@@ -192,6 +200,8 @@ impl Incoming {
             discarded_before: 0,
             transcoded: None,
             packet_ms: 0,
+            wanted: false,
+            times_packets: false,
             codec: None,
             goes_on: true,
         }
@@ -280,6 +290,8 @@ impl Leg {
         } else if self.incoming.listener.is_none() {
             self.incoming.listener = Some(Box::new(Listener::new()));
         }
+        self.incoming.wanted = self.config.may_receive;
+        self.incoming.times_packets = self.config.xr_voip;
         self.outgoing.set_clock(due_ms, codec::units_per_ms(self.codec()));
         self.aim();
     }
@@ -571,9 +583,14 @@ fn samples_of(duration: Duration, rate: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::mem::offset_of;
 
     #[test]
     fn a_leg_that_no_program_listens_to_is_small() {
+        // What a relayed packet touches.
+        assert_eq!(align_of::<Leg>(), 64);
+        assert!(offset_of!(Leg, incoming) <= 5 * 64, "of the leg that it goes to");
+        assert!(offset_of!(Leg, watch) - offset_of!(Leg, incoming) <= 8 * 64, "of the leg that it came to");
         let size = size_of::<Leg>() + size_of::<LegConfig>();
         assert!(size < 1536, "{size} octets");
     }

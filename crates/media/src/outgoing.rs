@@ -266,6 +266,12 @@ impl Outgoing {
         self.fed_ms.is_some_and(|fed| now_ms < fed + self.fed_for_ms)
     }
 
+    /// No turn before this has to send anything in place of what is relayed.
+    #[inline]
+    pub(crate) fn fed_until(&self) -> u64 {
+        self.fed_ms.filter(|_| !self.lasting).map_or(0, |fed| fed + self.fed_for_ms)
+    }
+
     /// The timestamp, as its sender counts, of what follows the packet of `stream` that was sent last; `None` where the last was not one.
     pub(crate) fn relayed_until(&self, stream: u32) -> Option<u32> {
         let offset = self.relayed.timestamp_offset.filter(|_| self.relayed.stream == stream)?;

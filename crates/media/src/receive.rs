@@ -81,11 +81,11 @@ pub(crate) fn rtp<O: Out + ?Sized>(
     let placed = Placed { header, payload, extended };
     if let Some(codec) = leg.incoming.codec_of(header.payload_type) {
         leg.incoming.state.timing(header.timestamp, codec.clock_rate(), arrival);
-        if leg.config.may_receive && !placed.payload.is_empty() {
+        if leg.incoming.wanted && !placed.payload.is_empty() {
             leg.incoming.codec = Some(codec);
             audio(leg, peer, now, &placed, codec, bytes, out);
         }
-    } else if !leg.config.may_receive {
+    } else if !leg.incoming.wanted {
     } else if let Some(format) = leg.config.dtmf_receive.iter().find(|f| f.payload_type == header.payload_type) {
         let clock_rate = format.clock_rate;
         event(leg, peer, now, &placed, clock_rate, bytes, out);
@@ -193,7 +193,7 @@ fn audio<O: Out + ?Sized>(
     if let Some(recorder) = &mut leg.recorder {
         recorder.received.push(placed.extended, placed.header.timestamp, codec, payload);
     }
-    if leg.config.xr_voip {
+    if leg.incoming.times_packets {
         leg.incoming.packet_ms = (codec::units(codec, payload) / codec::units_per_ms(codec).max(1)) as u16;
     }
     let mut in_time = true;

@@ -43,8 +43,8 @@ impl Wheel {
         (self.occupied != 0).then(|| self.next + u64::from(ahead))
     }
 
-    /// The entries of the first millisecond that is due; to be given back when they were seen to.
-    pub(crate) fn take_due(&mut self, now: u64) -> Option<Vec<Entry>> {
+    /// The first millisecond that is due, and its entries; to be given back when they were seen to.
+    pub(crate) fn take_due(&mut self, now: u64) -> Option<(u64, Vec<Entry>)> {
         let due = self.next_due()?;
         if due > now {
             // Nothing until then: what is inserted meanwhile may be due from now on.
@@ -54,7 +54,7 @@ impl Wheel {
         self.next = due + 1;
         self.occupied &= !(1 << (due % SLOTS));
         let slot = self.slots.get_mut((due % SLOTS) as usize)?;
-        Some(std::mem::replace(slot, std::mem::take(&mut self.spare)))
+        Some((due, std::mem::replace(slot, std::mem::take(&mut self.spare))))
     }
 
     pub(crate) fn give_back(&mut self, mut entries: Vec<Entry>) {
@@ -73,7 +73,7 @@ mod tests {
 
     fn taken(wheel: &mut Wheel, now: u64) -> Vec<u32> {
         let mut keys = Vec::new();
-        while let Some(entries) = wheel.take_due(now) {
+        while let Some((_, entries)) = wheel.take_due(now) {
             keys.extend(entries.iter().map(|e| e.key));
             wheel.give_back(entries);
         }

@@ -9,9 +9,9 @@ use ringback_time::Mono;
 
 /// Packets are counted for so long, a packet time of most phones, before it is decided anew.
 const WINDOW: Duration = Duration::from_millis(20);
-/// So many packets a window, three a millisecond, are worth it; below two it ends.
-const BEGINS: u64 = 60;
-const ENDS: u64 = 40;
+/// So many packets a window, two a millisecond, are worth it; below three in two it ends.
+const BEGINS: u64 = 40;
+const ENDS: u64 = 30;
 const MILLISECOND: u64 = 1_000_000;
 
 #[derive(Debug, Default)]
@@ -97,8 +97,8 @@ mod tests {
     #[test]
     fn few_packets_are_received_as_they_come() {
         let mut gather = Gather::default();
-        let (ups, longest) = run(&mut gather, 0, 1000, 2);
-        assert_eq!((ups, longest), (2000, Duration::ZERO));
+        let (ups, longest) = run(&mut gather, 0, 1000, 1);
+        assert_eq!((ups, longest), (1000, Duration::ZERO));
         assert!(!gather.is_on());
     }
 
