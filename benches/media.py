@@ -47,6 +47,9 @@ def arguments() -> argparse.Namespace:
     sizes("--batches", [1000], "bots by AudioBatches (1000)")
     sizes("--streams", [100, 300, 1000], "bots by AudioStream (100,300,1000)")
     parser.add_argument("--tick-calls", type=int, default=50, metavar="N", help="calls while lateness is measured (50)")
+    parser.add_argument(
+        "--tick-seconds", type=float, default=15.0, metavar="SECONDS", help="each such row at least (15)"
+    )
     parser.add_argument("--python", default=sys.executable, help="the interpreter that ringback is installed in")
     parser.add_argument("--media-ports", default="20000-59999", metavar="LOW-HIGH", help="for ringback (20000-59999)")
     parser.add_argument("--pin-tested", type=cpus, metavar="CPUS", help="CPUs of what is measured: 0 or 0,2-3")
@@ -110,6 +113,7 @@ def main() -> int:
         batches=options.batches,
         streams=options.streams,
         tick_calls=options.tick_calls,
+        tick_seconds=options.tick_seconds,
     )
     here = machine()
     say("preparing what the phones say")

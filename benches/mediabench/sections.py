@@ -34,6 +34,7 @@ class Sizes:
     batches: Sequence[int]
     streams: Sequence[int]
     tick_calls: int
+    tick_seconds: float
 
 
 @dataclass(frozen=True)
@@ -212,11 +213,16 @@ def bots(setting: Setting, sizes: Sizes, found: Found) -> None:
 # ---- lateness
 
 
+PYTHON_BUSY, ALL_BUSY = "Python busy", "all CPUs busy"
+# Rooms that share no turn, so that there are ticks in most milliseconds.
+TICK_ROOM = 5
+
+
 @contextmanager
-def _busy_cores() -> Iterator[None]:
-    """A Python process that computes for each CPU, at normal priority."""
+def _busy(count: int) -> Iterator[None]:
+    """So many Python processes that compute, at normal priority."""
     command = [sys.executable, "-c", "n = 1\nwhile True: n = n * 1103515245 % 2147483647"]
-    processes = [subprocess.Popen(command) for _ in range(os.cpu_count() or 1)]
+    processes = [subprocess.Popen(command) for _ in range(count)]
     try:
         yield
     finally:
@@ -238,8 +244,8 @@ def _media_thread(setting: Setting, sizes: Sizes, real_time: bool) -> tuple[Late
     """With Python busy in the same process, and with every CPU busy besides."""
     what = "media thread, real-time priority" if real_time else "media thread, normal priority"
     setting.tell(f"lateness, {what}:")
-    count = sizes.tick_calls
-    with calls(setting, ["PCMU"] * count, f"rooms {count}", real_time=real_time) as made:
+    setting = replace(setting, seconds=max(setting.seconds, sizes.tick_seconds))
+    with calls(setting, ["PCMU"] * sizes.tick_calls, f"rooms {TICK_ROOM}", real_time=real_time) as made:
         made.program.order("busy")
 
         def late(situation: str) -> Late:
@@ -247,9 +253,9 @@ def _media_thread(setting: Setting, sizes: Sizes, real_time: bool) -> tuple[Late
             measure(setting, "lateness", what, made.program, made.phones)
             return Late(what, situation, **json.loads(made.program.order("lateness")))
 
-        one = late("Python busy")
-        with _busy_cores():
-            all_busy = late("all CPUs busy")
+        one = late(PYTHON_BUSY)
+        with _busy(os.cpu_count() or 1):
+            all_busy = late(ALL_BUSY)
         policies = _policies(made.program.pid)
     wanted = os.SCHED_FIFO if real_time else os.SCHED_OTHER
     # Linux tells SCHED_RESET_ON_FORK along with the policy.
@@ -260,12 +266,14 @@ def _media_thread(setting: Setting, sizes: Sizes, real_time: bool) -> tuple[Late
 
 def lateness(setting: Setting, sizes: Sizes, found: Found) -> None:
     """How late ticks are, beside sleeps of a program that does nothing else."""
+    seconds = max(setting.seconds, sizes.tick_seconds)
     for kind in ("fifo", "normal"):
         what = "floor, real-time priority" if kind == "fifo" else "floor, normal priority"
-        with _excused(found, what), _busy_cores():
-            setting.tell(f"lateness, {what}")
-            median, p99, most = (microseconds / 1e6 for microseconds in limits.tick(setting, setting.seconds, kind))
-            found.late.append(Late(what, "all CPUs busy", round(setting.seconds * 1000), median, p99, most))
+        for situation, count in ((PYTHON_BUSY, 1), (ALL_BUSY, os.cpu_count() or 1)):
+            with _excused(found, what), _busy(count):
+                setting.tell(f"lateness, {what}, {situation}")
+                median, p99, most = (microseconds / 1e6 for microseconds in limits.tick(setting, seconds, kind))
+                found.late.append(Late(what, situation, round(seconds * 1000), median, p99, most))
     for real_time in (True, False):
         with _excused(found, f"lateness with{'' if real_time else 'out'} real-time priority"):
             found.late.extend(_media_thread(setting, sizes, real_time))

@@ -50,7 +50,9 @@ async def test_a_call_with_each_codec(systems, codec):
     await hears(caller, call.id, called, other.id, 700)
 
 
-@pytest.mark.parametrize(("near", "far"), [("PCMU", "opus"), ("G722", "PCMA"), ("opus", "L16"), ("L16/48000", "L16/8000")])
+@pytest.mark.parametrize(
+    ("near", "far"), [("PCMU", "opus"), ("G722", "PCMA"), ("opus", "L16"), ("L16/48000", "L16/8000")]
+)
 async def test_the_legs_of_a_forwarded_call_are_transcoded(systems, near, far):
     desk = Recorder()
     target = await systems.start("desk", desk, lambda builder: builder.with_codecs(far))
