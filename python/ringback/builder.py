@@ -208,7 +208,8 @@ class SessionManagerBuilder:
     def with_codecs(self, *names: str) -> Self:
         """Codecs by preference, default "opus", "G722", "PCMU", "PCMA". Names have no case.
 
-        There is linear audio (RFC 3551 L16) too, at four rates: "L16/8000", "L16" or "L16/16000", "L16/24000", "L16/48000". Not at 44,100 Hz.
+        There is linear audio (RFC 3551 L16) too, at four rates: "L16/8000", "L16" or "L16/16000", "L16/24000", "L16/48000"; not at
+        44,100 Hz.
 
         telephone-event is always offered, at the clock rate of each codec (RFC 4733). Raises `ValueError` for a name that is not known
         or comes twice.
