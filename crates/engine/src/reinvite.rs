@@ -158,7 +158,14 @@ impl Engine {
             let sdp = redirect(call.media.local_sdp.as_deref().unwrap_or_default(), call.media.direction)?;
             return Ok(Plan::External { sdp, is_offer: true });
         }
-        self.plan_offer(key, own)
+        let plan = self.plan_offer(key, own)?;
+        let Plan::External { sdp, is_offer } = plan else { return Ok(plan) };
+        let previous = self.calls.get(key).and_then(|call| call.media.local_sdp.as_deref());
+        let sdp = match previous {
+            Some(previous) => ringback_sdp::succeeding(previous, sdp),
+            None => sdp,
+        };
+        Ok(Plan::External { sdp, is_offer })
     }
 
     /// 2xx to our re-INVITE.

@@ -48,6 +48,6 @@ pub use local::LocalMedia;
 pub use offer::{accept, offer};
 pub use opus::OpusParameters;
 pub use parse::{Description, Media, Origin, media_address};
-pub use redirect::redirected;
+pub use redirect::{redirected, succeeding};
 pub use role::Role;
 pub use settle::Negotiated;

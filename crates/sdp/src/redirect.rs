@@ -53,6 +53,18 @@ pub fn redirected(own_sdp: &str, direction: Direction, version: u64) -> Result<S
 }
 
 /// The lines that are SDP; blank ones may follow.
+/// What a program offers after `previous`, with a version that says so. RFC 3264 §8: a session that changes has the next version, and a peer may
+/// pass over one that it has seen; a program need not know of those that hold and resume have made.
+pub fn succeeding(previous: &str, own_sdp: String) -> String {
+    let (Ok(before), Ok(after)) = (Description::parse(previous), Description::parse(&own_sdp)) else { return own_sdp };
+    let (before, after) = (before.origin(), after.origin());
+    let of_one = (before.user, before.session_id, before.place) == (after.user, after.session_id, after.place);
+    if !of_one || after.version > before.version || previous == own_sdp {
+        return own_sdp;
+    }
+    with_version(&own_sdp, before.version.wrapping_add(1))
+}
+
 fn count_lines(text: &str) -> Result<usize, SdpError> {
     let mut lines = Lines::new(text)?;
     let mut count = 0;

@@ -296,12 +296,25 @@ fn external_media_is_held_by_rewriting_its_description() {
     assert_eq!((called.state(), caller.remote_hold()), (State::OnHold, true));
     resume(&mut net, B, &called).expect("answered").expect("resumed");
     assert_eq!(body(sent(&net, B, "INVITE")[1]), own.replace("5 7 IN", "5 9 IN"));
+    // The program moves its media, and knows nothing of the versions in between.
+    let moved = own.replace("4000", "4002");
+    let id = called.id;
+    for (given, seen) in
+        [(moved.clone(), moved.replace("5 7 IN", "5 10 IN")), (own.clone(), own.replace("5 7 IN", "5 11 IN"))]
+    {
+        let sdp = Some(given);
+        net.ask(B, |token| Command::Reoffer { token, session: id, sdp }).expect("answered").expect("agreed");
+        assert_eq!(body(sent(&net, B, "INVITE").last().expect("offered")), seen);
+    }
+    let newer = own.replace("5 7 IN", "5 20 IN");
+    let sdp = Some(newer.clone());
+    net.ask(B, |token| Command::Reoffer { token, session: id, sdp }).expect("answered").expect("agreed");
+    assert_eq!(body(sent(&net, B, "INVITE").last().expect("offered")), newer);
     // Held by the other side.
     hold(&mut net, A, &caller).expect("answered").expect("held");
     let answer = *sent(&net, B, "SIP/2.0 200").last().expect("an answer");
-    assert_eq!(body(answer), own.replace("5 7 IN", "5 10 IN").replace("sendrecv", "recvonly"));
+    assert_eq!(body(answer), own.replace("5 7 IN", "5 21 IN").replace("sendrecv", "recvonly"));
     assert!(called.remote_hold());
-    let id = called.id;
     for result in [
         net.ask(B, |token| Command::Echo { token, session: id, on: true }),
         net.ask(B, |token| Command::SetMuted { token, session: id, muted: true }),
