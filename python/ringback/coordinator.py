@@ -52,6 +52,9 @@ class SessionCoordinator(CoordinatorBase):
         self._levels: Levels | None = None
         self._waker: Waker | None = None
         self._stopping: asyncio.Task[None] | None = None
+        # The start that is under way, and how many wait for it.
+        self._starting: asyncio.Task[None] | None = None
+        self._starters = 0
         # Handlers whose turn has not come: others have to start before them.
         self._turns: deque[Turn] = deque()
         # The registrar that is served, and what its store is at.
@@ -276,24 +279,51 @@ class SessionCoordinator(CoordinatorBase):
         loop = asyncio.get_running_loop()
         if self._stopping is not None and not self._stopping.done() and self._loop is loop:
             await asyncio.shield(self._stopping)
+        if self._starting is not None and self._loop is loop and self._starting.cancelling():
+            # Whoever had begun it was cancelled.
+            await asyncio.wait((self._starting,))
         self._adopt(loop)
-        if self.is_running():
-            return
+        starting = self._starting
+        if starting is None:
+            if self.is_running():
+                return
+            starting = self._starting = loop.create_task(self._begin(), name="ringback start")
+        self._starters += 1
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            if self._starters == 1:
+                # Nobody waits for it any more.
+                starting.cancel()
+            raise
+        finally:
+            self._starters -= 1
+
+    async def _begin(self) -> None:
+        """Runs and has its accounts at the end, or is stopped again."""
         try:
             if self._reads_file:
-                # What was bound before is read from the file.
-                await _lifecycle.in_thread(self._start)
+                # What was bound before is read from the file, which cannot be interrupted.
+                reading = asyncio.ensure_future(_lifecycle.in_thread(self._start))
+                try:
+                    await asyncio.shield(reading)
+                except asyncio.CancelledError:
+                    await asyncio.wait((reading,))
+                    if not reading.cancelled():
+                        reading.exception()
+                    raise
             else:
                 self._start()
-        except BaseException:
-            self._release()
-            raise
-        try:
             for account in self._accounts:
                 await self.register(account)
         except BaseException:
-            await self._halt(0.0)
+            if self.is_running():
+                await self._halt(0.0)
+            else:
+                self._release()
             raise
+        finally:
+            self._starting = None
 
     def _adopt(self, loop: asyncio.AbstractEventLoop) -> None:
         """Makes `loop` the one that drains, if there is none or it was closed."""
@@ -303,6 +333,7 @@ class SessionCoordinator(CoordinatorBase):
             raise RuntimeError(f"{self!r} belongs to another event loop")
         self._release()
         self._turns.clear()
+        self._starting = None
         create_task, eager = _task_maker(loop)
         levels = Levels(self, loop)
         self._attach(loop, create_task, loop.call_soon, eager, levels.sync)
@@ -332,6 +363,10 @@ class SessionCoordinator(CoordinatorBase):
         if own is not None and own is not loop and own.is_running():
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._halt(drain), own))
             return
+        starting = self._starting
+        if starting is not None and own is loop and starting is not asyncio.current_task():
+            # It stops what begins.
+            await asyncio.wait((starting,))
         if self._stopping is None or self._stopping.done():
             if not self.is_running():
                 return

@@ -16,6 +16,7 @@ from ringback import (
     CallState,
     MediaControl,
     NotRunningError,
+    Registrar,
     SessionControl,
     SessionId,
     SessionManagerBuilder,
@@ -328,3 +329,49 @@ async def test_no_task_or_thread_is_left(systems):
             await others.answered(caller, called)
         tasks, threads = len(asyncio.all_tasks()), threading.active_count()
     await until(lambda: len(asyncio.all_tasks()) <= tasks and threading.active_count() <= threads)
+
+
+async def slow_start(tmp_path):
+    """One that reads a file in a thread of its own."""
+    registrar = Registrar(domains=["example.com"], store=str(tmp_path / "bindings.db"))
+    return await Systems.builder("pbx").with_registrar(registrar).build()
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing_running(tmp_path):
+    coordinator = await slow_start(tmp_path)
+    for _ in range(3):
+        starting = asyncio.create_task(SessionControl.start(coordinator))
+        await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        # One that comes at once starts anew.
+        await asyncio.wait_for(SessionControl.start(coordinator), 5)
+        assert coordinator.is_running()
+        await coordinator.create_bridge()
+        await SessionControl.stop(coordinator)
+    starting = asyncio.create_task(SessionControl.start(coordinator))
+    await asyncio.sleep(0)
+    starting.cancel()
+    await asyncio.wait((starting,))
+    await until(lambda: all("ringback" not in task.get_name() for task in asyncio.all_tasks()))
+    assert not coordinator.is_running()
+
+
+async def test_a_start_goes_on_while_one_waits_for_it(tmp_path):
+    coordinator = await slow_start(tmp_path)
+    first, second = (asyncio.create_task(SessionControl.start(coordinator)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait_for(second, 5)
+    assert coordinator.is_running() and first.cancelled()
+    await SessionControl.stop(coordinator)
+
+
+async def test_a_stop_stops_what_is_about_to_start(tmp_path):
+    coordinator = await slow_start(tmp_path)
+    starting = asyncio.create_task(SessionControl.start(coordinator))
+    await asyncio.sleep(0)
+    await asyncio.wait_for(SessionControl.stop(coordinator), 5)
+    await starting
+    assert not coordinator.is_running()
