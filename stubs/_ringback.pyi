@@ -193,7 +193,7 @@ def bind(
     answer_timeout: float | None,
     origin: str,
     interest: Sequence[str],
-    registrar: tuple[Sequence[str], float, float, int, str] | None = None,
+    registrar: tuple[Sequence[str], float, float, int, str, bytes] | None = None,
     binding_store: str | None = None,
     nameserver: tuple[str, int] | None = None,
     stun: tuple[str, int] | None = None,

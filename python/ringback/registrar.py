@@ -2,6 +2,7 @@
 # pyright: reportUnnecessaryIsInstance=false, reportPrivateUsage=false
 
 import os
+import secrets
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,7 +98,10 @@ class Registrar:
     Whether a REGISTER is let in is decided by `SessionManagerBuilder.with_authenticator`; without one, every one is.
     Calls to a registered address of record, by `SessionControl.create_outgoing_call` or `CallDecision.Forward`, ring all
     of its contacts; the first that answers gets the call. A contact with an instance whose telephone understands it gets a
-    public GRUU (RFC 5627): a call to that one rings this instance alone.
+    public GRUU (RFC 5627): a call to that one rings this instance alone; and with each REGISTER a temporary one, which does the
+    same, tells nobody whose it is, and is good as long as the instance is registered with the same Call-ID. Those are sealed
+    with `gruu_key`, 32 random bytes: give several registrars with one `BindingStore` the same, and one that is kept if theirs
+    are to outlive a restart. An SQLite file keeps its own.
     """
 
     def __init__(
@@ -108,6 +112,7 @@ class Registrar:
         max_expires: Seconds = 3600,
         max_contacts: int = 10,
         min_expires: Seconds | None = None,
+        gruu_key: bytes | None = None,
     ) -> None:
         if isinstance(domains, str) or not domains:
             raise ValueError(f"domains must be a sequence of at least one host, not {domains!r}")
@@ -130,6 +135,10 @@ class Registrar:
             raise TypeError(f"max_contacts must be an int, not {type(max_contacts).__name__}")
         if not 1 <= max_contacts <= 64:
             raise ValueError(f"max_contacts must be 1 to 64, not {max_contacts}")
+        if gruu_key is not None and not isinstance(gruu_key, bytes):
+            raise TypeError(f"gruu_key must be bytes, not {type(gruu_key).__name__}")
+        if gruu_key is not None and len(gruu_key) != 32:
+            raise ValueError(f"gruu_key must have 32 bytes, not {len(gruu_key)}")
         self._domains = [domain.strip("[]") for domain in domains]
         self._store = store
         self._max_expires = seconds(max_expires, "max_expires", zero=False)
@@ -138,6 +147,7 @@ class Registrar:
             raise ValueError(f"min_expires must not be above max_expires: {least} > {self._max_expires}")
         self._min_expires = min(least, self._max_expires)
         self._max_contacts = max_contacts
+        self._gruu_key = secrets.token_bytes(32) if gruu_key is None else gruu_key
         self._coordinators: list[weakref.ref[SessionCoordinator]] = []
 
     def __repr__(self) -> str:
@@ -157,9 +167,9 @@ class Registrar:
 
     # ---- for the builder and the coordinator
 
-    def _settings(self) -> tuple[list[str], float, float, int, str]:
+    def _settings(self) -> tuple[list[str], float, float, int, str, bytes]:
         kind = "memory" if self._store == ":memory:" else "own" if isinstance(self._store, str) else "shared"
-        return self._domains, self._min_expires, self._max_expires, self._max_contacts, kind
+        return self._domains, self._min_expires, self._max_expires, self._max_contacts, kind, self._gruu_key
 
     def _path(self) -> str | None:
         return self._store if isinstance(self._store, str) and self._store != ":memory:" else None

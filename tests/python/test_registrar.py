@@ -541,3 +541,44 @@ async def test_a_store_may_be_a_path(systems, tmp_path):
     registrar = Registrar(domains=["example.com"], store=tmp_path / "bindings.db")
     await systems.start("pbx", None, lambda builder: builder.with_registrar(registrar))
     assert (tmp_path / "bindings.db").exists()
+
+
+async def test_a_temporary_gruu_rings_one_instance_and_outlives_a_restart(systems, tmp_path):
+    # RFC 5627 §3.2, §5.4.
+    path = str(tmp_path / "bindings.db")
+    instances = ["urn:uuid:00000000-0000-0000-0000-000000000001", "urn:uuid:00000000-0000-0000-0000-000000000002"]
+    pbx, _ = await server(systems, "first", Recorder(), store=path)
+    async with Phone() as desk, Phone() as mobile:
+        minted = []
+        for phone, instance in ((desk, instances[0]), (mobile, instances[1]), (desk, instances[0])):
+            text = await phone.register(pbx, f'<{phone.uri}>;+sip.instance="<{instance}>"', headers="Supported: gruu\n")
+            own = next(line for line in listed(text) if instance in line)
+            minted.append(re.search(r'temp-gruu="([^"]+)"', own).group(1))
+        assert len(set(minted)) == 3
+        assert all(re.fullmatch(r"sip:tgruu\.[\w-]+@pbx\.example;gr", gruu) for gruu in minted)
+        await SessionControl.stop(pbx)
+        pbx, _ = await server(systems, "second", Recorder(), store=path)
+        for gruu, phone in zip(minted, (desk, mobile, desk), strict=True):
+            call = await SessionControl.create_outgoing_call(pbx, pbx.local_address, gruu)
+            await answer(phone)
+            await call.wait_for_answer(5)
+            await call.hangup()
+            await phone.receive("BYE")
+
+
+async def test_temporary_gruus_are_sealed_by_a_key(systems):
+    for wrong, error in ((b"short", ValueError), ("x" * 32, TypeError)):
+        with pytest.raises(error, match="gruu_key"):
+            Registrar(domains=[DOMAIN], gruu_key=wrong)
+    # Two registrars with one store and one key understand each other's.
+    store, key = Flows(), bytes(range(32))
+    first, _ = await server(systems, "first", Recorder(), store=store, gruu_key=key)
+    second, _ = await server(systems, "second", Recorder(), store=store, gruu_key=key)
+    async with Phone() as phone:
+        contact = f'<{phone.uri}>;+sip.instance="<urn:uuid:00000000-0000-0000-0000-000000000001>"'
+        text = await phone.register(first, contact, headers="Supported: gruu\n")
+        gruu = re.search(r'temp-gruu="([^"]+)"', text).group(1)
+        call = await SessionControl.create_outgoing_call(second, second.local_address, gruu)
+        await answer(phone)
+        await call.wait_for_answer(5)
+        await call.hangup()

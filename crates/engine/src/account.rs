@@ -77,6 +77,8 @@ pub(crate) struct Account {
     service_route: Option<String>,
     /// RFC 5627.
     gruu: Option<Uri>,
+    /// The latest of those that do not tell whose they are.
+    temp_gruu: Option<Uri>,
 }
 
 /// What an answer to a REGISTER means.
@@ -162,6 +164,7 @@ impl Account {
             flow_timer: None,
             service_route: None,
             gruu: None,
+            temp_gruu: None,
         })
     }
 
@@ -278,8 +281,8 @@ impl Account {
         });
         let ours = ours.or_else(|| if contacts.len() == 1 { contacts.first() } else { None });
         self.bound = ours.map(|contact| contact.uri.clone());
-        let gruu = ours.and_then(|contact| contact.params.get_unquoted("pub-gruu"));
-        self.gruu = gruu.and_then(|text| Uri::parse(&text).ok());
+        let gruu = |name| Uri::parse(&ours?.params.get_unquoted(name)?).ok();
+        (self.gruu, self.temp_gruu) = (gruu("pub-gruu"), gruu("temp-gruu"));
         let own = ours.and_then(|contact| contact.params.get("expires")??.parse::<u64>().ok());
         own.or_else(|| response.expires().map(u64::from)).filter(|seconds| *seconds > 0)
     }
@@ -297,11 +300,13 @@ impl Account {
         self.service_route.clone().or_else(|| self.proxy_route())
     }
 
-    pub(crate) fn contact(&self) -> Box<ContactForm> {
-        let user = self.aor.uri.raw_user().map(str::to_owned);
+    /// `private`: RFC 5627 §3.2, that it may not say who we are. Where there is no temporary GRUU, nor may the other one be told.
+    pub(crate) fn contact(&self, private: bool) -> Box<ContactForm> {
+        let gruu = if private { &self.temp_gruu } else { &self.gruu };
+        let user = self.aor.uri.raw_user().filter(|_| !private).map(str::to_owned);
         // RFC 5626 §4.3: the dialog keeps to the flow.
-        let uri_params = if self.flow.is_some() && self.gruu.is_none() { ";ob".to_owned() } else { String::new() };
-        Box::new(ContactForm { user, uri: self.gruu.clone(), uri_params, params: String::new() })
+        let uri_params = if self.flow.is_some() && gruu.is_none() { ";ob".to_owned() } else { String::new() };
+        Box::new(ContactForm { user, uri: gruu.clone(), uri_params, params: String::new() })
     }
 
     /// A Contact with another address is about to be registered. False: it is not worth it, since what is bound is a flow (RFC 5626 §6).
@@ -324,7 +329,7 @@ impl Account {
     /// What was learned from a registrar does not hold without one.
     pub(crate) fn forget(&mut self) {
         self.service_route = None;
-        self.gruu = None;
+        (self.gruu, self.temp_gruu) = (None, None);
         self.flow = None;
         self.path = None;
         self.bound = None;
@@ -339,6 +344,13 @@ fn hop(text: &str) -> Result<Uri, Error> {
         text.split_once(':').is_some_and(|(scheme, _)| matches!(scheme.trim(), "sip" | "sips" | "SIP" | "SIPS"));
     let text = if has_scheme || text.contains('<') { text.to_owned() } else { format!("sip:{text}") };
     parse_address(&text).map(|address| address.uri)
+}
+
+/// RFC 3323 §4.2, RFC 3325 §9.3: whether the program wants it unknown who calls.
+pub(crate) fn is_private(headers: &[(String, String)]) -> bool {
+    let privacy = headers.iter().filter(|(name, _)| HeaderName::parse(name) == HeaderName::parse("Privacy"));
+    let mut values = privacy.flat_map(|(_, value)| value.split([';', ',']));
+    values.any(|value| !value.trim().is_empty() && !value.trim().eq_ignore_ascii_case("none"))
 }
 
 fn is_route(text: &str) -> bool {

@@ -14,7 +14,7 @@ use ringback_sip::Uri;
 use ringback_time::{Mono, Now, Wall};
 use ringback_ua::{Answer, ConnectionId, FailCause, Flow, Request, Routes as _, StandaloneKey, Transport};
 
-use crate::account::{Account, Verdict};
+use crate::account::{Account, Verdict, is_private};
 use crate::api::{AccountConfig, Error, Event, Registration, RegistrationState, Reply};
 use crate::commands;
 use crate::decide::ua_error;
@@ -373,7 +373,7 @@ impl Engine {
         request.flow = account.flow;
         request.credentials.clone_from(&account.config.credentials);
         if request.contact {
-            request.contact_form = Some(account.contact());
+            request.contact_form = Some(account.contact(is_private(&request.headers)));
         }
     }
 

@@ -13,6 +13,7 @@ use ringback_time::Now;
 use ringback_ua::{CallKey, CancelReason, ContactForm, Credentials, Event, Flow, Invite};
 use smallvec::SmallVec;
 
+use crate::account::is_private;
 use crate::api::EndCause;
 use crate::call::{Call, Ending, Wire};
 use crate::end::{ELSEWHERE, reason_of, rejected};
@@ -139,7 +140,7 @@ impl Engine {
             let named = matches!(to.host(), Some(Host::Domain(_)));
             if let Some(aor) = self.own_address_of_record(to) {
                 // RFC 5627 §5.4: nobody but us knows the instances of our domains. Nor where those are whose every flow is dead.
-                let bound = self.registry.as_ref().is_some_and(|registry| registry.registrar.knows(&aor));
+                let bound = self.registry.as_ref().is_some_and(|registry| registry.registrar.lock().knows(&aor));
                 if forwarded && named || to.param("gr").is_some() || bound {
                     return Whither::Nobody;
                 }
@@ -149,7 +150,7 @@ impl Engine {
         if let Some(account) = self.account_of(&outgoing.from.uri) {
             way.route = account.route();
             way.flow = account.flow;
-            way.contact = Some(account.contact());
+            way.contact = Some(account.contact(is_private(&outgoing.headers)));
             way.credentials.clone_from(&account.config.credentials);
         }
         Whither::One(way)
@@ -182,7 +183,7 @@ impl Engine {
     /// The contacts of an address of record of ours, as ways; `None`: it has none, or is none.
     pub(crate) fn contact_ways(&mut self, now: Now, to: &Uri) -> Option<Vec<Way>> {
         let aor = self.own_address_of_record(to)?;
-        let records = self.registry.as_ref()?.registrar.targets(now, &aor, to);
+        let records = self.registry.as_ref()?.registrar.lock().targets(now, &aor, to);
         let ways: Vec<Way> = records.iter().filter(|record| record.is_reachable()).filter_map(Way::of).collect();
         Some(ways).filter(|ways| !ways.is_empty())
     }

@@ -153,6 +153,14 @@ impl Engine {
         };
         // RFC 7022 §4.2: a short-term persistent CNAME is random, so that it names nobody.
         let cname = format!("{:016x}", rng.next_u64()).into();
+        let registry = config.registrar.as_ref().map(|config| {
+            let mut key = [0; 32];
+            rng.fill_bytes(&mut key);
+            Box::new(Registry::new(config, key))
+        });
+        if let Some(registry) = &registry {
+            routes.set_registrar(&registry.registrar);
+        }
         Engine {
             public_host: config.public_address.as_deref().map(MediaHost::from),
             directory,
@@ -174,7 +182,7 @@ impl Engine {
             message_bucket: limits::Bucket::new(Mono::ZERO),
             accounts: Accounts::default(),
             stun: Stun::new(&config),
-            registry: config.registrar.as_ref().map(|config| Box::new(Registry::new(config))),
+            registry,
             stop: Stop::default(),
             overdue: false,
             forget_at: None,

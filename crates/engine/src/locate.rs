@@ -5,13 +5,14 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, MutexGuard};
 use ringback_media_api::Token;
+use ringback_registrar::Registrar;
 use ringback_sip::{Host, Uri};
 use ringback_time::Now;
-use ringback_ua::{ResolveId, Routes, Service, Transport};
+use ringback_ua::{Home, ResolveId, Routes, Service, Transport};
 
 use crate::api::Reply;
 use crate::call::{Ending, Stage};
@@ -37,11 +38,17 @@ pub(crate) struct SharedRoutes {
     routes: Arc<Mutex<Box<dyn Routes>>>,
     /// What NATs make of them.
     seen: Arc<Mutex<Seen>>,
+    /// Who knows where the instances are that have GRUUs of ours.
+    registrar: Arc<OnceLock<Arc<Mutex<Registrar>>>>,
 }
 
 impl SharedRoutes {
     pub(crate) fn new(routes: Box<dyn Routes>) -> Self {
-        SharedRoutes { routes: Arc::new(Mutex::new(routes)), seen: Arc::default() }
+        SharedRoutes { routes: Arc::new(Mutex::new(routes)), seen: Arc::default(), registrar: Arc::default() }
+    }
+
+    pub(crate) fn set_registrar(&self, registrar: &Arc<Mutex<Registrar>>) {
+        let _ = self.registrar.set(Arc::clone(registrar));
     }
 
     pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -56,6 +63,18 @@ impl Routes for SharedRoutes {
 
     fn public_address(&self, local: SocketAddr, remote: SocketAddr) -> Option<SocketAddr> {
         self.seen.lock().of(local, remote)
+    }
+
+    fn home(&self, gruu: &Uri) -> Option<Home> {
+        // None that we have given out has a port. Who is at work with the table asks nothing of `ua` meanwhile.
+        let registrar = self.registrar.get().filter(|_| gruu.port().is_none())?;
+        let record = registrar.try_lock()?.home(gruu)?;
+        match record.flow() {
+            Some(flow) => Some(Home::Flow(flow)),
+            // Behind a Path there is a route to it, which a dialog has of its own.
+            None if record.path.is_empty() => Uri::parse(&record.contact).ok().map(Home::Contact),
+            None => None,
+        }
     }
 }
 

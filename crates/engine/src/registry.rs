@@ -6,9 +6,12 @@
 //! table changes then, never before; where the store fails nothing has changed.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
+use rand_core::RngCore as _;
 use ringback_media_api::Token;
-use ringback_registrar::{Plan, Record, Refusal, Registrar, Write};
+use ringback_registrar::{GruuKey, Plan, Record, Refusal, Registrar, Write};
 use ringback_sip::{HeaderName, Message, StatusCode, Uri};
 use ringback_time::{Mono, Now};
 use ringback_ua::{ConnectionId, Flow, Reply as Response, RequestKey};
@@ -58,7 +61,8 @@ enum Asked {
 
 #[derive(Debug)]
 pub(crate) struct Registry {
-    pub(crate) registrar: Registrar,
+    /// Shared with `ua`, which asks for whom a GRUU leads to (`SharedRoutes::home`).
+    pub(crate) registrar: Arc<Mutex<Registrar>>,
     pub(crate) store: StoreKind,
     last: u64,
     asked: HashMap<u64, (String, Asked), foldhash::fast::RandomState>,
@@ -73,16 +77,18 @@ struct Lane {
 }
 
 impl Registry {
-    pub(crate) fn new(config: &RegistrarConfig) -> Registry {
+    /// `random`: where no key is given.
+    pub(crate) fn new(config: &RegistrarConfig, random: [u8; 32]) -> Registry {
         let own = ringback_registrar::Config {
             domains: config.domains.clone(),
             min_expires: config.min_expires,
             max_expires: config.max_expires,
             max_contacts: config.max_contacts,
+            gruu_key: config.gruu_key.clone().unwrap_or(GruuKey(random)),
             ..ringback_registrar::Config::default()
         };
         Registry {
-            registrar: Registrar::new(own),
+            registrar: Arc::new(Mutex::new(Registrar::new(own))),
             store: config.store,
             last: 0,
             asked: HashMap::default(),
@@ -91,7 +97,7 @@ impl Registry {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Mono> {
-        self.registrar.poll_timeout()
+        self.registrar.lock().poll_timeout()
     }
 
     fn ask(&mut self, aor: &str, asked: Asked, work: StoreWork) -> Output {
@@ -110,14 +116,21 @@ impl Engine {
     /// A binding that a store kept, before the first input.
     pub fn restore(&mut self, now: Now, record: &Record) {
         if let Some(registry) = &mut self.registry {
-            registry.registrar.restore(now, record);
+            registry.registrar.lock().restore(now, record);
+        }
+    }
+
+    /// The key of temporary GRUUs that a store kept.
+    pub fn set_gruu_key(&mut self, key: GruuKey) {
+        if let Some(registry) = &mut self.registry {
+            registry.registrar.lock().set_gruu_key(key);
         }
     }
 
     /// What is bound in memory alone, for `restore` of the engine that comes after this one: its connections are gone then.
     pub fn bindings(&self, now: Now) -> Vec<Record> {
         let in_memory = self.registry.as_ref().filter(|registry| registry.store == StoreKind::Memory);
-        in_memory.map(|registry| registry.registrar.records(now)).unwrap_or_default()
+        in_memory.map(|registry| registry.registrar.lock().records(now)).unwrap_or_default()
     }
 
     /// `Event::OutOfDialog` with a REGISTER.
@@ -128,11 +141,12 @@ impl Engine {
         let Some(registry) = &self.registry else {
             return self.ua.answer_request(now, key, Response::new(StatusCode::NOT_IMPLEMENTED));
         };
-        match registry.registrar.key_of(&request) {
+        let aor = registry.registrar.lock().key_of(&request);
+        match aor {
             Some(aor) => self.work(now, aor, Job::Register { key, request: Box::new(request), flow }),
             None => {
                 // Whatever else is wrong with it, it is not for an address of ours.
-                let refusal = registry.registrar.plan(now, &request, &flow).err();
+                let refusal = registry.registrar.lock().plan(now, &request, &flow).err();
                 self.refuse_register(now, key, refusal);
             }
         }
@@ -169,28 +183,31 @@ impl Engine {
     fn carry_out_job(&mut self, now: Now, aor: &str, job: Job) {
         let Some(registry) = &mut self.registry else { return };
         match job {
-            Job::Register { key, ref request, flow } => match registry.registrar.plan(now, request, &flow) {
-                Err(refusal) => self.refuse_register(now, key, Some(refusal)),
-                Ok(plan) if plan.write.is_empty() => self.confirm(now, key, &plan),
-                Ok(plan) if registry.store == StoreKind::Memory => {
-                    registry.registrar.commit(now, &plan.write);
-                    self.confirm(now, key, &plan);
+            Job::Register { key, ref request, flow } => {
+                let planned = registry.registrar.lock().plan(now, request, &flow);
+                match planned {
+                    Err(refusal) => self.refuse_register(now, key, Some(refusal)),
+                    Ok(plan) if plan.write.is_empty() => self.confirm(now, key, &plan),
+                    Ok(plan) if registry.store == StoreKind::Memory => {
+                        registry.registrar.lock().commit(now, &plan.write);
+                        self.confirm(now, key, &plan);
+                    }
+                    Ok(plan) => {
+                        let work = StoreWork::Write(plan.write.clone());
+                        let output = registry.ask(aor, Asked::Write(job, Box::new(plan)), work);
+                        self.output.push_back(output);
+                    }
                 }
-                Ok(plan) => {
-                    let work = StoreWork::Write(plan.write.clone());
-                    let output = registry.ask(aor, Asked::Write(job, Box::new(plan)), work);
-                    self.output.push_back(output);
-                }
-            },
+            }
             Job::Lookup(token) => {
-                let found = registry.registrar.lookup(now, aor);
+                let found = registry.registrar.lock().lookup(now, aor);
                 self.complete(token, Ok(Reply::Bindings(found)));
             }
             Job::Unbind(token) => {
-                let write = registry.registrar.removal(aor);
+                let write = registry.registrar.lock().removal(aor);
                 // What a shared store has beside ours goes too.
                 if registry.store == StoreKind::Memory || write.is_empty() {
-                    registry.registrar.commit(now, &write);
+                    registry.registrar.lock().commit(now, &write);
                     self.complete(token, Ok(Reply::Unit));
                     return;
                 }
@@ -211,15 +228,15 @@ impl Engine {
         }
         match (asked, result) {
             (Asked::Find(job), Ok(records)) => {
-                registry.registrar.adopt(now, &aor, &records);
+                registry.registrar.lock().adopt(now, &aor, &records);
                 self.carry_out_job(now, &aor, job);
             }
             (Asked::Write(Job::Register { key, .. }, plan), Ok(_)) => {
-                registry.registrar.commit(now, &plan.write);
+                registry.registrar.lock().commit(now, &plan.write);
                 self.confirm(now, key, &plan);
             }
             (Asked::Remove(Job::Unbind(token), write), Ok(_)) => {
-                registry.registrar.commit(now, &write);
+                registry.registrar.lock().commit(now, &write);
                 self.complete(token, Ok(Reply::Unit));
             }
             (Asked::Write(..) | Asked::Remove(..) | Asked::Forget, Ok(_)) => {}
@@ -271,7 +288,13 @@ impl Engine {
 
     fn confirm(&mut self, now: Now, key: RequestKey, plan: &Plan) {
         let Some(registry) = &self.registry else { return };
-        let mut headers = registry.registrar.reply(now, plan);
+        let rng = &mut self.rng;
+        let random = || {
+            let mut nonce = [0; 12];
+            rng.fill_bytes(&mut nonce);
+            nonce
+        };
+        let mut headers = registry.registrar.lock().reply(now, plan, random);
         // RFC 3261 §10.3, 8: so that who has no clock learns the time.
         headers.push((HeaderName::Date.as_str().to_owned(), date(now)));
         self.ua.answer_request(now, key, Response { headers, ..Response::new(StatusCode::OK) });
@@ -306,13 +329,13 @@ impl Engine {
         let Some(registry) = &self.registry else { return Err(Error::BadValue("there is no registrar".into())) };
         let uri = parse_address(text)?.uri;
         let why = "not an address of record of this registrar";
-        registry.registrar.key(&uri).ok_or_else(|| Error::InvalidUri { uri: text.to_owned(), why: why.into() })
+        registry.registrar.lock().key(&uri).ok_or_else(|| Error::InvalidUri { uri: text.to_owned(), why: why.into() })
     }
 
     /// Bindings have ended; a store may forget them.
     pub(crate) fn bindings_ended(&mut self, now: Now) {
         let Some(registry) = &mut self.registry else { return };
-        let ended = registry.registrar.handle_timeout(now);
+        let ended = registry.registrar.lock().handle_timeout(now);
         if registry.store == StoreKind::Memory {
             return;
         }
@@ -328,7 +351,7 @@ impl Engine {
 
     pub(crate) fn registry_closed(&mut self, connection: ConnectionId) {
         let Some(registry) = &mut self.registry else { return };
-        registry.registrar.handle_closed(connection);
+        registry.registrar.lock().handle_closed(connection);
         // What is about to be bound to it, too.
         for (_, asked) in registry.asked.values_mut() {
             match asked {
@@ -346,7 +369,7 @@ impl Engine {
 
     /// The address of record that a call goes to, where it is one of ours: by its domain, and without a port or with the one we listen on.
     pub(crate) fn own_address_of_record(&mut self, uri: &Uri) -> Option<String> {
-        let aor = self.registry.as_ref()?.registrar.key(uri)?;
+        let aor = self.registry.as_ref()?.registrar.lock().key(uri)?;
         let here = match uri.port() {
             None => true,
             Some(port) => self.own_address(uri).is_some_and(|own| own.port() == port),

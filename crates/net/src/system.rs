@@ -26,6 +26,7 @@ use crate::nat::Nat;
 use crate::os_thread::{self, Thread};
 use crate::ports::{Pool, SharedPool};
 use crate::queue::{EventQueue, Producer};
+use crate::random::random_u128;
 use crate::routes::RouteTable;
 use crate::signalling::{LEAVE_MOST, Signalling, UdpSocket, Work};
 use crate::store::{self, Store};
@@ -340,6 +341,9 @@ impl System {
         for record in file.load(now).map_err(|error| failed(error.to_string()))? {
             engine.restore(now, &record);
         }
+        let random = [random_u128().to_ne_bytes(), random_u128().to_ne_bytes()].concat();
+        let key = file.gruu_key(&random).map_err(|error| failed(error.to_string()))?;
+        engine.set_gruu_key(key);
         let store = Store::start(file, Arc::clone(self.inbox.waker()));
         store.map(Some).map_err(|source| NetError::Start { what: "the thread for the binding store", source })
     }

@@ -7,7 +7,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
-use ringback_engine::api::{Command, Record, RegistrarConfig, Source, StoreKind, StoreRequest, StoreWork};
+use ringback_engine::api::{Command, GruuKey, Record, RegistrarConfig, Source, StoreKind, StoreRequest, StoreWork};
 use ringback_time::Wall;
 use ringback_ua::Transport;
 
@@ -19,10 +19,10 @@ use crate::reply::dataclass;
 
 type Future<'py> = PyResult<Bound<'py, PyAny>>;
 
-/// What `with_registrar` gives: (domains, least and longest life in seconds, contacts, kind of store).
-pub(crate) type Wanted = (Vec<String>, f64, f64, usize, String);
+/// What `with_registrar` gives: (domains, least and longest life in seconds, contacts, kind of store, key of temporary GRUUs).
+pub(crate) type Wanted = (Vec<String>, f64, f64, usize, String, [u8; 32]);
 
-pub(crate) fn config((domains, min, max, max_contacts, store): Wanted) -> PyResult<RegistrarConfig> {
+pub(crate) fn config((domains, min, max, max_contacts, store, key): Wanted) -> PyResult<RegistrarConfig> {
     let store = match store.as_str() {
         "memory" => StoreKind::Memory,
         "own" => StoreKind::Own,
@@ -30,7 +30,7 @@ pub(crate) fn config((domains, min, max, max_contacts, store): Wanted) -> PyResu
         other => return Err(PyValueError::new_err(format!("no kind of store: {other:?}"))),
     };
     let (min_expires, max_expires) = (convert::duration(min), convert::duration(max));
-    Ok(RegistrarConfig { domains, min_expires, max_expires, max_contacts, store })
+    Ok(RegistrarConfig { domains, min_expires, max_expires, max_contacts, gruu_key: Some(GruuKey(key)), store })
 }
 
 /// The future of a list of `ringback.Binding`, best first.

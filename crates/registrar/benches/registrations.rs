@@ -48,7 +48,7 @@ fn main() {
             let message = Message::parse(request(number, cseq).into()).expect("a message");
             let plan = registrar.plan(now, &message, &flow).expect("accepted");
             registrar.commit(now, &plan.write);
-            assert!(!registrar.reply(now, &plan).is_empty());
+            assert!(!registrar.reply(now, &plan, || [0; 12]).is_empty());
         });
     }
     each("look-up", |number| {

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::gruu::GruuKey;
+
 /// What one registrar is told at the start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -13,6 +15,8 @@ pub struct Config {
     pub max_contacts: usize,
     /// Bindings in all; one more is refused with 503.
     pub max_bindings: usize,
+    /// Of temporary GRUUs (RFC 5627 Appendix A.2): random.
+    pub gruu_key: GruuKey,
 }
 
 impl Default for Config {
@@ -23,6 +27,7 @@ impl Default for Config {
             max_expires: Duration::from_secs(3600),
             max_contacts: 10,
             max_bindings: 1_000_000,
+            gruu_key: GruuKey([0; 32]),
         }
     }
 }

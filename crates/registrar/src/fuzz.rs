@@ -20,6 +20,7 @@ pub fn small() -> Registrar {
         max_expires: Duration::from_secs(100),
         max_contacts: 3,
         max_bindings: 20,
+        ..Config::default()
     })
 }
 
@@ -100,7 +101,7 @@ fn take(registrar: &mut Registrar, now: Now, text: Vec<u8>, flow: Flow) {
     }
     let Ok(plan) = registrar.plan(now, &message, &flow) else { return };
     registrar.commit(now, &plan.write);
-    for (name, value) in registrar.reply(now, &plan) {
+    for (name, value) in registrar.reply(now, &plan, || [7; 12]) {
         assert!(ringback_sip::is_valid_header_text(&name, &value), "{name}: {value:?}");
     }
     for saved in &plan.write.saved {

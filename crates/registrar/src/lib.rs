@@ -15,6 +15,7 @@ mod config;
 mod expiry;
 #[doc(hidden)]
 pub mod fuzz;
+mod gruu;
 mod plan;
 mod registrar;
 mod request;
@@ -24,5 +25,6 @@ mod tests;
 pub use aor::{address_of_record, same_host};
 pub use binding::{BindingKey, Record, Source};
 pub use config::Config;
+pub use gruu::GruuKey;
 pub use plan::{Plan, Refusal, Write};
 pub use registrar::Registrar;

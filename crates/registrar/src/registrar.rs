@@ -12,6 +12,7 @@ use crate::aor::{address_of_record, same_host};
 use crate::binding::{Binding, BindingKey, Record, Source};
 use crate::config::Config;
 use crate::expiry::{Expiry, Slot};
+use crate::gruu::{GruuKey, Mint, is_temporary};
 use crate::plan::{Plan, Refusal, Write};
 use crate::request::{Asked, Contacts, Wanted, read};
 
@@ -29,6 +30,7 @@ struct Address {
 #[derive(Debug)]
 pub struct Registrar {
     config: Config,
+    mint: Mint,
     by_aor: HashMap<Arc<str>, u32, foldhash::quality::RandomState>,
     addresses: Slab<Address>,
     /// Addresses that have a binding by that connection.
@@ -41,6 +43,7 @@ pub struct Registrar {
 impl Registrar {
     pub fn new(config: Config) -> Registrar {
         Registrar {
+            mint: Mint::new(&config.gruu_key),
             config,
             by_aor: HashMap::default(),
             addresses: Slab::new(),
@@ -65,9 +68,18 @@ impl Registrar {
         same_host(uri, &self.config.domains)
     }
 
-    /// The key of an address of record that is kept here.
+    /// Those that were sealed with another one lead nowhere from now on.
+    pub fn set_gruu_key(&mut self, key: GruuKey) {
+        self.mint = Mint::new(&key);
+        self.config.gruu_key = key;
+    }
+
+    /// The key of an address of record that is kept here; that of a temporary GRUU is its owner's.
     pub fn key(&self, uri: &Uri) -> Option<String> {
-        if self.serves(uri) { address_of_record(uri) } else { None }
+        if !self.serves(uri) {
+            return None;
+        }
+        self.mint.open(uri).map(|meant| meant.aor).or_else(|| address_of_record(uri))
     }
 
     /// The key of the address that a REGISTER is about, without checking the rest.
@@ -163,8 +175,8 @@ impl Registrar {
         }
     }
 
-    /// The header lines of the 200 to a REGISTER that was carried out (RFC 3261 §10.3, 8).
-    pub fn reply(&self, now: Now, plan: &Plan) -> Vec<(String, String)> {
+    /// The header lines of the 200 to a REGISTER that was carried out (RFC 3261 §10.3, 8). `random` is asked for each GRUU that is new.
+    pub fn reply(&self, now: Now, plan: &Plan, mut random: impl FnMut() -> [u8; 12]) -> Vec<(String, String)> {
         let line = |name: HeaderName, value: String| (name.as_str().to_owned(), value);
         let mut headers: Vec<(String, String)> = Vec::new();
         for record in self.lookup(now, &plan.write.aor) {
@@ -172,6 +184,10 @@ impl Registrar {
             // RFC 5627 §5.2.
             if let Some(gruu) = record.public_gruu().filter(|_| plan.supports_gruu) {
                 listed.push_str(&format!(";pub-gruu=\"{gruu}\""));
+                let instance = record.instance.as_deref().unwrap_or_default();
+                if let Some(gruu) = self.mint.mint(&record.aor, instance, &record.call_id, random()) {
+                    listed.push_str(&format!(";temp-gruu=\"{gruu}\""));
+                }
             }
             headers.push(line(HeaderName::Contact, listed));
         }
@@ -201,11 +217,30 @@ impl Registrar {
     /// The contacts that a URI is for: those of its address of record or, where it is a GRUU, those of its instance alone (RFC 5627 §5.4).
     pub fn targets(&self, now: Now, aor: &str, uri: &Uri) -> Vec<Record> {
         let mut records = self.lookup(now, aor);
+        if is_temporary(uri) {
+            // RFC 5627 §5.4: good as long as the instance is registered with the Call-ID of then; by which of its flows does not matter.
+            let Some(meant) = self.mint.open(uri).filter(|meant| meant.aor == aor) else { return Vec::new() };
+            records.retain(|record| {
+                record.instance.as_deref().is_some_and(|instance| self.mint.is_instance(&meant, instance))
+            });
+            if !records.iter().any(|record| self.mint.is_call_id(&meant, &record.call_id)) {
+                records.clear();
+            }
+            return records;
+        }
         if let Some(instance) = uri.param_unescaped("gr") {
             let same = |known: &String| known.eq_ignore_ascii_case(&instance);
             records.retain(|record| record.instance.as_ref().is_some_and(same));
         }
         records
+    }
+
+    /// The binding by which the instance of a GRUU is reached at present: of its flows that stand, the latest registered.
+    pub fn home(&self, gruu: &Uri) -> Option<Record> {
+        gruu.param("gr")?;
+        let aor = self.key(gruu)?;
+        // Those whose time is over are gone, to within what the queue is behind.
+        self.targets(Now::default(), &aor, gruu).into_iter().find(Record::is_reachable)
     }
 
     /// All that is bound, for the one who goes on with it after connections have ended (`restore`). Of one address in the order in which they

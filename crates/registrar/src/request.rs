@@ -96,7 +96,9 @@ pub(crate) fn read(config: &Config, request: &Message, flow: &Flow) -> Result<As
     if !same_host(&to.uri, &config.domains) {
         return Err(Refusal::new(StatusCode::NOT_FOUND));
     }
-    let aor = address_of_record(&to.uri).ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND))?;
+    // RFC 5627 §5.1: what leads to an instance is no address that could be registered.
+    let is_gruu = to.uri.param("gr").is_some();
+    let aor = address_of_record(&to.uri).filter(|_| !is_gruu).ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND))?;
     let call_id = request.call_id().unwrap_or_default();
     let cseq = request.cseq().map_err(|_| bad("Bad CSeq"))?.number;
     if call_id.len() > CALL_ID_MOST {

@@ -64,7 +64,13 @@ impl Desk {
         let plan = self.registrar.plan(self.now, &message, &self.flow)?;
         self.registrar.commit(self.now, &plan.write);
         self.registrar.assert_consistent();
-        Ok(self.registrar.reply(self.now, &plan))
+        let number = self.cseq as u8;
+        let mut last = 0;
+        let random = || {
+            last += 1;
+            [number, last, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        };
+        Ok(self.registrar.reply(self.now, &plan, random))
     }
 
     fn bound(&self) -> Vec<String> {
@@ -296,6 +302,64 @@ fn flows(desk: &Desk) -> Vec<(String, Option<u32>, String, Option<u64>)> {
         .collect();
     flows.sort();
     flows
+}
+
+/// The temporary GRUUs that a REGISTER was answered with.
+fn temporary(desk: &mut Desk, call_id: &str, contacts: &str) -> Vec<ringback_sip::Uri> {
+    desk.cseq += 1;
+    let text = format!("Call-ID: {call_id}\r\nCSeq: {} REGISTER\r\nSupported: gruu\r\n{contacts}", desk.cseq);
+    let listed = desk.send(&text).unwrap();
+    let one = |listed: &String| {
+        let contact = ringback_sip::NameAddr::parse(listed).unwrap();
+        ringback_sip::Uri::parse(&contact.params.get_unquoted("temp-gruu")?).ok()
+    };
+    listed.iter().filter_map(one).collect()
+}
+
+/// RFC 5627 §5.4.
+#[test]
+fn temporary_gruus_lead_to_their_instance_as_long_as_its_call_id_stays() {
+    let mut desk = Desk::new();
+    let contact = |user: &str, instance: u8, expires: u32| {
+        format!("Contact: <sip:{user}@192.0.2.9>;expires={expires};+sip.instance=\"<urn:uuid:{instance}>\"\r\n")
+    };
+    let leads = |desk: &Desk, gruu: &ringback_sip::Uri| {
+        let aor = desk.registrar.key(gruu).unwrap();
+        let found = desk.registrar.targets(desk.now, &aor, gruu);
+        (aor, found.into_iter().map(|record| record.contact).collect::<Vec<_>>())
+    };
+    let to = |contact: &str| (AOR.to_owned(), vec![contact.to_owned()]);
+    let first = temporary(&mut desk, "one", &contact("a", 1, 600));
+    let second = temporary(&mut desk, "one", &contact("b", 2, 600));
+    assert_eq!((first.len(), second.len()), (1, 2));
+    let again = temporary(&mut desk, "one", &contact("a", 1, 600));
+    assert!(first.iter().chain(&second).all(|gruu| !again.contains(gruu)), "a new one each time");
+    // The latest comes first.
+    for gruu in [&first[0], &second[1], &again[0]] {
+        assert_eq!(leads(&desk, gruu), to("sip:a@192.0.2.9"), "all of them lead there");
+    }
+    for gruu in [&second[0], &again[1]] {
+        assert_eq!(leads(&desk, gruu), to("sip:b@192.0.2.9"));
+    }
+    // Elsewhere now, the same instance.
+    temporary(&mut desk, "one", &format!("{}{}", contact("a", 1, 0), contact("moved", 1, 600)));
+    assert_eq!(leads(&desk, &first[0]), to("sip:moved@192.0.2.9"));
+    // A restart of the telephone, as its Call-ID tells: what was minted before is void.
+    let later = temporary(&mut desk, "two", &contact("moved", 1, 600));
+    assert_eq!(leads(&desk, &first[0]).1, [""; 0]);
+    assert_eq!(leads(&desk, &later[0]), to("sip:moved@192.0.2.9"));
+    assert_eq!(leads(&desk, &second[0]), to("sip:b@192.0.2.9"), "the other telephone has not restarted");
+    // It goes with its binding.
+    desk.wait(601);
+    assert_eq!(leads(&desk, &later[0]).1, [""; 0]);
+    // With another key it is a name that nobody has.
+    desk.registrar.set_gruu_key(crate::GruuKey([9; 32]));
+    assert_ne!(desk.registrar.key(&later[0]).as_deref(), Some(AOR));
+    // None is an address to register for.
+    let text = format!("Call-ID: x\r\nCSeq: 1 REGISTER\r\n{}", contact("x", 1, 600));
+    for to in [later[0].to_string(), format!("{AOR};gr=urn:uuid:1")] {
+        assert_eq!(status(desk.send_to("sip:example.com", &to, &text)), 404, "{to}");
+    }
 }
 
 /// RFC 5626 §6: the key is instance and reg-id, and the URI says nothing.

@@ -227,7 +227,7 @@ impl Dialog {
 }
 
 /// RFC 5627 §3.1.
-fn is_gruu(uri: &str) -> bool {
+pub(crate) fn is_gruu(uri: &str) -> bool {
     // Hardly any is: parsed only where it may be.
     memchr::memmem::find(uri.as_bytes(), b";gr").is_some() && Uri::parse(uri).is_ok_and(|uri| uri.param("gr").is_some())
 }

@@ -17,4 +17,4 @@ pub use event::{BridgeEventKind, BridgeInfo, Event, IncomingCall, MediaInfo, Rep
 pub use id::{BridgeId, SessionId};
 pub use registration::{AccountConfig, Registration, RegistrationState};
 pub use session::{Direction, Directory, End, EndCause, Session, State, Stats};
-pub use store::{Record, RegistrarConfig, Source, StoreKind, StoreRequest, StoreWork, Write};
+pub use store::{GruuKey, Record, RegistrarConfig, Source, StoreKind, StoreRequest, StoreWork, Write};

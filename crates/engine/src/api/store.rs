@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-pub use ringback_registrar::{Record, Source, Write};
+pub use ringback_registrar::{GruuKey, Record, Source, Write};
 
 /// Where bindings are kept beside the engine's memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct RegistrarConfig {
     pub min_expires: Duration,
     pub max_expires: Duration,
     pub max_contacts: usize,
+    /// Of temporary GRUUs; `None`: random, so that those of before lead nowhere.
+    pub gruu_key: Option<GruuKey>,
     pub store: StoreKind,
 }
 

@@ -269,6 +269,47 @@ fn a_gruu_is_the_contact_of_calls() {
     assert_eq!(header(&invite, "Contact"), Some("<sip:alice@10.9.0.1;gr=7>"));
 }
 
+/// RFC 5627 §3.2: who calls privately names itself by what does not tell who it is, or by no GRUU at all.
+#[test]
+fn a_private_call_names_no_address_of_record() {
+    let call = |net: &mut Net, privacy: &str| {
+        let headers = vec![("Privacy".to_owned(), privacy.to_owned())];
+        net.ask(A, |token| Command::CreateCall {
+            token,
+            from: AOR.into(),
+            to: "sip:bob@10.9.0.1".into(),
+            sdp: None,
+            headers,
+            send: true,
+            options: Default::default(),
+        });
+    };
+    for (temporary, hidden) in [
+        (";temp-gruu=\"sip:tgruu.x7@10.9.0.1;gr\"", "<sip:tgruu.x7@10.9.0.1;gr>"),
+        ("", "<sip:ringback@10.0.0.1:5060>"),
+    ] {
+        let (mut net, mut phone) = desk();
+        register(&mut net, 1, account());
+        let request = phone.receive(&mut net, "REGISTER");
+        let gruus = format!("pub-gruu=\"sip:alice@10.9.0.1;gr=7\"{temporary}");
+        phone.reply(
+            &mut net,
+            &request,
+            "200 OK",
+            &format!("Contact: {};expires=60;{gruus}\r\n", contact(&request)),
+            "",
+        );
+        for (privacy, expected) in
+            [("none", "<sip:alice@10.9.0.1;gr=7>"), ("id", hidden), ("header; user; critical", hidden)]
+        {
+            net.outside.clear();
+            call(&mut net, privacy);
+            let invite = phone.receive(&mut net, "INVITE");
+            assert_eq!(header(&invite, "Contact"), Some(expected), "{privacy}");
+        }
+    }
+}
+
 #[test]
 fn our_registrar_and_our_account_understand_each_other_over_a_lossy_link() {
     let registrar = RegistrarConfig {
@@ -276,6 +317,7 @@ fn our_registrar_and_our_account_understand_each_other_over_a_lossy_link() {
         min_expires: 60 * SECOND,
         max_expires: 120 * SECOND,
         max_contacts: 1,
+        gruu_key: None,
         store: StoreKind::Memory,
     };
     let mut net = with(Config { registrar: Some(registrar), ..config() });

@@ -15,6 +15,7 @@ fn registrar() -> Net {
         min_expires: 60 * SECOND,
         max_expires: 3600 * SECOND,
         max_contacts: 10,
+        gruu_key: None,
         store: StoreKind::Memory,
     };
     let mut net = Net::default();
@@ -62,15 +63,32 @@ fn numbers(rung: &[(u8, String)]) -> Vec<u8> {
     rung.iter().map(|(number, _)| *number).collect()
 }
 
-fn reply(net: &mut Net, transport: Transport, (number, request): &(u8, String), status: &str, body: &str) {
+fn reply(net: &mut Net, transport: Transport, request: &(u8, String), status: &str, body: &str) {
+    reply_as(net, transport, request, status, CONTACT, body);
+}
+
+/// A 200 of one that names itself so.
+fn reply_from(net: &mut Net, transport: Transport, request: &(u8, String), contact: &str, body: &str) {
+    reply_as(net, transport, request, "200 OK", contact, body);
+}
+
+fn reply_as(
+    net: &mut Net,
+    transport: Transport,
+    (number, request): &(u8, String),
+    status: &str,
+    contact: &str,
+    body: &str,
+) {
     let lines: String =
         request.lines().filter(|line| line.starts_with("Via:")).map(|line| format!("{line}\r\n")).collect();
     let field = |name| header(request, name).unwrap_or_else(|| panic!("no {name}: {request}"));
     let text = format!(
-        "SIP/2.0 {status}\r\n{lines}From: {}\r\nTo: {};tag=f{number}\r\nCall-ID: {}\r\nCSeq: {}\r\nContact: <{CONTACT}>\r\n{}\
+        "SIP/2.0 {status}\r\n{lines}From: {}\r\nTo: {}{}\r\nCall-ID: {}\r\nCSeq: {}\r\nContact: <{contact}>\r\n{}\
          Content-Length: {}\r\n\r\n{body}",
         field("From"),
         field("To"),
+        if field("To").contains(";tag=") { String::new() } else { format!(";tag=f{number}") },
         field("Call-ID"),
         field("CSeq"),
         if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" },
@@ -156,4 +174,80 @@ fn a_flow_that_is_dead_is_passed_over() {
     let second = rung(&mut net, "INVITE").into_iter().find(|(number, _)| *number == 1).expect("the other flow");
     reply(&mut net, Transport::Udp, &second, "430 Flow Failed", "");
     assert_eq!(end_of(&call).1, "rejected 480 Temporarily Unavailable", "RFC 5626 §5.3.1");
+}
+
+/// The GRUUs of one instance, as the registrar gives them.
+fn gruus(net: &mut Net, number: u8, transport: Transport, instance: u8, cseq: u32, uri: &str) -> [String; 2] {
+    let name = transport.as_str();
+    let text = format!(
+        "REGISTER sip:pbx.example SIP/2.0\r\nVia: SIP/2.0/{name} 192.168.0.2:5060;branch=z9hG4bKg{number}x{cseq};rport\r\nMax-Forwards: 70\r\n\
+         From: <{AOR}>;tag=1\r\nTo: <{AOR}>\r\nCall-ID: instance{instance}\r\nCSeq: {cseq} REGISTER\r\nSupported: path, outbound, gruu\r\n\
+         Contact: <{uri}>;reg-id=1;+sip.instance=\"<urn:uuid:{instance}>\"\r\nContent-Length: 0\r\n\r\n"
+    );
+    net.inject_by(A, flow(number, transport), &text);
+    let place = net.outside.iter().position(|(to, text)| *to == edge(number) && text.starts_with("SIP/2.0 200"));
+    let (_, answer) = place.and_then(|place| net.outside.remove(place)).expect("bound");
+    let own =
+        answer.lines().find(|line| line.contains(&format!("urn:uuid:{instance}>"))).expect("it is listed").to_owned();
+    ["pub-gruu", "temp-gruu"].map(|name| {
+        let (_, rest) = own.split_once(&format!("{name}=\"")).expect("a GRUU");
+        rest.split('"').next().unwrap_or_default().to_owned()
+    })
+}
+
+/// RFC 5627 §5.4: a dialog with a GRUU of ours follows the instance to its newest flow, each request anew.
+#[test]
+fn a_dialog_follows_an_instance_that_moves() {
+    for transport in [Transport::Udp, Transport::Tcp] {
+        for kind in 0..2 {
+            let mut net = registrar();
+            let gruu = gruus(&mut net, 1, transport, 1, 1, CONTACT).into_iter().nth(kind).expect("two of them");
+            // It is called by its address of record, and answers with its GRUU.
+            let call = dial(&mut net, A, AOR);
+            let invite = rung(&mut net, "INVITE").remove(0);
+            reply_from(&mut net, transport, &invite, &gruu, &sdp(4000, 1, "sendrecv"));
+            assert_eq!(call.state(), State::Active);
+            let ack = rung(&mut net, "ACK");
+            assert_eq!(numbers(&ack), [1]);
+            assert!(ack[0].1.starts_with(&format!("ACK {gruu} ")), "{}", ack[0].1);
+            // Off to another network; the old connection ends.
+            gruus(&mut net, 2, transport, 1, 2, "sip:bob@172.16.0.9:5060;ob");
+            if transport.is_reliable() {
+                let now = net.now;
+                net.nodes[A].engine.handle_closed(now, ConnectionId(1));
+                net.run();
+            }
+            let id = call.id;
+            net.command(A, |token| Command::Hold { token, session: id });
+            let reinvite = rung(&mut net, "INVITE");
+            assert_eq!(numbers(&reinvite), [2], "{transport} {gruu}");
+            reply_from(&mut net, transport, &reinvite[0], &gruu, &sdp(4000, 2, "recvonly"));
+            assert_eq!(numbers(&rung(&mut net, "ACK")), [2]);
+            // And on, to where it is reached by its own address.
+            gruus(&mut net, 3, Transport::Udp, 1, 3, CONTACT);
+            hang_up(&mut net, A, &call);
+            let bye = rung(&mut net, "BYE");
+            assert_eq!(numbers(&bye), [3], "{transport}");
+            reply(&mut net, Transport::Udp, &bye[0], "200 OK", "");
+            assert!(call.state().is_final());
+            net.advance(3700 * SECOND);
+            net.assert_idle();
+        }
+    }
+}
+
+/// One that is not bound any more is looked for where it was.
+#[test]
+fn a_dialog_with_a_gruu_that_leads_nowhere_stays_where_it_was() {
+    let mut net = registrar();
+    let [gruu, _] = gruus(&mut net, 1, Transport::Udp, 1, 1, CONTACT);
+    let call = dial(&mut net, A, AOR);
+    let invite = rung(&mut net, "INVITE").remove(0);
+    reply_from(&mut net, Transport::Udp, &invite, &gruu, &sdp(4000, 1, "sendrecv"));
+    assert_eq!(numbers(&rung(&mut net, "ACK")), [1]);
+    let removed = net.ask(A, |token| Command::Unbind { token, aor: AOR.into() });
+    assert!(matches!(removed, Some(Ok(Reply::Unit))));
+    hang_up(&mut net, A, &call);
+    assert_eq!(numbers(&rung(&mut net, &format!("BYE {gruu} "))), [1]);
+    assert!(net.nodes[A].resolves.is_empty());
 }

@@ -9,6 +9,7 @@ fn served(store: StoreKind) -> Config {
         min_expires: 60 * SECOND,
         max_expires: 3600 * SECOND,
         max_contacts: 10,
+        gruu_key: None,
         store,
     };
     Config { registrar: Some(registrar), ..config() }
@@ -117,7 +118,7 @@ fn a_binding_is_confirmed_when_it_is_durable() {
     let StoreWork::Write(write) = work else { panic!("{work:?}") };
     assert_eq!((write.aor.as_str(), write.saved.len(), write.deleted.len()), (AOR, 1, 0));
     assert!(answer(&mut net, 1).is_none(), "not yet");
-    assert_eq!(net.nodes[A].engine.registry.as_ref().map(|registry| registry.registrar.len()), Some(0));
+    assert_eq!(net.nodes[A].engine.registry.as_ref().map(|registry| registry.registrar.lock().len()), Some(0));
     // What comes meanwhile waits for its turn.
     register(&mut net, 1, 2, "<sip:bob@10.9.0.1>;expires=0");
     register(&mut net, 2, 1, "");
@@ -485,6 +486,51 @@ fn a_gruu_leads_to_one_instance_alone() {
     let other = format!("{AOR};gr=urn:uuid:00000000-0000-0000-0000-00000000000d");
     let call = dial(&mut net, A, &other);
     assert!(matches!(&call.end().expect("over").cause, EndCause::Failed { status: Some(480), .. }), "{:?}", call.end());
+    assert!(net.nodes[A].resolves.is_empty());
+    net.assert_idle();
+}
+
+/// RFC 5627 §3.2, §5.4.
+#[test]
+fn a_temporary_gruu_leads_to_its_instance_and_tells_nothing() {
+    let (mut net, answer) = two_instances();
+    let temporary = |text: &str| -> Vec<String> {
+        text.split("temp-gruu=\"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())).collect()
+    };
+    let first = temporary(&answer);
+    assert_eq!(first.len(), 2, "{answer}");
+    assert!(first.iter().all(|gruu| !gruu.contains("bob") && gruu.ends_with("@pbx.example;gr")), "{first:?}");
+    // The latest registered is listed first.
+    for (gruu, rings, silent) in [(&first[0], C, B), (&first[1], B, C)] {
+        let before = net.nodes[silent].events.len();
+        let call = dial(&mut net, A, gruu);
+        let called = net.nodes[rings].incoming().expect("rings");
+        decide(&mut net, rings, &called, accept()).expect("accepted");
+        assert_eq!((call.state(), net.nodes[silent].events.len()), (State::Active, before));
+        hang_up(&mut net, A, &call);
+    }
+    // A forwarded call finds it as well.
+    let caller = net.add(config());
+    let call = dial(&mut net, caller, &uri(A));
+    let first_leg = net.nodes[A].incoming().expect("it arrived");
+    decide(&mut net, A, &first_leg, forward(&[&first[1]])).expect("forwarded");
+    let called = net.nodes[B].incoming().expect("rings");
+    decide(&mut net, B, &called, accept()).expect("accepted");
+    net.advance(SECOND);
+    assert_eq!(call.state(), State::Active);
+    hang_up(&mut net, caller, &call);
+    // One that is forged, or of before a restart of the telephone, leads nowhere, and nobody is looked up for it.
+    let gone = format!("sip:tgruu.{}@pbx.example;gr", "A".repeat(80));
+    let restarted = register_text(1, 2, &format!("Contact: <{}>;+sip.instance=\"<{}>\"\r\n", uri(B), INSTANCES[0]), "");
+    net.inject(A, outside(1), &restarted.replace("Call-ID: phone1", "Call-ID: other"));
+    for nobody in [gone.as_str(), &first[1]] {
+        let call = dial(&mut net, A, nobody);
+        assert!(
+            matches!(&call.end().expect("over").cause, EndCause::Failed { status: Some(480), .. }),
+            "{:?}",
+            call.end()
+        );
+    }
     assert!(net.nodes[A].resolves.is_empty());
     net.assert_idle();
 }

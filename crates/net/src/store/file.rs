@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ringback_engine::api::{Record, Source, StoreRequest, StoreWork, Write};
+use ringback_engine::api::{GruuKey, Record, Source, StoreRequest, StoreWork, Write};
 use ringback_time::{Now, Wall};
 use ringback_ua::Transport;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
@@ -67,6 +67,14 @@ impl File {
         let mut select = self.0.prepare("SELECT * FROM bindings ORDER BY aor, expires")?;
         let rows = select.query_map([], read)?;
         rows.collect()
+    }
+
+    /// The key of temporary GRUUs, which are good for longer than the program runs. `random`: what it is from now on where there is none.
+    pub(crate) fn gruu_key(&mut self, random: &[u8]) -> rusqlite::Result<GruuKey> {
+        self.0.execute_batch("CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL)")?;
+        self.0.execute("INSERT OR IGNORE INTO secrets VALUES ('gruu', ?1)", [random])?;
+        let kept = self.0.query_row("SELECT value FROM secrets WHERE name = 'gruu'", [], |row| row.get(0))?;
+        Ok(GruuKey(kept))
     }
 
     /// One transaction for all of it, and an answer for each.

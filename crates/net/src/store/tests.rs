@@ -130,6 +130,16 @@ fn flows_are_kept_by_instance_and_reg_id() {
     assert_eq!(kept, [plain, moved]);
 }
 
+#[test]
+fn the_key_of_temporary_gruus_stays() {
+    let place = Place::new("key");
+    let mut file = open(&place.0).expect("made");
+    let key = file.gruu_key(&[1; 32]).expect("made");
+    assert!(key == ringback_engine::api::GruuKey([1; 32]));
+    drop(file);
+    assert!(open(&place.0).expect("opened").gruu_key(&[2; 32]).expect("read") == key);
+}
+
 /// A file as the first version made it, which knew bindings by their contacts.
 #[test]
 fn a_file_of_the_first_version_is_taken_over() {

@@ -153,6 +153,15 @@ pub struct Flow {
     pub connection: Option<ConnectionId>,
 }
 
+/// Where an instance is that has a GRUU.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Home {
+    /// Reached by this way alone.
+    Flow(Flow),
+    /// By its own address.
+    Contact(Uri),
+}
+
 /// Which of our addresses packets to a peer leave by.
 pub trait Routes: Send {
     /// The address, with the listening port, that `remote` sees packets of `transport` come from; `None`: not reachable by it.
@@ -160,6 +169,11 @@ pub trait Routes: Send {
 
     /// What a NAT makes of `local` on the way to `remote`, for datagrams: what Contact says instead. `None`: as it is, as far as is known.
     fn public_address(&self, _local: SocketAddr, _remote: SocketAddr) -> Option<SocketAddr> {
+        None
+    }
+
+    /// Where a GRUU that was given out here (RFC 5627) leads to now. `None`: it is none of ours, or nobody is there.
+    fn home(&self, _gruu: &Uri) -> Option<Home> {
         None
     }
 }

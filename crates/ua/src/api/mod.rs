@@ -16,7 +16,7 @@ pub use config::{Config, GuardConfig};
 pub use credentials::Credentials;
 pub use error::{FailCause, UaError};
 pub use event::{Answer, Event, Output, Transmit};
-pub use flow::{ConnectionId, Flow, Place, Routes, Service, Transport};
+pub use flow::{ConnectionId, Flow, Home, Place, Routes, Service, Transport};
 pub use id::{CallKey, DialogId, PasswordKey, RequestKey, ResolveId, StandaloneKey, UsageKey};
 pub use password_table::{Found, PasswordTable};
 pub use request::{Body, CancelReason, ContactForm, Invite, Reply, Request};

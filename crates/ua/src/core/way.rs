@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use ringback_sip::{HeaderName, NameAddr, Scheme, Uri};
 
-use crate::api::{Flow, UaError};
+use crate::api::{Flow, Home, UaError};
 use crate::core::Ua;
-use crate::dialog::Dialog;
+use crate::dialog::{Dialog, is_gruu};
 use crate::target::{Destination, Target};
 
 /// The way of a request in a dialog.
@@ -55,8 +55,24 @@ impl Ua {
         }
     }
 
+    fn home(&self, gruu: &str, sips: bool) -> Option<DialogWay> {
+        let way = |hop, destination| DialogWay { hop, domain: None, destination };
+        match self.routes.home(&Uri::parse(gruu).ok()?)? {
+            Home::Flow(flow) => {
+                let hop = Some(Target::of_flow(&flow)).filter(|hop| !sips || hop.is_fit_for_sips(false))?;
+                Some(way(Some(hop), None))
+            }
+            Home::Contact(contact) => Some(way(None, Some(self.destination(&contact, sips, false)?))),
+        }
+    }
+
     pub(super) fn dialog_way(&self, dialog: &Dialog) -> DialogWay {
         let (sips, routed) = (dialog.is_sips(), !dialog.is_direct());
+        // RFC 5627 §5.4: a GRUU leads to where its instance is now, request by request. Ours to say where no proxy is between.
+        let home = if !routed && is_gruu(dialog.target()) { self.home(dialog.target(), sips) } else { None };
+        if let Some(way) = home {
+            return way;
+        }
         let hop = dialog.hop.filter(|hop| !sips || hop.is_fit_for_sips(routed));
         let destination = dialog.next_hop().and_then(|uri| self.destination(&uri, sips, routed));
         let known = |destination: &Destination| matches!((destination, hop), (Destination::Known(known), Some(hop)) if *known == hop);

@@ -21,6 +21,7 @@ fn flow(seed: u64, conditions: Conditions) -> (World, SystemId, SystemId, Arc<Re
         min_expires: 60 * SECOND,
         max_expires: 3600 * SECOND,
         max_contacts: 10,
+        gruu_key: None,
         store: StoreKind::Memory,
     };
     let pbx = world.add(Config { registrar: Some(registrar), ..config() }, PORTS, idle);
