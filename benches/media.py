@@ -20,7 +20,7 @@ from mediabench.setting import Setting
 from run import cpus, install, say
 
 OUT = Path(__file__).resolve().parent / "out"
-SECTIONS = ("relay", "conference", "opus", "transcoding", "bots", "lateness")
+SECTIONS = ("relay", "conference", "opus", "transcoding", "bots", "threads", "lateness")
 
 
 def numbers(text: str) -> list[int]:
@@ -46,6 +46,11 @@ def arguments() -> argparse.Namespace:
     )
     sizes("--batches", [1000], "bots by AudioBatches (1000)")
     sizes("--streams", [100, 300, 1000], "bots by AudioStream (100,300,1000)")
+    sizes("--threads", [1, 2], "numbers of media threads (1,2)")
+    parser.add_argument(
+        "--thread-calls", type=int, default=1000, metavar="N", help="calls on each number of them (1000)"
+    )
+    parser.add_argument("--thread-conferences", type=int, default=10, metavar="SIZE", help="conferences on them (10)")
     parser.add_argument("--tick-calls", type=int, default=50, metavar="N", help="calls while lateness is measured (50)")
     parser.add_argument(
         "--tick-seconds", type=float, default=15.0, metavar="SECONDS", help="each such row at least (15)"
@@ -78,6 +83,8 @@ def measured(setting: Setting, sizes: sections.Sizes, wanted: Sequence[str], pee
         sections.transcoding(setting, sizes, found, codecs)
     if "bots" in wanted:
         sections.bots(setting, sizes, found)
+    if "threads" in wanted:
+        sections.threads(setting, sizes, found)
     if "lateness" in wanted:
         sections.lateness(setting, sizes, found)
     return found
@@ -114,6 +121,9 @@ def main() -> int:
         streams=options.streams,
         tick_calls=options.tick_calls,
         tick_seconds=options.tick_seconds,
+        threads=options.threads,
+        thread_calls=options.thread_calls,
+        thread_conferences=max(2, options.thread_conferences),
     )
     here = machine()
     say("preparing what the phones say")

@@ -11,6 +11,7 @@ HEADINGS = {
     "opus conference": "Conferences, Opus, all talk",
     "transcoding": "Bridges of two codecs",
     "bots": "Echo by a Python program, 16 kHz, 20 ms",
+    "threads": "One process, several media threads",
 }
 
 RELAY_LEGS = 3_000

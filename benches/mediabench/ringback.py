@@ -18,11 +18,13 @@ AT_A_TIME = 200
 class Program(Peer):
     """`peers/ringback_media.py`."""
 
-    def __init__(self, setting: Setting, *, real_time: bool = True) -> None:
+    def __init__(self, setting: Setting, *, real_time: bool = True, media_threads: int | None = None) -> None:
         script = str(BENCHES / "peers" / "ringback_media.py")
         command = [setting.python, script, "--media-ports", setting.media_ports]
         if not real_time:
             command.append("--no-real-time")
+        if media_threads is not None:
+            command += ["--media-threads", str(media_threads)]
         super().__init__(command, setting.log("ringback"), setting.pin_tested, talks=True)
 
     def order(self, line: str) -> str:
@@ -41,11 +43,18 @@ class Calls:
 
 
 @contextmanager
-def calls(setting: Setting, codecs: Sequence[str], order: str | None, *, real_time: bool = True) -> Iterator[Calls]:
-    """A call for each of `codecs`, connected by `order`."""
+def calls(
+    setting: Setting,
+    codecs: Sequence[str],
+    order: str | None,
+    *,
+    real_time: bool = True,
+    media_threads: int | None = None,
+) -> Iterator[Calls]:
+    """A call for each of `codecs`, connected by `order`; by so many media threads, or as many as is usual."""
     caller_command = [setting.python, str(BENCHES / "peers" / "ringback_caller.py")]
     with (
-        Program(setting, real_time=real_time) as program,
+        Program(setting, real_time=real_time, media_threads=media_threads) as program,
         Peer(caller_command, setting.log("caller"), setting.pin_phones, talks=True) as caller,
         Phones(setting, len(codecs)) as phones,
     ):

@@ -35,6 +35,10 @@ class Sizes:
     streams: Sequence[int]
     tick_calls: int
     tick_seconds: float
+    # Numbers of media threads, calls, and the size of conferences.
+    threads: Sequence[int]
+    thread_calls: int
+    thread_conferences: int
 
 
 @dataclass(frozen=True)
@@ -81,9 +85,10 @@ def _row(
     order: str | None,
     *,
     also: Callable[[Calls], None] = lambda _: None,
+    media_threads: int | None = None,
 ) -> Row:
     setting.tell(f"{section}, {title}, {len(codecs)} calls:")
-    with calls(setting, codecs, order) as made:
+    with calls(setting, codecs, order, media_threads=media_threads) as made:
         row = measure(setting, section, title, made.program, made.phones, idle_bytes=made.idle_bytes)
         also(made)
     return row
@@ -208,6 +213,17 @@ def bots(setting: Setting, sizes: Sizes, found: Found) -> None:
             with _excused(found, f"{title}, {count} calls"):
                 row = _row(setting, "bots", title, ["PCMU"] * count, order)
                 found.rows.append(replace(row, limit_us=_packet_us(setting, found)))
+
+
+def threads(setting: Setting, sizes: Sizes, found: Found) -> None:
+    """The same load on several numbers of media threads: bots, pairs and conferences, which have to find together."""
+    size = sizes.thread_conferences
+    calls = sizes.thread_calls // size * size
+    for order, what in (("batches", "bots"), ("bridge", "pairs"), (f"rooms {size}", f"conferences of {size}")):
+        for count in sizes.threads:
+            title = f"{what}, {count} thread{'s' if count > 1 else ''}"
+            with _excused(found, f"threads, {title}"):
+                found.rows.append(_row(setting, "threads", title, ["PCMU"] * calls, order, media_threads=count))
 
 
 # ---- lateness

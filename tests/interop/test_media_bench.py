@@ -14,9 +14,10 @@ EXPECTED: tuple[str, ...] = ()
 BENCH = Path(__file__).resolve().parents[2] / "benches" / "media.py"
 SIZES = [
     "--relay", "4", "--conferences", "3", "--conference-calls", "6", "--opus-conferences", "3", "--opus-calls", "3",
-    "--batches", "3", "--streams", "3", "--tick-calls", "3", "--seconds", "1", "--warm-up", "1",
+    "--batches", "3", "--streams", "3", "--tick-calls", "3", "--thread-calls", "12",
+    "--thread-conferences", "3", "--seconds", "1", "--warm-up", "1",
 ]  # fmt: skip
-SECTIONS = ["relay", "conference", "bots", "lateness"]
+SECTIONS = ["relay", "conference", "bots", "threads", "lateness"]
 
 
 @pytest.mark.timeout(600)
@@ -37,6 +38,11 @@ def test_each_section_gives_its_rows_and_every_phone_hears_sound(tmp_path: Path)
         ("conference", "2 of 3", 6),
         ("bots", "`AudioBatches`", 3),
         ("bots", "`AudioStream`", 3),
+        *(
+            ("threads", f"{what}, {threads}", 12)
+            for what in ("bots", "pairs", "conferences of 3")
+            for threads in ("1 thread", "2 threads")
+        ),
     }
     for row in result["rows"]:
         phones = row["phones"]

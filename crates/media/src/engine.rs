@@ -401,7 +401,7 @@ impl MediaEngine {
     }
 
     /// Something is about to happen to a leg: it takes its next turn, and what it knows of the time is up to date.
-    fn rouse(&mut self, now_ms: u64, key: u32) {
+    pub(crate) fn rouse(&mut self, now_ms: u64, key: u32) {
         if self.calms.end(key)
             && let Some(leg) = self.legs.get_mut(key as usize)
         {

@@ -99,7 +99,7 @@ impl Engines {
     }
 
     fn move_over(&mut self, now: Now, leg: LegId, out: &mut Checker) {
-        let traveller = self.of(leg).depart(leg, out);
+        let traveller = self.of(leg).depart(now, leg, out);
         if let Some(second) = self.second.get_mut(leg.serial() as usize) {
             *second = !*second;
         }

@@ -27,7 +27,10 @@ impl std::fmt::Debug for Traveller {
 
 impl MediaEngine {
     /// Takes a leg out of whatever bridge or room it is in, and out of this engine. `None`: there is no such leg (any more).
-    pub fn depart<O: Out + ?Sized>(&mut self, leg: LegId, out: &mut O) -> Option<Traveller> {
+    pub fn depart<O: Out + ?Sized>(&mut self, now: Now, leg: LegId, out: &mut O) -> Option<Traveller> {
+        if let Some(&key) = self.index.get(&leg) {
+            self.rouse(millis(now.mono), key);
+        }
         match catch_unwind(AssertUnwindSafe(|| self.remove(leg))) {
             Ok(gone) => gone.map(Traveller),
             Err(_) => {

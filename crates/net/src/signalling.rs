@@ -243,7 +243,7 @@ impl Signalling {
                         self.supply(leg, pair);
                     }
                 }
-                FromMedia::Departed(luggage) => self.media.departed(luggage),
+                FromMedia::Departed(leg) => self.media.departed(leg),
                 FromMedia::Stray(number) => self.pool.0.lock().shut(number),
             }
             self.act(now);

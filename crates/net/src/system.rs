@@ -228,6 +228,7 @@ impl System {
             handles.push(handle);
             parts.push((part, link));
         }
+        media::Parts::introduce(parts.iter_mut().map(|(part, _)| part));
         let mut pool = Pool::new(self.settings.media_ports, handles, fork_rng().next_u64());
         let nat = Nat::new(self.settings.nat.clone()).map(Arc::new);
         if nat.is_some() {

@@ -7,7 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringback_engine::api::{CallOptions, Command, Config, Decision, DtmfMethod, Event, Interest, Origin, SessionId};
+use ringback_engine::api::{
+    BridgeId, CallOptions, Command, Config, Decision, DtmfMethod, Event, Interest, Origin, Reply, SessionId,
+};
 use ringback_media_api::{Token, Tone};
 use ringback_netsim::Conditions;
 
@@ -46,6 +48,7 @@ struct Run<'a> {
     world: World,
     systems: [SystemId; 3],
     tokens: Vec<(SystemId, Token)>,
+    bridges: Vec<(SystemId, BridgeId)>,
     packets: Rc<RefCell<VecDeque<Packet>>>,
 }
 
@@ -54,7 +57,8 @@ pub fn operations(data: &[u8]) -> Result<(), String> {
     let mut world = World::new(u64::from(data.first().copied().unwrap_or(0)), Conditions::LAN);
     let config = || Config { origin: Origin::Ask, interest: Interest::ALL, max_sessions: 32, ..Config::default() };
     let undecided = |_: &Event, _: &mut Actions| {};
-    let systems = [(); 3].map(|()| world.add(config(), (20_000, 20_015), undecided));
+    // With one, two and three media threads.
+    let systems = [1, 2, 3].map(|threads| world.add_with_threads(config(), (20_000, 20_015), threads, undecided));
     let packets: Rc<RefCell<VecDeque<Packet>>> = Rc::default();
     let remember = Rc::clone(&packets);
     world.set_tap(move |_, packet| {
@@ -64,7 +68,8 @@ pub fn operations(data: &[u8]) -> Result<(), String> {
         }
         packets.push_back(packet.clone());
     });
-    let mut run = Run { input: Input { bytes: data }, world, systems, tokens: Vec::new(), packets };
+    let mut run =
+        Run { input: Input { bytes: data }, world, systems, tokens: Vec::new(), bridges: Vec::new(), packets };
     for _ in 0..OPERATIONS {
         if run.input.bytes.is_empty() {
             break;
@@ -99,7 +104,7 @@ impl Run<'_> {
     }
 
     fn operation(&mut self) -> Result<(), Stuck> {
-        match self.input.byte() % 24 {
+        match self.input.byte() % 28 {
             0..=2 => self.place(),
             3..=6 => self.decide(),
             7..=9 => {
@@ -151,6 +156,7 @@ impl Run<'_> {
                     gap_ms: duration_ms,
                 })
             }
+            24..=27 => self.conference(),
             22 => self.on_session(|token, session| Command::GenerateOffer { token, session }),
             _ => self.on_session(|token, session| Command::MediaStatistics { token, session }),
         }
@@ -219,6 +225,27 @@ impl Run<'_> {
             }
         };
         self.on_session(|token, session| Command::Decide { token, session, decision })
+    }
+
+    /// Conferences are begun, joined, left and ended.
+    fn conference(&mut self) -> Result<(), Stuck> {
+        let system = self.system();
+        let number = self.input.below(self.bridges.len());
+        let Some(&(system, bridge)) = self.bridges.get(number).filter(|_| !self.input.byte().is_multiple_of(8)) else {
+            let token =
+                self.world.command(system, |token| Command::CreateBridge { token, name: None, max_sessions: None })?;
+            self.tokens.push((system, token));
+            if let Some(Ok(Reply::Bridge(bridge))) = self.world.outcome(token) {
+                self.bridges.push((system, *bridge));
+            }
+            return Ok(());
+        };
+        let session = self.session(system);
+        match self.input.byte() % 8 {
+            0 => self.command(system, |token| Command::DestroyBridge { token, bridge }),
+            1 | 2 => self.command(system, |token| Command::RemoveFromBridge { token, bridge, session }),
+            _ => self.command(system, |token| Command::AddToBridge { token, bridge, session }),
+        }
     }
 
     fn media(&mut self) -> Result<(), Stuck> {

@@ -88,12 +88,12 @@ impl Ports {
 }
 
 impl MediaPorts for Ports {
-    fn allocate(&mut self, _now: Now, _local: IpAddr, beside: Option<u8>) -> Option<MediaPort> {
+    fn allocate(&mut self, _now: Now, _local: IpAddr, _beside: Option<u8>) -> Option<MediaPort> {
         let mut table = self.0.lock();
         let port = table.free.pop_front()?;
         table.serial += 1;
-        // One after the other, so that they have to move where they are connected.
-        let thread = beside.unwrap_or((table.serial % u64::from(table.threads)) as u8);
+        // One after the other, whoever it is beside, so that they have to move where they are connected.
+        let thread = (table.serial % u64::from(table.threads)) as u8;
         let leg = LegId::new(thread, table.serial);
         table.by_leg.insert(leg, Socket { port, only_from: None });
         table.by_port.insert(port, leg);

@@ -503,7 +503,7 @@ impl World {
         };
         system.moved.insert(leg, to);
         let mut traveller = None;
-        self.with_media(index, thread, |media, out| traveller = media.depart(leg, out));
+        self.with_media(index, thread, |media, out| traveller = media.depart(now, leg, out));
         if let Some(system) = self.systems.get_mut(index) {
             system.travelling.insert(leg, Travelling { traveller, received: Vec::new() });
         }

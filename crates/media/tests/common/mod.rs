@@ -197,7 +197,7 @@ impl World {
             self.engines[engine].handle_command(self.now, command, &mut self.out);
             return;
         };
-        let traveller = self.engines[engine].depart(leg, &mut self.out);
+        let traveller = self.engines[engine].depart(self.now, leg, &mut self.out);
         self.moved.insert(leg, to);
         let until = self.now.mono + self.travel;
         self.travelling.insert(leg, Travelling { until, traveller, received: Vec::new() });

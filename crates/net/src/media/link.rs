@@ -10,7 +10,6 @@ use std::time::Duration;
 use ringback_media_api::{Command, Event, LegId};
 use ringback_time::Mono;
 
-use super::travel::Luggage;
 use crate::ports::Pair;
 use crate::sys::EventFd;
 
@@ -34,10 +33,8 @@ pub(crate) enum ToMedia {
     Open(Pair, Command),
     /// `Command::Open` of a leg whose sockets come by [`super::Links::supply`]; never in the ring.
     OpenLater(Command),
-    /// Let a leg go to another thread. Answered by `FromMedia::Departed`.
-    Depart(LegId),
-    /// Take it in.
-    Arrive(Box<Luggage>),
+    /// Let a leg go to that thread. Answered by `FromMedia::Departed`.
+    Depart(LegId, u8),
     /// The pair of a leg to come: it is to be asked where others reach it. Answered by `Event::Located`; `Open` follows as a command.
     Seek(LegId, Pair),
     /// The leg that it was for does not come. Answered by `FromMedia::Returned`.
@@ -51,8 +48,7 @@ impl ToMedia {
     pub(crate) fn touches(&self) -> [Option<LegId>; 2] {
         match self {
             ToMedia::Command(command) | ToMedia::Open(_, command) | ToMedia::OpenLater(command) => command.touches(),
-            ToMedia::Depart(leg) | ToMedia::Seek(leg, _) | ToMedia::Release(leg) => [Some(*leg), None],
-            ToMedia::Arrive(luggage) => [Some(luggage.leg), None],
+            ToMedia::Depart(leg, _) | ToMedia::Seek(leg, _) | ToMedia::Release(leg) => [Some(*leg), None],
             ToMedia::Leave => [None, None],
         }
     }
@@ -64,8 +60,8 @@ pub(crate) enum FromMedia {
     Event(Event),
     /// `Event::Closed`, with the leg's sockets.
     Closed(Event, Pair),
-    /// A leg on its way to another thread, and behind it all that it had to tell here.
-    Departed(Box<Luggage>),
+    /// The other thread has the leg, or will have it before it looks at what is sent to it from now on.
+    Departed(LegId),
     /// The sockets of a leg that was closed before, or never opened.
     Returned(LegId, Pair),
     /// The pair of this number is ready though no leg of this thread has had it yet.
@@ -96,7 +92,7 @@ impl Bed {
     }
 
     /// Wakes the thread if it would sleep on for longer than `soon`.
-    fn call(&self, now: Mono, soon: Duration) {
+    pub(crate) fn call(&self, now: Mono, soon: Duration) {
         fence(Ordering::SeqCst);
         let until = self.until.load(Ordering::Relaxed);
         if until > (now + soon).as_nanos() && self.until.swap(0, Ordering::SeqCst) != 0 {
@@ -111,7 +107,7 @@ pub(crate) struct Link {
     waiting: VecDeque<ToMedia>,
     bed: Arc<Bed>,
     dirty: bool,
-    /// A leg is on its way: nobody hears it meanwhile.
+    /// Others wait for it.
     urgent: bool,
 }
 
@@ -123,7 +119,7 @@ impl Link {
 
     pub(crate) fn send(&mut self, message: ToMedia) {
         self.dirty = true;
-        self.urgent |= matches!(message, ToMedia::Depart(_) | ToMedia::Arrive(_));
+        self.urgent |= matches!(message, ToMedia::Depart(..));
         if !self.waiting.is_empty() {
             self.waiting.push_back(message);
         } else if let Err(rtrb::PushError::Full(message)) = self.ring.push(message) {

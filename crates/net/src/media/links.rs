@@ -1,9 +1,8 @@
 //! From the signalling thread to all media threads: which of them has a leg, and that everything that concerns it comes there in order,
 //! though it moves, or waits for its sockets.
 //!
-//! A leg moves in two steps: the thread that has it lets it go ([`ToMedia::Depart`], answered by [`FromMedia::Departed`] behind all that the
-//! leg had to tell there), and the other one gets it ([`ToMedia::Arrive`]). Meanwhile what concerns it, its room there or the leg it is to be
-//! bridged with waits here ([`Order`]); everything else goes on.
+//! A leg moves when the thread that has it hands it to the other ([`ToMedia::Depart`], answered by [`FromMedia::Departed`]). Until then what
+//! concerns it, its room there or the leg it is to be bridged with waits here ([`Order`]); everything else goes on.
 //!
 //! [`FromMedia::Departed`]: super::FromMedia::Departed
 
@@ -14,7 +13,6 @@ use ringback_media_api::{Command, LegId, Order};
 use ringback_time::Mono;
 
 use super::link::{Link, ToMedia};
-use super::travel::Luggage;
 use crate::clock;
 use crate::os_thread::Thread;
 use crate::ports::Pair;
@@ -59,7 +57,7 @@ impl Links {
                     return self.done(leg);
                 }
                 self.moved.insert(leg, to);
-                return self.put(thread, ToMedia::Depart(leg));
+                return self.put(thread, ToMedia::Depart(leg, to));
             }
             ToMedia::OpenLater(command) => {
                 self.awaiting.insert(leg, command);
@@ -87,11 +85,8 @@ impl Links {
         }
     }
 
-    /// A leg has left its thread: it is passed on to the other.
-    pub(crate) fn departed(&mut self, luggage: Box<Luggage>) {
-        let leg = luggage.leg;
-        let to = self.thread_of(leg);
-        self.put(to, ToMedia::Arrive(luggage));
+    /// A leg has left its thread for the other.
+    pub(crate) fn departed(&mut self, leg: LegId) {
         self.done(leg);
     }
 

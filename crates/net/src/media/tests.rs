@@ -39,9 +39,10 @@ fn fixture_with(media_ports: (u16, u16), threads: u8) -> Fixture {
     let queue = Arc::new(EventQueue::new().expect("a queue"));
     let waker = Arc::new(Waker::new().expect("a waker"));
     let (mut links, mut handles) = (Links::default(), Vec::new());
-    for number in 0..threads {
-        let (parts, link, handle) = Parts::new(number, link::RING).expect("parts");
-        let rng = ChaCha12Rng::seed_from_u64(u64::from(number));
+    let mut made: Vec<_> = (0..threads).map(|number| Parts::new(number, link::RING).expect("parts")).collect();
+    Parts::introduce(made.iter_mut().map(|(parts, ..)| parts));
+    for (number, (parts, link, handle)) in made.into_iter().enumerate() {
+        let rng = ChaCha12Rng::seed_from_u64(number as u64);
         let (events, waker, producer) = (Arc::clone(&events), Arc::clone(&waker), Producer::new(Arc::clone(&queue)));
         links.add(link, spawn(parts, rng, None, events, waker, producer, Arc::default()).expect("a thread"));
         handles.push(handle);
@@ -84,7 +85,7 @@ impl Fixture {
         loop {
             self.links.flush(clock::mono());
             match self.events.pop() {
-                Some(FromMedia::Departed(luggage)) => self.links.departed(luggage),
+                Some(FromMedia::Departed(leg)) => self.links.departed(leg),
                 Some(news) => return news,
                 None => {}
             }

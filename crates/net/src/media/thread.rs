@@ -16,6 +16,7 @@ use super::io::MediaIo;
 use super::lateness::Lateness;
 use super::link::{Bed, FromMedia, Link, RING, SOON, ToMedia};
 use super::pace::Pace;
+use super::travel::Dock;
 use crate::clock;
 use crate::log;
 use crate::nat::Nat;
@@ -42,6 +43,9 @@ pub(crate) struct Parts {
     epoll: Epoll,
     ring: rtrb::Consumer<ToMedia>,
     bed: Arc<Bed>,
+    /// Of this thread, and of all.
+    dock: Arc<Dock>,
+    docks: Vec<Arc<Dock>>,
 }
 
 impl Parts {
@@ -53,7 +57,15 @@ impl Parts {
         epoll.add(bed.wake.as_fd(), WAKE_KEY)?;
         let (link, ring) = Link::new(ring, Arc::clone(&bed));
         let handle = epoll.handle()?;
-        Ok((Parts { number, epoll, ring, bed }, link, handle))
+        let dock = Arc::new(Dock::new(Arc::clone(&bed)));
+        Ok((Parts { number, epoll, ring, bed, dock, docks: Vec::new() }, link, handle))
+    }
+
+    /// Lets all threads of a system, in the order of their numbers, hand legs to each other.
+    pub(crate) fn introduce<'a>(all: impl Iterator<Item = &'a mut Parts>) {
+        let mut all: Vec<&mut Parts> = all.collect();
+        let docks: Vec<Arc<Dock>> = all.iter().map(|parts| Arc::clone(&parts.dock)).collect();
+        all.iter_mut().for_each(|parts| parts.docks.clone_from(&docks));
     }
 }
 
@@ -88,6 +100,8 @@ pub(crate) fn spawn(
             handle: own,
             ring: parts.ring,
             bed: parts.bed,
+            dock: parts.dock,
+            docks: parts.docks,
             batch: Batch::new(PACKETS, PACKET_BYTES),
             keys: Vec::with_capacity(READY),
             pace: Pace::default(),
@@ -109,6 +123,8 @@ struct MediaThread {
     handle: Handle,
     ring: rtrb::Consumer<ToMedia>,
     bed: Arc<Bed>,
+    dock: Arc<Dock>,
+    docks: Vec<Arc<Dock>>,
     batch: Batch,
     /// What epoll found ready, out of its hands.
     keys: Vec<u64>,
@@ -153,6 +169,7 @@ impl MediaThread {
 
     fn turn(&mut self) {
         let told = self.commands();
+        self.take_in();
         let now = clock::now();
         self.io.cross_due(now.mono);
         if let Some(due) = self.engine.poll_timeout().filter(|due| *due <= now.mono) {
@@ -180,7 +197,7 @@ impl MediaThread {
             return;
         }
         self.bed.lie_down(until);
-        let at_once = self.gather.is_on() || !self.ring.is_empty();
+        let at_once = self.gather.is_on() || !self.ring.is_empty() || !self.dock.is_empty();
         let timeout = if at_once { Some(Duration::ZERO) } else { until.map(|until| until.since(after)) };
         let ready = self.epoll.wait(timeout);
         self.bed.get_up();
@@ -198,6 +215,8 @@ impl MediaThread {
         for _ in 0..RING {
             let Ok(message) = self.ring.pop() else { break };
             told = true;
+            // It may be for a leg that has come meanwhile.
+            self.take_in();
             // A command takes effect when it is read, not when the turn began.
             let now = clock::now();
             match message {
@@ -213,8 +232,11 @@ impl MediaThread {
                 }
                 // The links keep it back.
                 ToMedia::OpenLater(_) => {}
-                ToMedia::Depart(leg) => self.io.depart(leg, &mut self.engine, &self.handle),
-                ToMedia::Arrive(luggage) => self.io.arrive(now, *luggage, &mut self.engine, &self.epoll),
+                ToMedia::Depart(leg, to) => {
+                    if let Some(dock) = self.docks.get(usize::from(to)) {
+                        self.io.depart(now, leg, &mut self.engine, &self.handle, dock);
+                    }
+                }
                 ToMedia::Leave => {
                     for leg in self.io.legs() {
                         self.engine.handle_command(now, Command::Close { leg }, &mut self.io);
@@ -226,6 +248,13 @@ impl MediaThread {
             }
         }
         told
+    }
+
+    /// Legs that other threads have brought.
+    fn take_in(&mut self) {
+        while let Some(luggage) = self.dock.take() {
+            self.io.arrive(clock::now(), luggage, &mut self.engine, &self.epoll);
+        }
     }
 
     fn receive(&mut self) {

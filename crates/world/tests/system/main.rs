@@ -9,4 +9,5 @@ mod limits;
 mod media;
 mod paths;
 mod renegotiation;
+mod threads;
 mod transfers;

@@ -81,8 +81,8 @@ fn two_that_meet_hear_each_other_and_all_come_back_to_the_pool() {
                 std::thread::sleep(Duration::from_millis(1));
                 fixture.links.flush(clock::mono());
                 while let Some(news) = fixture.events.pop() {
-                    if let FromMedia::Departed(luggage) = news {
-                        fixture.links.departed(luggage);
+                    if let FromMedia::Departed(leg) = news {
+                        fixture.links.departed(leg);
                     }
                 }
                 assert!(Instant::now() < end, "round {round}: not heard");
