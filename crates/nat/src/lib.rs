@@ -15,6 +15,8 @@
 
 mod binding;
 mod clock;
+#[doc(hidden)]
+pub mod fuzz;
 mod relay;
 mod servers;
 mod signalling;

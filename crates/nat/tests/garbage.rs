@@ -94,3 +94,20 @@ fn anything_may_come() {
         assert!(traversal.is_closed(), "it comes to its end whatever it was told");
     }
 }
+
+/// The bodies of the fuzz targets, over noise and over what is nearly right.
+#[test]
+fn any_steps_and_any_datagram_do_no_harm() {
+    let mut rng = ChaCha12Rng::seed_from_u64(12);
+    for _ in 0..2000 {
+        let mut data = vec![0; rng.next_u32() as usize % 600];
+        rng.fill_bytes(&mut data);
+        ringback_nat::fuzz::operations(&data);
+        ringback_nat::fuzz::datagram(&data);
+    }
+    let mut requests = Vec::new();
+    ringback_nat::Probe::new(Mono::ZERO, at("10.0.0.1:5060"), at("192.0.2.9:3478"), 7, |bytes| requests.push(bytes));
+    for _ in 0..5000 {
+        ringback_nat::fuzz::datagram(&spoiled(&mut rng, &requests));
+    }
+}

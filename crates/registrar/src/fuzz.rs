@@ -7,7 +7,7 @@ use ringback_sip::{Message, Uri};
 use ringback_time::{Mono, Now, Wall};
 use ringback_ua::{ConnectionId, Flow, Transport};
 
-use crate::{Config, Registrar};
+use crate::{Config, Record, Registrar, Source};
 
 const DOMAIN: &str = "example.com";
 
@@ -92,6 +92,54 @@ pub fn request(data: &[u8]) {
     let mut registrar = small();
     take(&mut registrar, start(), data.to_vec(), flow(1));
     registrar.assert_consistent();
+}
+
+/// `data`: what a store says of addresses, a record a line, its texts apart by zeros. A store is written by others too.
+pub fn records(data: &[u8]) {
+    let (mut registrar, now) = (small(), start());
+    let records: Vec<Record> = data.split(|byte| *byte == b'\n').take(50).map(record).collect();
+    for (number, record) in records.iter().enumerate() {
+        if number % 3 == 2 {
+            let of_same: Vec<Record> =
+                records.iter().filter(|other| other.aor == record.aor).take(3).cloned().collect();
+            registrar.adopt(now, &record.aor, &of_same);
+        } else {
+            registrar.restore(now, record);
+        }
+        // A store may have more contacts of an address than would be registered.
+        for found in registrar.lookup(now, &record.aor) {
+            let _ = (found.flow(), found.is_reachable(), found.key().text());
+            if let Ok(uri) = Uri::parse(&found.contact) {
+                registrar.targets(now, &record.aor, &uri);
+            }
+        }
+    }
+    let gone: Vec<_> = records.iter().map(|record| registrar.removal(&record.aor)).collect();
+    for write in gone {
+        registrar.commit(now, &write);
+    }
+    assert!(registrar.is_empty() && registrar.records(now).is_empty());
+}
+
+fn record(line: &[u8]) -> Record {
+    let mut texts = line.split(|byte| *byte == 0).map(|text| String::from_utf8_lossy(text).into_owned());
+    let mut text = || texts.next().unwrap_or_default();
+    let (aor, contact, call_id, instance, path) = (text(), text(), text(), text(), text());
+    let number = line.last().copied().unwrap_or_default();
+    Record {
+        aor,
+        contact,
+        expires: (start() + Duration::from_secs(u64::from(number))).wall,
+        q: u16::from(number) * 4,
+        call_id,
+        cseq: u32::from(number),
+        user_agent: None,
+        path,
+        reg_id: (!instance.is_empty() && number % 2 == 0).then_some(u32::from(number)),
+        instance: Some(instance).filter(|instance| !instance.is_empty()),
+        source: Source::of(&flow(number % 8)),
+        natted: number % 3 == 0,
+    }
 }
 
 fn take(registrar: &mut Registrar, now: Now, text: Vec<u8>, flow: Flow) {

@@ -601,3 +601,19 @@ fn any_request_is_taken_or_refused() {
         crate::fuzz::request(&bytes);
     }
 }
+
+#[test]
+fn whatever_a_store_says_leaves_a_table_that_can_be_emptied() {
+    for seed in 0..2000 {
+        let mut next = noise(seed);
+        let mut data = Vec::new();
+        for _ in 0..8 {
+            data.extend_from_slice(
+                format!("sip:user{}@example.com\0sip:c{}@192.0.2.9\0id\0", next() % 3, next() % 4).as_bytes(),
+            );
+            data.extend((0..next() % 20).map(|_| next()));
+            data.push(b'\n');
+        }
+        crate::fuzz::records(&data);
+    }
+}
