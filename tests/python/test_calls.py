@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support import Recorder, until
+from support import Recorder, media_ports, until
 
 from ringback import (
     CallCancelled,
@@ -256,13 +256,15 @@ async def test_too_many_calls(systems):
 
 
 async def test_no_media_port_is_left(systems):
-    one_pair = lambda builder: builder.with_media_ports(21000, 21001)  # noqa: E731
+    def one_pair(builder):
+        return builder.with_media_ports(*media_ports(1))
+
     called, caller = await systems.start("bob", Recorder()), await systems.start("alice", None, one_pair)
     call = await systems.answered(caller, called)
     with pytest.raises(ResourceExhausted, match="No available RTP ports"):
         await systems.call(caller, called)
     await call.hangup()
-    other = await systems.start("carol", Recorder(), lambda builder: builder.with_media_ports(21002, 21003))
+    other = await systems.start("carol", Recorder(), one_pair)
     many = await systems.start("dave")
     await systems.answered(many, other)
     with pytest.raises(CallRejected) as caught:
