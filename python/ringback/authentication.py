@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ringback._ringback import CoordinatorBase, answer_password
+from ringback._seconds import Seconds, seconds
 
 _LONGEST_REALM = 128
 _ALGORITHMS = ("SHA-512-256", "SHA-256", "MD5")
@@ -38,10 +39,10 @@ class Credentials:
 class Authenticator:
     """Digest authentication of every request outside a dialog, for `SessionManagerBuilder.with_authenticator`.
 
-    Requests without the right digest get 401 with a challenge for each algorithm; their nonces are good for five
-    minutes, and each count of one once. A user may only speak for its own address of record: the user part of From is
-    the user name, its host the realm, a domain of the registrar or one of our own addresses (any host, where the
-    realm is no domain and there is no registrar); else 403.
+    Requests without the right digest get 401 with a challenge for each algorithm; their nonces are good for
+    `nonce_seconds` (then 401 says `stale=true`, and no user is asked again), and each count of one once. A user may only
+    speak for its own address of record: the user part of From is the user name, its host the realm, a domain of the
+    registrar or one of our own addresses (any host, where the realm is no domain and there is no registrar); else 403.
 
     Passwords come from a mapping of user to password, which is copied when the system is built, or from an overridden
     `password`.
@@ -54,6 +55,7 @@ class Authenticator:
         *,
         trusted: Sequence[str] = (),
         algorithms: Sequence[str] = ("SHA-256", "MD5"),
+        nonce_seconds: Seconds = 300,
     ) -> None:
         """`trusted`: networks in CIDR form ("10.0.0.0/8", "2001:db8::/32", "192.0.2.7") that are let in without
         (trunks). `algorithms`: what is asked for, the preferred one first: of "SHA-512-256", "SHA-256", "MD5". Some
@@ -77,6 +79,9 @@ class Authenticator:
             if name not in _ALGORITHMS:
                 raise ValueError(f"no digest algorithm {name!r}; there are {', '.join(_ALGORITHMS)}")
         self._algorithms = tuple(algorithms)
+        self._nonce_seconds = seconds(nonce_seconds, "nonce_seconds", zero=False)
+        if not 1 <= self._nonce_seconds <= 86_400:
+            raise ValueError(f"nonce_seconds must be 1 to 86400, not {nonce_seconds}")
         for network in trusted:
             if not isinstance(network, str):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise TypeError(f"a trusted network must be a str, not {type(network).__name__}")
@@ -93,15 +98,15 @@ class Authenticator:
         """
         return self._passwords.get(username)
 
-    def _settings(self) -> tuple[str, dict[str, str] | None, tuple[str, ...], tuple[str, ...]]:
-        """The realm, the passwords (None: `password` is to be asked), the trusted networks, and the algorithms."""
+    def _settings(self) -> tuple[str, dict[str, str] | None, tuple[str, ...], tuple[str, ...], float]:
+        """The realm, the passwords (None: `password` is to be asked), trusted networks, algorithms, and a nonce's life."""
         if getattr(self.password, "__func__", None) is not Authenticator.password:
-            return self._realm, None, self._trusted, self._algorithms
+            return self._realm, None, self._trusted, self._algorithms, self._nonce_seconds
         table = dict(self._passwords)
         for username, password in table.items():
             _check(username, "a user name")
             _check(password, f"the password of {username!r}", empty=True)
-        return self._realm, table, self._trusted, self._algorithms
+        return self._realm, table, self._trusted, self._algorithms, self._nonce_seconds
 
     async def _answer(self, coordinator: CoordinatorBase, key: int, username: str, realm: str) -> None:
         """The engine asks for a password."""

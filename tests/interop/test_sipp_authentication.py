@@ -90,6 +90,34 @@ async def test_sipp_is_not_let_in_without(username: str, password: str) -> None:
     assert handler.incoming.empty()
 
 
+async def test_sipp_s_nonce_expires_and_is_replaced() -> None:
+    # RFC 7616 §3.3: the password is right, so nobody is asked for it again.
+    handler = Recorder()
+    authenticator = Authenticator(HOST, {"peer": "secret"}, algorithms=("MD5",), nonce_seconds=1)
+    proof = ("[authentication username=peer password=secret]",)
+    stale = '<ereg regexp="stale=true" search_in="hdr" header="WWW-Authenticate:" check_it="true" assign_to="stale" />'
+    steps = (
+        invite(),
+        receive_challenge(401),
+        ack_refusal(),
+        Step('<pause milliseconds="2500" />\n'),
+        invite(cseq=2, early=True, label="AGAIN", headers=proof),
+        Step(f'<recv response="401" auth="true" rrs="true"><action>{stale}</action></recv>\n'),
+        Step('<nop><action><log message="[$stale]" /></action></nop>\n'),
+        ack_refusal(cseq=2, of="AGAIN"),
+        invite(cseq=3, early=True, label="ONCEMORE", headers=proof),
+        *receive_final(200),
+        ack(cseq=3),
+        bye(cseq=4),
+        receive(200),
+    )
+    async with await builder(handler).with_authenticator(authenticator).build() as server:
+        async with Sipp("stale", steps, host_port(server)) as sipp:
+            await soon(handler.established)
+            assert (await soon(handler.ended))[1] == "remote hangup"
+            await sipp.finished()
+
+
 async def test_sipp_asks_us_as_a_proxy_and_as_a_server_and_says_stale() -> None:
     steps = (
         receive_request("INVITE"),

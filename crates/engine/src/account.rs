@@ -27,6 +27,8 @@ pub(crate) struct Account {
     /// Its key, by which calls find it.
     pub(crate) key: String,
     aor: NameAddr,
+    /// As configured, and where a 3xx has led.
+    home: Uri,
     registrar: Uri,
     proxy: Option<Uri>,
     call_id: String,
@@ -135,6 +137,7 @@ impl Account {
             registration,
             key,
             aor,
+            home: registrar.clone(),
             registrar,
             proxy,
             call_id,
@@ -260,7 +263,14 @@ impl Account {
             300..=399 if follow => {
                 let target = response.contacts().unwrap_or_default().into_iter().next().map(|contact| contact.uri);
                 if let Some(target) = target.filter(|target| target.host().is_some() && *target != self.registrar) {
-                    self.registrar = target.request_uri();
+                    let target = target.request_uri();
+                    // What its first hop is to be reached by, where it does not say so itself.
+                    let unsaid = self.proxy.is_none() && target.transport().is_none();
+                    let by = self.config.transport.filter(|transport| unsaid && *transport != Transport::Udp);
+                    self.registrar = match by {
+                        Some(transport) => target.with_param("transport", Some(transport.as_param())),
+                        None => target,
+                    };
                     self.flow = None;
                     return Verdict::Again;
                 }
@@ -328,6 +338,8 @@ impl Account {
 
     /// What was learned from a registrar does not hold without one.
     pub(crate) fn forget(&mut self) {
+        // RFC 3261 §21.3.3: another place is not for ever; who asked there asks again.
+        self.registrar = self.home.clone();
         self.service_route = None;
         (self.gruu, self.temp_gruu) = (None, None);
         self.flow = None;

@@ -131,6 +131,49 @@ fn a_redirection_is_followed_but_not_for_ever() {
     panic!("followed without end");
 }
 
+/// RFC 3261 §10.2, §21.3: to another place, by another transport; and back where that one fails.
+#[test]
+fn a_redirection_to_another_transport_goes_by_that() {
+    let moved = |net: &mut Net, request: &str, target: &str| {
+        let via = request.lines().find(|line| line.starts_with("Via:")).expect("a Via").to_owned();
+        let text = format!(
+            "SIP/2.0 302 Moved\r\n{via}\r\nFrom: {}\r\nTo: {};tag=1\r\nCall-ID: {}\r\nCSeq: {}\r\nContact: <{target}>\r\n\
+             Content-Length: 0\r\n\r\n",
+            header(request, "From").expect("From"),
+            header(request, "To").expect("To"),
+            header(request, "Call-ID").expect("Call-ID"),
+            header(request, "CSeq").expect("CSeq"),
+        );
+        net.inject(A, Phone::new(A).address, &text);
+    };
+    let (mut net, mut phone) = desk();
+    net.streams = true;
+    let registration = register(&mut net, 1, account());
+    let first = phone.receive(&mut net, "REGISTER");
+    assert!(header(&first, "Via").is_some_and(|via| via.starts_with("SIP/2.0/UDP")));
+    moved(&mut net, &first, "sip:10.9.0.1:5060;transport=tcp");
+    let second = phone.receive(&mut net, "REGISTER sip:10.9.0.1:5060;transport=tcp SIP/2.0");
+    assert!(header(&second, "Via").is_some_and(|via| via.starts_with("SIP/2.0/TCP")), "{second}");
+    assert!(contact(&second).contains(";transport=tcp>"), "{second}");
+    let now = net.now;
+    net.nodes[A].engine.handle_connected(now, Transport::Tcp, FLOW.remote, None, ConnectionId(7));
+    reply_by(&mut net, FLOW, &second, "200 OK", &format!("Contact: {};expires=600\r\n", contact(&second)));
+    assert_eq!(registration.state(), Registered);
+    // It stays there, by that connection, until that fails.
+    net.advance(541 * SECOND);
+    let refresh = phone.receive(&mut net, "REGISTER sip:10.9.0.1:5060;transport=tcp SIP/2.0");
+    reply_by(&mut net, FLOW, &refresh, "503 Service Unavailable", "");
+    assert_eq!(registration.state(), Failed);
+    net.advance(31 * SECOND);
+    let again = phone.receive(&mut net, "REGISTER sip:10.9.0.1 SIP/2.0");
+    assert!(header(&again, "Via").is_some_and(|via| via.starts_with("SIP/2.0/UDP")), "{again}");
+    // To a transport that there is not: that is a failure, and no end of it.
+    moved(&mut net, &again, "sip:10.9.0.1;transport=tls");
+    assert_eq!(registration.state(), Failed);
+    net.advance(62 * SECOND);
+    phone.receive(&mut net, "REGISTER sip:10.9.0.1 SIP/2.0");
+}
+
 #[test]
 fn failures_are_told_and_tried_again_later_and_later() {
     let (mut net, mut phone) = desk();

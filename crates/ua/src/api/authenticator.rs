@@ -2,6 +2,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringback_sip::digest::Algorithm;
 
@@ -18,13 +19,22 @@ pub struct Authenticator {
     pub domains: Vec<String>,
     /// What is asked for, the preferred one first (RFC 8760 §2.3). None of the `-sess` ones.
     pub algorithms: Vec<Algorithm>,
+    /// A nonce is good for so long. Then a client with the right password is told that it is stale, and nobody is asked again.
+    pub nonce_life: Duration,
 }
 
 impl Authenticator {
     /// Asks for SHA-256, and for MD5 where a peer knows nothing better.
     pub fn new(realm: impl Into<String>, passwords: Passwords) -> Authenticator {
         let algorithms = vec![Algorithm::Sha256, Algorithm::Md5];
-        Authenticator { realm: realm.into(), passwords, trusted: Vec::new(), domains: Vec::new(), algorithms }
+        Authenticator {
+            realm: realm.into(),
+            passwords,
+            trusted: Vec::new(),
+            domains: Vec::new(),
+            algorithms,
+            nonce_life: Duration::from_secs(300),
+        }
     }
 }
 

@@ -262,7 +262,9 @@ impl Ua {
                 (call.stage == Stage::Confirmed || matches!(owner, Owner::Update(_)))
                     && call.own_invite.as_ref().is_some_and(|own| own.client == Some(index))
             }),
-            Owner::Bye(call) | Owner::Request(call) | Owner::Aside(call) => self.calls.contains(call),
+            Owner::Bye(call) | Owner::Request(call) | Owner::Aside(call) | Owner::Prack(call) => {
+                self.calls.contains(call)
+            }
             Owner::Standalone(request) => self.standalone.get(request).is_some(),
             Owner::Usage(usage) => self.usages.contains(usage),
             Owner::Fork => true,
@@ -291,6 +293,7 @@ impl Ua {
             | Owner::Update(call)
             | Owner::Bye(call)
             | Owner::Request(call)
+            | Owner::Prack(call)
             | Owner::Aside(call) => Some(call),
             _ => None,
         };
@@ -373,7 +376,7 @@ impl Ua {
         authorizing.rounds += 1;
         let lines = self.credentials_of(&request, &mut authorizing);
         // RFC 3261 §22.2: a higher CSeq.
-        let early = matches!(owner, Owner::Update(_)).then(|| response.to_tag()).flatten();
+        let early = matches!(owner, Owner::Update(_) | Owner::Prack(_)).then(|| response.to_tag()).flatten();
         let dialog = match owner {
             Owner::Usage(usage) => self.usages.get_mut(usage).and_then(|usage| usage.dialog.as_mut()),
             _ => call.and_then(|call| self.calls.get_mut(call)).and_then(|call| match early {

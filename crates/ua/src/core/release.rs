@@ -128,7 +128,7 @@ impl Ua {
             Owner::Aside(index) => self.request_failed(now, index, client, cause, false),
             Owner::Standalone(index) => self.standalone_failed(index, cause),
             Owner::Usage(index) => self.usage_answered(index, client, Err(cause)),
-            Owner::Nobody | Owner::Fork => {}
+            Owner::Nobody | Owner::Fork | Owner::Prack(_) => {}
         }
     }
 }

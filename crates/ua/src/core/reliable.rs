@@ -279,7 +279,7 @@ impl Ua {
     fn send_prack(&mut self, now: Now, index: Index, place: Place, rseq: u32, cseq: u32, body: Option<&Body>) {
         let headers = [("RAck".to_owned(), format!("{rseq} {cseq} INVITE"))];
         // Whatever is answered, the INVITE's own end is what counts.
-        self.send_in(now, index, place, &Method::Prack, &headers, body, Owner::Nobody);
+        self.send_in(now, index, place, &Method::Prack, &headers, body, Owner::Prack(index));
     }
 
     /// The PRACK to the offer of `Event::Provisional` with `offers`. `body`: the answer. When none is due, nothing happens.

@@ -20,9 +20,6 @@ use crate::api::{Authenticator, Found};
 use crate::gate::replay::Replays;
 use crate::transaction::key::{hex, parse_hex};
 
-/// A nonce is good for so long, in seconds. Then a client with the right password is told that it is stale, and is none the wiser.
-pub(crate) const LIFETIME: u32 = 300;
-
 /// User agents that give a request up when they see a challenge by anything but MD5, instead of ignoring it as RFC 8760 §2.4 wants.
 const MD5_ALONE: [&str; 2] = ["baresip v0.", "baresip v1."];
 
@@ -105,6 +102,11 @@ impl Gate {
         })
     }
 
+    /// Of a nonce, in seconds.
+    fn lifetime(&self) -> u32 {
+        u32::try_from(self.config.nonce_life.as_secs()).unwrap_or(u32::MAX).max(1)
+    }
+
     /// What the credentials of a request are worth, when this is the user's password. Takes as long where it is somebody else's, or none.
     pub(crate) fn judge(
         &mut self,
@@ -122,12 +124,13 @@ impl Gate {
         }
         let Some(nonce) = self.read(given.nonce()) else { return Verdict::Stale };
         let now = seconds(now);
-        if now.saturating_sub(nonce.made) >= LIFETIME {
+        if now.saturating_sub(nonce.made) >= self.lifetime() {
             return Verdict::Stale;
         }
         // RFC 2069 has no count, and its response covers none that stands there all the same: such a nonce is good once.
         let count = if given.qop().flatten().is_some() { given.nc().unwrap_or(1) } else { 1 };
-        match self.replays.take(now, nonce.bits, nonce.made, count) {
+        let lifetime = self.lifetime();
+        match self.replays.take(now, lifetime, nonce.bits, nonce.made, count) {
             true => Verdict::Good,
             false => Verdict::Stale,
         }

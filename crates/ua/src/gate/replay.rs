@@ -3,8 +3,6 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::gate::LIFETIME;
-
 /// Nonces in use; one more pushes the oldest out, and what was made before that is stale from then on. 4 MB.
 const MOST: usize = 65_536;
 /// Counts so far below the highest one are used up.
@@ -52,9 +50,9 @@ impl Replays {
         self.windows.len()
     }
 
-    /// Uses a count of a nonce that is still good; `false`: it may have been used before.
-    pub(super) fn take(&mut self, now: u32, nonce: u64, made: u32, count: u32) -> bool {
-        while self.order.front().is_some_and(|(used, ..)| now.saturating_sub(*used) >= LIFETIME) {
+    /// Uses a count of a nonce that is still good, as they are for `lifetime` seconds; `false`: it may have been used before.
+    pub(super) fn take(&mut self, now: u32, lifetime: u32, nonce: u64, made: u32, count: u32) -> bool {
+        while self.order.front().is_some_and(|(used, ..)| now.saturating_sub(*used) >= lifetime) {
             self.forget();
         }
         if let Some(window) = self.windows.get_mut(&nonce) {
@@ -108,17 +106,17 @@ mod tests {
     fn a_flood_is_bounded_and_what_it_pushed_out_cannot_come_back() {
         let mut replays = Replays::default();
         for nonce in 0..MOST as u64 + 10 {
-            assert!(replays.take(50, nonce, if nonce < 20 { 10 } else { 20 }, 1));
+            assert!(replays.take(50, 300, nonce, if nonce < 20 { 10 } else { 20 }, 1));
         }
         assert_eq!(replays.len(), MOST);
         for nonce in 0..20 {
-            assert!(!replays.take(50, nonce, 10, 1), "{nonce}");
+            assert!(!replays.take(50, 300, nonce, 10, 1), "{nonce}");
         }
-        assert!(replays.take(50, 20, 20, 2));
-        assert!(!replays.take(50, 1 << 40, 10, 1), "made before: it may have been pushed out");
-        assert!(replays.take(50, 1 << 41, 20, 1));
+        assert!(replays.take(50, 300, 20, 20, 2));
+        assert!(!replays.take(50, 300, 1 << 40, 10, 1), "made before: it may have been pushed out");
+        assert!(replays.take(50, 300, 1 << 41, 20, 1));
         // All of it ends with the nonces.
-        assert!(replays.take(50 + LIFETIME, 7, 49 + LIFETIME, 1));
+        assert!(replays.take(350, 300, 7, 349, 1));
         assert_eq!(replays.len(), 1);
     }
 }

@@ -413,6 +413,133 @@ fn requests_within_a_dialog_are_answered() {
     solo.assert_nothing_left();
 }
 
+/// Each of them, by a server and by a proxy: with the next number, and its own content.
+#[test]
+fn every_method_within_a_dialog_is_answered() {
+    for (method, header_line) in [
+        (Method::Info, ("Info-Package", "x")),
+        (Method::Message, ("Subject", "hello")),
+        (Method::Refer, ("Refer-To", "<sip:carol@192.0.2.3>")),
+        (Method::Notify, ("Event", "refer")),
+    ] {
+        for by_proxy in [false, true] {
+            let mut solo = solo();
+            let (call, _) = solo.called(PEER);
+            let headers = vec![(header_line.0.to_owned(), header_line.1.to_owned())];
+            let body = Body { content_type: "text/plain".into(), bytes: "text".into() };
+            let key = solo.call(|ua, now| ua.request(now, call, method.clone(), headers, Some(body))).unwrap();
+            let first = solo.only_text();
+            let refusal = match by_proxy {
+                true => refuse_by_proxy(&first, "pbx", "n1"),
+                false => refuse(&first, &[&challenge("pbx", "n1", "")]),
+            };
+            solo.receive(&refusal);
+            let again = solo.only_text();
+            let name = if by_proxy { HeaderName::ProxyAuthorization } else { HeaderName::Authorization };
+            assert_eq!(given(&again, &name, "secret").len(), 1, "{again}");
+            assert_eq!(header(&again, "CSeq"), format!("3 {method}"));
+            assert_eq!(header(&again, header_line.0), header_line.1);
+            assert!(again.ends_with("\r\n\r\ntext"), "{again}");
+            solo.receive(&response(&again, "200 OK", "", &[CONTACT], ""));
+            match solo.event() {
+                Event::Response { key: told, response: Ok(response), .. } => {
+                    assert_eq!((told, response.status().unwrap().as_u16()), (key, 200));
+                }
+                other => panic!("{other:?}"),
+            }
+            // For good: that is its answer, and the call goes on.
+            let headers = vec![(header_line.0.to_owned(), header_line.1.to_owned())];
+            solo.call(|ua, now| ua.request(now, call, method.clone(), headers, None)).unwrap();
+            for nonce in ["n2", "n3"] {
+                let request = solo.only_text();
+                solo.receive(&refuse(&request, &[&challenge("pbx", nonce, "")]));
+            }
+            assert!(matches!(solo.event(), Event::Response { response: Ok(_), .. }));
+            assert!(solo.texts().is_empty() && solo.events.is_empty());
+        }
+    }
+}
+
+#[test]
+fn an_update_is_answered_with_its_offer() {
+    let mut solo = solo();
+    let (call, invite) = solo.calling(PEER, Some(SDP));
+    solo.receive(&response(&invite, "200 OK", "peer", &[CONTACT, "Allow: INVITE, UPDATE"], SDP));
+    assert!(matches!(solo.event(), Event::Answered { .. }));
+    solo.call(|ua, now| ua.ack(now, call, None));
+    solo.texts();
+    solo.call(|ua, now| ua.update(now, call, Some(Body::sdp(SDP)))).unwrap();
+    let update = solo.only_text();
+    solo.receive(&refuse(&update, &[&challenge("pbx", "n1", "")]));
+    let again = solo.only_text();
+    assert_eq!((header(&update, "CSeq"), header(&again, "CSeq")), ("2 UPDATE", "3 UPDATE"));
+    assert!(given_once(&again).nonce() == "n1" && again.ends_with(SDP), "{again}");
+    solo.receive(&response(&again, "200 OK", "", &[CONTACT], SDP));
+    assert!(matches!(solo.event(), Event::ReinviteAnswered { .. }));
+    // Refused for good: the session goes on as it was.
+    solo.call(|ua, now| ua.update(now, call, Some(Body::sdp(SDP)))).unwrap();
+    for nonce in ["n2", "n3"] {
+        let update = next(&mut solo, "UPDATE");
+        solo.receive(&refuse(&update, &[&challenge("pbx", nonce, "")]));
+    }
+    assert!(matches!(solo.event(), Event::ReinviteFailed { status: 401, .. }));
+    assert!(solo.texts().is_empty());
+}
+
+/// RFC 3262 §4: with its RAck, and the answer that it carries.
+#[test]
+fn a_prack_is_answered() {
+    let mut solo = solo();
+    let (call, invite) = solo.calling(PEER, None);
+    let more = [CONTACT, "Require: 100rel", "RSeq: 9"];
+    solo.receive(&response(&invite, "183 Session Progress", "one", &more, SDP));
+    assert!(matches!(solo.event(), Event::Provisional { offers: true, .. }));
+    solo.call(|ua, now| ua.prack(now, call, Some(Body::sdp("v=0\r\ns=mine\r\n"))));
+    let prack = solo.only_text();
+    solo.receive(&refuse(&prack, &[&challenge("pbx", "n1", "")]));
+    let again = solo.only_text();
+    assert!(again.starts_with("PRACK ") && again.ends_with("s=mine\r\n"), "{again}");
+    assert_eq!((header(&again, "RAck"), header(&again, "CSeq")), ("9 1 INVITE", "3 PRACK"));
+    assert_eq!(given_once(&again).nonce(), "n1");
+    solo.receive(&response(&again, "200 OK", "", &[], ""));
+    solo.receive(&response(&invite, "200 OK", "one", &[CONTACT], ""));
+    assert!(matches!(solo.event(), Event::Answered { settled: true, .. }));
+}
+
+/// The subscription of one dialog: SUBSCRIBE, its refresh, and NOTIFY in the other role.
+#[test]
+fn a_subscription_is_answered_each_time() {
+    let mut solo = solo();
+    let event = vec![("Event".to_owned(), "dialog".to_owned()), ("Expires".to_owned(), "600".to_owned())];
+    let request = Request { headers: event.clone(), ..standalone(Method::Subscribe) };
+    let (usage, _) = solo.call(|ua, now| ua.subscribe(now, request)).unwrap();
+    let first = solo.only_text();
+    solo.receive(&refuse(&first, &[&challenge("pbx", "n1", "")]));
+    let again = solo.only_text();
+    assert_eq!(given_once(&again).nonce(), "n1");
+    solo.receive(&response(&again, "200 OK", "peer", &[CONTACT, "Expires: 600"], ""));
+    // RFC 6665 §4.4.1: it is the NOTIFY that makes the dialog.
+    let tag = header(&again, "From").split("tag=").nth(1).unwrap().to_owned();
+    let notify = format!(
+        "NOTIFY sip:ringback@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2:5070;branch=z9hG4bKn\r\nFrom: <sip:alice@192.0.2.1>;tag=peer\r\n\
+         To: <sip:alice@192.0.2.1>;tag={tag}\r\nCall-ID: ours@192.0.2.1\r\nCSeq: 1 NOTIFY\r\nMax-Forwards: 70\r\n{CONTACT}\r\n\
+         Event: dialog\r\nSubscription-State: active\r\nContent-Length: 0\r\n\r\n"
+    );
+    solo.receive(&notify);
+    solo.events.clear();
+    for (method, nonce) in [(Method::Subscribe, "n2"), (Method::Notify, "n3")] {
+        solo.call(|ua, now| ua.usage_request(now, usage, &method, &event, None)).unwrap();
+        let known = solo.only_text();
+        assert!(has_header(&known, "Authorization"), "it brings along what it knows");
+        solo.receive(&refuse(&known, &[&challenge("pbx", nonce, ", stale=true")]));
+        let again = solo.only_text();
+        assert!(again.starts_with(method.as_str()) && given_once(&again).nonce() == nonce, "{again}");
+        assert_eq!(header(&again, "Event"), "dialog");
+        solo.receive(&response(&again, "200 OK", "", &[CONTACT, "Expires: 600"], ""));
+        assert!(solo.texts().is_empty());
+    }
+}
+
 #[test]
 fn who_may_ask_for_credentials_without_a_realm() {
     let any = [("alice", "secret", None)];

@@ -50,6 +50,8 @@ pub(super) enum Owner {
     Request(Index),
     /// Within a call's dialog, but not of the call itself: RFC 5057.
     Aside(Index),
+    /// Nobody waits for what becomes of it, but the peer does for the request.
+    Prack(Index),
     Standalone(Index),
     Usage(Index),
     /// The BYE to a fork.

@@ -1,14 +1,12 @@
 //! Requests of one dialog that a later one has overtaken: the first was lost, the next was not, and when the first comes again the peer has to
 //! refuse it with 500 (RFC 3261 §12.2.2). That says nothing about what was asked: it is asked again under the dialog's next number.
 
-use ringback_sip::{HeaderName, Message, Method, StatusCode};
+use ringback_sip::{HeaderName, Message, StatusCode};
 use ringback_time::Now;
 
 use crate::arena::Index;
 use crate::core::Ua;
 use crate::core::client::Owner;
-use crate::transaction::key::parse_hex;
-use crate::wire::tags::from_tag;
 
 /// How often one request gets another number.
 const RENUMBERED_MOST: u8 = 3;
@@ -24,17 +22,15 @@ impl Ua {
             return false;
         };
         let (owner, cseq) = (client.owner, client.cseq);
-        let is_prack = response.cseq().is_ok_and(|cseq| cseq.method == Method::Prack);
         let call = match owner {
-            Owner::Reinvite(call) | Owner::Update(call) | Owner::Request(call) | Owner::Aside(call) => Some(call),
-            // The program does not wait for it, but the peer does.
-            Owner::Nobody if is_prack => {
-                let tag = from_tag(response).and_then(parse_hex);
-                tag.and_then(|tag| self.tags.get(&tag).copied())
-            }
+            Owner::Reinvite(call)
+            | Owner::Update(call)
+            | Owner::Request(call)
+            | Owner::Aside(call)
+            | Owner::Prack(call) => Some(call),
             _ => None,
         };
-        let Some(call) = call.filter(|_| is_prack || self.is_wanted(index, owner)) else { return false };
+        let Some(call) = call.filter(|_| self.is_wanted(index, owner)) else { return false };
         let (call_id, tag) = (response.call_id().unwrap_or_default(), response.to_tag().unwrap_or_default());
         let dialog = self.calls.get_mut(call).and_then(|call| call.dialog_mut(call_id, tag));
         let Some(dialog) = dialog.filter(|dialog| dialog.has_sent_after(cseq)) else { return false };
