@@ -231,20 +231,26 @@ impl Concealer {
         self.best_lag(lag.saturating_sub(coarse - 1).max(shortest), (lag + coarse - 1).min(longest), 1)
     }
 
+    /// `from` is a multiple of `step`.
     fn best_lag(&self, from: usize, to: usize, step: usize) -> usize {
         let window = WINDOW * self.scale;
         let past = self.past();
         let start = past.len().saturating_sub(window);
-        let now = past.get(start..).unwrap_or_default();
+        // Every `step`th sample, side by side.
+        let mut thinned = [0; HISTORY / 2];
+        let samples = if step > 1 {
+            for (slot, sample) in thinned.iter_mut().zip(past.iter().skip(start % step).step_by(step)) {
+                *slot = *sample;
+            }
+            &thinned[..]
+        } else {
+            past
+        };
+        let now = samples.get(start / step..).and_then(|now| now.get(..window / step)).unwrap_or_default();
         let mut best = (from, f32::NEG_INFINITY);
         for lag in (from..=to).step_by(step) {
-            let before = past.get(start.saturating_sub(lag)..).unwrap_or_default();
-            let (mut product, mut energy) = (0.0_f32, 0.0_f32);
-            for (&a, &b) in now.iter().zip(before).step_by(step) {
-                let (a, b) = (f32::from(a), f32::from(b));
-                product += a * b;
-                energy += b * b;
-            }
+            let before = samples.get((start / step).saturating_sub(lag / step)..).unwrap_or_default();
+            let (product, energy) = products(now, before);
             // Below a level of a few steps there is nothing to compare.
             let likeness = product / energy.max(100.0 * window as f32 / step as f32).sqrt();
             if likeness > best.1 {
@@ -253,6 +259,19 @@ impl Concealer {
         }
         best.0
     }
+}
+
+/// The sums of a times b and of b times b, as far as `a` goes in eights: in as many lanes, for the compiler to vectorise.
+fn products(a: &[i16], b: &[i16]) -> (f32, f32) {
+    let (mut product, mut energy) = ([0.0_f32; 8], [0.0_f32; 8]);
+    for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
+        for (((a, b), product), energy) in a.iter().zip(b).zip(&mut product).zip(&mut energy) {
+            let (a, b) = (f32::from(*a), f32::from(*b));
+            *product += a * b;
+            *energy += b * b;
+        }
+    }
+    (product.iter().sum(), energy.iter().sum())
 }
 
 /// The `i`th of `length` samples on the way from `old` to `new`.

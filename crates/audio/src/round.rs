@@ -1,11 +1,12 @@
 //! Rounding to 16 bits.
 
-/// The nearest sample, saturating. Written without `floor` or `round`, which are library calls on plain x86-64.
+/// The nearest sample, saturating. Written without `floor` or `round`, which are library calls on plain x86-64, and without a conversion to
+/// an integer, which asks for more than fits here and keeps the compiler from using vectors.
 #[inline(always)]
 pub(crate) fn to_sample(value: f32) -> i16 {
-    // Above zero, truncation is rounding down; 32768.5 fits a float's 24 bits with room for the fraction that decides.
-    let shifted = value.clamp(-32_768.0, 32_767.0) + 32_768.5;
-    (shifted as i32 - 32_768) as i16
+    // The unit of a float of this size is 1, so that the addition rounds; its lowest bits are the number then.
+    const LARGE: f32 = (3 << 22) as f32;
+    (value.clamp(-32_768.0, 32_767.0) + LARGE).to_bits() as i16
 }
 
 #[cfg(test)]

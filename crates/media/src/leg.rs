@@ -62,6 +62,9 @@ pub(crate) struct Leg {
     pub(crate) echo: bool,
     pub(crate) muted: bool,
     pub(crate) transmitting: bool,
+    /// Of the configuration: the encoding whose clock everything of this leg is counted by, and its packet time.
+    codec: Codec,
+    ptime_ms: u8,
     pub(crate) joint: Joint,
     pub(crate) outgoing: Outgoing,
 
@@ -235,6 +238,8 @@ impl Leg {
             echo: false,
             muted: false,
             transmitting: true,
+            codec: Codec::Pcmu,
+            ptime_ms: DEFAULT_PTIME_MS,
             reframe: None,
             transcode: None,
             joint: Joint::default(),
@@ -290,6 +295,10 @@ impl Leg {
         } else if self.incoming.listener.is_none() {
             self.incoming.listener = Some(Box::new(Listener::new()));
         }
+        let send = self.config.send;
+        let receives = || self.config.receive.first().map(|format| format.codec);
+        self.codec = send.map(|format| format.codec).or_else(receives).unwrap_or(Codec::Pcmu);
+        self.ptime_ms = send.map_or(DEFAULT_PTIME_MS, |format| codec::packet_ms(format.codec, format.ptime_ms));
         self.incoming.wanted = self.config.may_receive;
         self.incoming.times_packets = self.config.xr_voip;
         self.outgoing.set_clock(due_ms, codec::units_per_ms(self.codec()));
@@ -317,14 +326,15 @@ impl Leg {
         self.encoder.get_or_insert_with(|| Encoder::new(coding))
     }
 
+    #[inline]
     pub(crate) fn ptime_ms(&self) -> u64 {
-        let ptime = self.config.send.map_or(DEFAULT_PTIME_MS, |format| codec::packet_ms(format.codec, format.ptime_ms));
-        u64::from(ptime)
+        u64::from(self.ptime_ms)
     }
 
     /// The encoding whose clock everything of this leg is counted by.
+    #[inline]
     pub(crate) fn codec(&self) -> Codec {
-        self.config.send.map(|f| f.codec).or(self.config.receive.first().map(|f| f.codec)).unwrap_or(Codec::Pcmu)
+        self.codec
     }
 
     /// Whether something that the engine makes is sent in place of what comes from a bridge or the echo.

@@ -346,11 +346,9 @@ fn a_leg_that_only_passes_on_does_what_it_is_told_in_its_next_turn() {
     // At each millisecond of a packet time.
     for late in 0..20 {
         let mut it = bridged(|c| c);
-        let mut n = 0;
-        for _ in 0..50 {
+        for n in 0..50 {
             it.peer_sends(n, &[0x55; 160]);
             it.world.run(ms(20));
-            n += 1;
         }
         let b = it.b;
         it.world.run(ms(late));
@@ -378,12 +376,10 @@ fn digits_are_over_in_time_while_audio_passes() {
     // The end of it is lost.
     let event = packet(101, 65_530_u16.wrapping_add(20), 0xffff_ff00_u32.wrapping_add(20 * 160), 77, &[5, 10, 1, 64]);
     it.world.deliver(rtp_address(leg(9, PEER_A)), it.a, &event);
-    let mut back = 0;
-    for _ in 0..50 {
+    for back in 0..50 {
         // The other side speaks on, so that the leg has nothing to send by itself.
         let bytes = packet(0, back, u32::from(back) * 160, 78, &[0x33; 160]);
         it.world.deliver(rtp_address(leg(9, PEER_B)), it.b, &bytes);
-        back += 1;
         it.world.run(ms(20));
     }
     let digits = it.world.events().iter().filter(|event| matches!(event, Event::Dtmf { digit: '5', .. })).count();

@@ -134,46 +134,81 @@ impl State {
         let count = (block.len() * up).saturating_sub(self.time).div_ceil(down);
         let first = out.len();
         out.resize(first + count, T::default());
-        // All output samples of one phase are `down` input samples apart: side by side, once every `down`th has been laid beside the other.
-        let mut apart = [0.0; APART];
-        let stride = self.window.len() / down;
-        if down > 1 {
-            for (residue, lane) in apart.chunks_exact_mut(stride).take(down).enumerate() {
-                for (slot, &sample) in lane.iter_mut().zip(self.window.iter().skip(residue).step_by(down)) {
-                    *slot = sample;
-                }
+        let made = out.get_mut(first..).unwrap_or_default();
+        if down == 1 {
+            self.make(&self.window, self.window.len(), store, made);
+        } else {
+            // All output samples of one phase are `down` input samples apart: side by side, once every `down`th has been laid beside the other.
+            let mut apart = [0.0; APART];
+            let used = self.window.get(..history + block.len() + down * TILE).unwrap_or(&self.window);
+            let stride = used.len().div_ceil(down);
+            match down {
+                2 => lay_apart::<2>(used, stride, &mut apart),
+                3 => lay_apart::<3>(used, stride, &mut apart),
+                _ => lay_apart::<6>(used, stride, &mut apart),
             }
+            self.make(&apart, stride, store, made);
         }
-        let samples = if down > 1 { &apart[..] } else { &self.window[..] };
-        for turn in 0..up.min(count) {
+        self.time = self.time + count * down - block.len() * up;
+        self.window.copy_within(block.len()..block.len() + history, 0);
+    }
+
+    /// The output samples `made` of a block, of which every `down`th sample stands beside the other, in lanes of `stride`.
+    #[inline(always)]
+    fn make<T: Copy + Default>(&self, samples: &[f32], stride: usize, store: impl Fn(f32) -> T, made: &mut [T]) {
+        let Bank { up, down, .. } = *self.bank;
+        for turn in 0..up.min(made.len()) {
             let time = self.time + turn * down;
             let Some(coefficients) = self.bank.phase(time % up) else { break };
-            let of_phase = out.get_mut(first + turn..).unwrap_or_default();
+            let of_phase = made.get_mut(turn..).unwrap_or_default();
             // The taps of an output sample end with the input sample that it belongs to, hence begin `history` before it.
             let mut oldest = time / up;
             for tile in of_phase.chunks_mut(up * TILE) {
                 let sums = convolve(coefficients, samples, oldest, down, stride);
-                for (slot, sum) in tile.iter_mut().step_by(up).zip(sums) {
+                // Side by side as well, before they are put where they belong.
+                let mut stored = [T::default(); TILE];
+                for (slot, &sum) in stored.iter_mut().zip(&sums) {
                     *slot = store(sum);
+                }
+                for (slot, sample) in tile.iter_mut().step_by(up).zip(stored) {
+                    *slot = sample;
                 }
                 oldest += TILE * down;
             }
         }
-        self.time = self.time + count * down - block.len() * up;
-        self.window.copy_within(block.len()..block.len() + history, 0);
+    }
+}
+
+/// Lays every `DOWN`th sample beside the other, in lanes of `stride`.
+#[inline(always)]
+fn lay_apart<const DOWN: usize>(samples: &[f32], stride: usize, apart: &mut [f32]) {
+    let (groups, rest) = samples.as_chunks::<DOWN>();
+    for (residue, lane) in apart.chunks_exact_mut(stride).take(DOWN).enumerate() {
+        let (whole, last) = lane.split_at_mut(groups.len().min(lane.len()));
+        for (slot, group) in whole.iter_mut().zip(groups) {
+            *slot = group.get(residue).copied().unwrap_or_default();
+        }
+        if let (Some(slot), Some(&sample)) = (last.first_mut(), rest.get(residue)) {
+            *slot = sample;
+        }
     }
 }
 
 /// [`TILE`] output samples of a phase, the taps of the first beginning at `oldest`. They grow side by side, which leaves the compiler
 /// free to use vectors, as a single sum does not: the order of additions of floats is part of the result.
-#[multiversion::multiversion(targets("x86_64+avx2"))]
+#[multiversion::multiversion(targets("x86_64+avx2+fma", "x86_64+avx2"))]
 fn convolve(coefficients: &[f32], samples: &[f32], oldest: usize, down: usize, stride: usize) -> [f32; TILE] {
     let mut sums = [0.0; TILE];
     let (mut residue, mut at) = (oldest % down, oldest / down);
     for &coefficient in coefficients {
         let Some(beside) = samples.get(residue * stride + at..).and_then(<[f32]>::first_chunk::<TILE>) else { break };
         for (sum, &sample) in sums.iter_mut().zip(beside) {
-            *sum += coefficient * sample;
+            // In one step, where the machine has that: without it `mul_add` is a library call.
+            *sum = if multiversion::target::target_cfg_f!(target_feature = "fma") {
+                coefficient.mul_add(sample, *sum)
+            } else {
+                *sum + coefficient * sample
+            };
         }
         residue += 1;
         if residue == down {

@@ -18,35 +18,25 @@ const FADE_MS: usize = FRAME_MS as usize / 2;
 /// Of what came while nobody mixed, so many frames at most are passed over; what is more the playout buffer skips by itself.
 const MOST_MISSED: u64 = 16;
 
+/// What the room looks at each frame stands first, in few cache lines.
+#[repr(C, align(64))]
 pub(crate) struct Member {
     /// Slab keys of the room and of the leg.
     pub(crate) room: u32,
     pub(crate) key: u32,
     pub(crate) role: Role,
-    gain: Option<f32>,
-    pub(crate) hearing: Hearing,
-    /// The frame: empty where it says nothing.
-    pub(crate) own: Vec<i16>,
+    /// Mean magnitude of the frame, and of its frames, falling slowly.
+    pub(crate) magnitude: u32,
+    pub(crate) loudness: u32,
+    pub(crate) voice: Voice,
+    /// Whom its whisper reached in the frame before.
+    pub(crate) beside: Option<u32>,
     /// The frame to come was taken from the playout buffer.
     pub(crate) pulled: bool,
     /// In the sum of the present frame.
     pub(crate) counted: bool,
     /// Among the voices of the frame before and, by that, the present one.
     pub(crate) heard: bool,
-    /// Whom its whisper reached in the frame before.
-    pub(crate) beside: Option<u32>,
-    pub(crate) voice: Voice,
-    /// Mean magnitude of the frame, and of its frames, falling slowly.
-    pub(crate) magnitude: u32,
-    pub(crate) loudness: u32,
-    /// What whispers add to what it hears.
-    pub(crate) whispered: Vec<i32>,
-    /// What it has added and is told by whispers, at the rate that it is sent, where that is not the room's.
-    pub(crate) low: Option<Box<Low>>,
-    /// Frames since it last had a stream of its own to hear, of a codec that has a memory; 0: now.
-    pub(crate) shares: u8,
-    /// For packets of another length than the room's frame.
-    pub(crate) queue: Option<Box<Queue>>,
     /// The room looks at it each frame.
     pub(crate) listed: bool,
     /// It has heard nothing of the room yet.
@@ -54,6 +44,20 @@ pub(crate) struct Member {
     /// It was heard by another until it joined, and goes on.
     pub(crate) continuing: bool,
     pub(crate) leaving: Leaving,
+    /// Frames since it last had a stream of its own to hear, of a codec that has a memory; 0: now.
+    pub(crate) shares: u8,
+
+    /// For packets of another length than the room's frame.
+    pub(crate) queue: Option<Box<Queue>>,
+    /// What it has added and is told by whispers, at the rate that it is sent, where that is not the room's.
+    pub(crate) low: Option<Box<Low>>,
+    /// The frame: empty where it says nothing.
+    pub(crate) own: Vec<i16>,
+    /// What whispers add to what it hears.
+    pub(crate) whispered: Vec<i32>,
+
+    gain: Option<f32>,
+    pub(crate) hearing: Hearing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -264,7 +264,7 @@ impl MediaIo {
     fn attend(&mut self, number: u32) {
         let (Some(crossings), Some(slot)) = (&mut self.crossings, self.slots.get_mut(number as usize)) else { return };
         let Slot::Open(open) = slot else { return };
-        let Open { leg, pair, connected, crossing: Some(crossing) } = &mut **open else { return };
+        let Open { leg, pair, connected, crossing: Some(crossing), .. } = &mut **open else { return };
         let leg = *leg;
         while let Some(transmit) = crossing.traversal.poll_transmit() {
             let fd = sockets_of(pair, transmit.component);

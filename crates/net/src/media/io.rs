@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -20,18 +20,27 @@ use crate::queue::Producer;
 use crate::sys;
 use crate::wake::Waker;
 
-/// An open leg, or one to come.
+/// An open leg, or one to come. What a packet needs stands first, in one cache line, which nobody has touched since the leg's last packet.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Open {
     pub(super) leg: LegId,
-    pub(super) pair: Pair,
+    /// Of `pair`, which keeps them open.
+    rtp: RawFd,
+    rtcp: RawFd,
     /// Whom the RTP socket is connected to.
     pub(super) connected: Option<SocketAddr>,
     /// Where a NAT is to be crossed.
     pub(super) crossing: Option<Box<Crossing>>,
+    pub(super) pair: Pair,
 }
 
 impl Open {
+    fn new(leg: LegId, pair: Pair) -> Self {
+        let [rtp, rtcp] = [&pair.sockets.rtp, &pair.sockets.rtcp].map(|socket| socket.as_raw_fd());
+        Open { leg, rtp, rtcp, connected: None, crossing: None, pair }
+    }
+
     /// In the epoll set of its thread.
     pub(super) fn is_watched(&self) -> bool {
         self.crossing.as_ref().is_none_or(|crossing| crossing.is_watched())
@@ -88,7 +97,7 @@ impl MediaIo {
     }
 
     pub(super) fn insert(&mut self, leg: LegId, pair: Pair) {
-        self.put_in(Box::new(Open { leg, pair, connected: None, crossing: None }));
+        self.put_in(Box::new(Open::new(leg, pair)));
     }
 
     fn put_in(&mut self, open: Box<Open>) {
@@ -118,11 +127,10 @@ impl MediaIo {
     }
 
     /// Whose socket an epoll key means, and whether it is the RTCP one.
-    pub(super) fn socket(&self, key: u64) -> Option<(LegId, BorrowedFd<'_>, bool)> {
+    pub(super) fn socket(&self, key: u64) -> Option<(LegId, RawFd, bool)> {
         let Slot::Open(open) = self.slots.get(usize::try_from(key / 2).ok()?)? else { return None };
         let rtcp = key % 2 == 1;
-        let sockets = &open.pair.sockets;
-        Some((open.leg, if rtcp { sockets.rtcp.as_fd() } else { sockets.rtp.as_fd() }, rtcp))
+        Some((open.leg, if rtcp { open.rtcp } else { open.rtp }, rtcp))
     }
 
     /// A socket is ready that no leg has: whoever sends there meets a closed door from now on.
@@ -184,7 +192,7 @@ impl Out for MediaIo {
             }
             crossing.sent(Component::Rtp);
         }
-        let fd = open.pair.sockets.rtp.as_fd();
+        let fd = open.rtp;
         let connected = open.connected == Some(to);
         let result = again(|| if connected { sys::send(fd, packet) } else { sys::send_to(fd, packet, &to) });
         if result.is_err() {
@@ -200,7 +208,7 @@ impl Out for MediaIo {
             }
             crossing.sent(Component::Rtcp);
         }
-        let fd = open.pair.sockets.rtcp.as_fd();
+        let fd = open.rtcp;
         let result = again(|| sys::send_to(fd, packet, &to));
         if result.is_err() {
             self.note(leg, result);

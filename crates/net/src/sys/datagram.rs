@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
 use ringback_time::Wall;
@@ -70,7 +70,7 @@ impl Batch {
     }
 
     /// Receives what is there, without waiting. `WouldBlock` when there is nothing.
-    pub(crate) fn receive(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+    pub(crate) fn receive(&mut self, fd: impl AsRawFd) -> io::Result<usize> {
         self.count = 0;
         let parts = self
             .headers
@@ -226,12 +226,12 @@ fn sent(result: isize) -> io::Result<()> {
 }
 
 /// To the peer that the socket is connected to.
-pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn send(fd: impl AsRawFd, bytes: &[u8]) -> io::Result<()> {
     // SAFETY: pointer and length are of one slice.
     sent(unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), SEND_FLAGS) })
 }
 
-pub(crate) fn send_to(fd: BorrowedFd<'_>, bytes: &[u8], to: &SocketAddr) -> io::Result<()> {
+pub(crate) fn send_to(fd: impl AsRawFd, bytes: &[u8], to: &SocketAddr) -> io::Result<()> {
     let (name, length) = name(to);
     // SAFETY: pointer and length are of one slice; the name lives through the call, and `length` is that of its variant.
     sent(unsafe {
