@@ -66,14 +66,17 @@ class Baresip:
         settings: str = "",
         registered: str | None = None,
         contact: str | None = None,
+        edge: str | None = None,
     ) -> None:
-        """`settings`: further lines of its configuration. `contact`: whom its command "message" writes to."""
+        """`settings`: further lines of its configuration. `contact`: whom its command "message" writes to. `edge`: a proxy
+        that it keeps a flow to (RFC 5626)."""
         self.settings = settings
         self.contact = contact
         self.frequency = frequency
         self.codec = codec
         self.answer = answer
         self.registered = registered
+        self.edge = edge
         # baresip takes the port above its SIP port for TLS.
         self.port = free_ports(2)
         self.control = control_port()
@@ -116,6 +119,8 @@ class Baresip:
         if self.registered is not None:
             user = self.registered.removeprefix("sip:").partition("@")[0]
             account = f"<{self.registered}>;regint=60;auth_user={user};auth_pass={user}"
+        if self.edge is not None:
+            account += f';sipnat=outbound;outbound="{self.edge}"'
         account += f";answermode={mode};audio_codecs={WIDE.get(self.codec, self.codec)}\n"
         (self.folder / "accounts").write_text(account)
         (self.folder / "contacts").write_text(f'"contact" <{self.contact}>\n' if self.contact else "")

@@ -49,11 +49,11 @@ def opinions(found: Iterable[Expert]) -> Iterator[str]:
 
 
 def unrecognised(path: Path, packets: Iterable[Packet]) -> Iterator[str]:
-    """Every datagram is SIP, or is RTP or RTCP between addresses that some description has said; streams hold SIP alone."""
+    """Every datagram is SIP or STUN, or is RTP or RTCP between addresses that some description has said; streams hold SIP alone."""
     judged: dict[object, bool] = {}
     for packet in packets:
         protocols = set(packet.protocols)
-        if protocols & {"sip", "rtp", "rtcp"} or packet.destination[1] == MARKER_PORT:
+        if protocols & {"sip", "rtp", "rtcp", "stun"} or packet.destination[1] == MARKER_PORT:
             continue
         if "udp" in protocols and packet.number("udp.length") > 8:
             yield f"unrecognised datagram: {packet}"

@@ -66,6 +66,7 @@ request_route {{
             sl_send_reply("403", "Forbidden");
             exit;
         }}
+        {outbound}
         save("location");
         exit;
     }}
@@ -86,6 +87,9 @@ request_route {{
 }}
 """
 MODULES = "kex tm tmx sl rr pv maxfwd usrloc registrar textops siputils auth xlog".split()
+
+# Debian's has no outbound module. This stands for it (RFC 5626 §6): the contact is a flow, and its keep-alives are answered.
+OUTBOUND = 'append_to_reply("Require: outbound\\r\\nFlow-Timer: 2\\r\\n");'
 
 SECURE = """\
 enable_tls=yes
@@ -116,13 +120,15 @@ ca_list = {root}
 class Kamailio:
     """`async with Kamailio() as proxy`. A caller whose From says `member` has to authenticate itself (407).
 
+    `stun`: it has every contact be a flow, and answers Binding requests on its SIP port.
     `certificate`, with its key, and `root`, the authority's: PEM files; with them it speaks TLS too, on the port above the other.
     """
 
     REALM = "kamailio.example"
 
-    def __init__(self, *, certificate: str | None = None, root: str | None = None) -> None:
+    def __init__(self, *, certificate: str | None = None, root: str | None = None, stun: bool = False) -> None:
         self.port = free_ports(2)
+        self._stun = stun
         self._certificate, self._root = certificate, root
 
     def uri(self, user: str, transport: str = "udp") -> str:
@@ -135,13 +141,16 @@ class Kamailio:
 
     async def __aenter__(self) -> "Kamailio":
         self.folder = Path(tempfile.mkdtemp(prefix="kamailio-"))
-        modules = "\n".join(f'loadmodule "{name}.so"' for name in MODULES)
+        modules = "\n".join(f'loadmodule "{name}.so"' for name in [*MODULES, *(["stun"] if self._stun else [])])
         secure = ""
         if self._certificate is not None:
             secure = SECURE.format(host=HOST, port=self.port + 1, folder=self.folder)
             settings = TLS_CONFIG.format(certificate=self._certificate, root=self._root)
             (self.folder / "tls.cfg").write_text(settings)
-        config = CONFIG.format(host=HOST, port=self.port, realm=self.REALM, modules=modules, secure=secure)
+        outbound = OUTBOUND if self._stun else ""
+        config = CONFIG.format(
+            host=HOST, port=self.port, realm=self.REALM, modules=modules, secure=secure, outbound=outbound
+        )
         (self.folder / "kamailio.cfg").write_text(config)
         with (self.folder / "log").open("wb") as log:
             self.process = await asyncio.create_subprocess_exec(
