@@ -16,16 +16,16 @@ pub(crate) struct CallDecision;
 /// Answer the call.
 ///
 /// `sdp` None: the answer is generated. Else what `MediaControl.generate_sdp_answer` gave (its attributes may have been edited),
-/// or that of external media: the engine then opens no RTP, hold rewrites direction and version only, statistics are None, and
-/// bridging raises `MediaError`. `SdpError`, before any response, where it does not answer the offer (RFC 3264). For a late offer
-/// (`IncomingCall.sdp is None`) it is an offer. `headers` go into the 200.
+/// or that of external media: the engine then opens no RTP, hold rewrites direction and version only, digits go by INFO, statistics are
+/// None, and bridging and playing raise `MediaError`. `SdpError`, before any response, where it does not answer the offer (RFC 3264). For a
+/// late offer (`IncomingCall.sdp is None`) it is an offer. `headers` go into the 200 (`InvalidHeader`).
 #[pyclass(frozen, extends = CallDecision, module = "ringback")]
 pub(crate) struct Accept {
     pub(crate) sdp: Option<String>,
     pub(crate) headers: api::HeaderList,
 }
 
-/// Refuse the call with a final response, 400 to 699 (RFC 3261 §21).
+/// Refuse the call with a final response, `status` 400 to 699 (RFC 3261 §21; else `ValueError`), and a reason phrase of one line.
 #[pyclass(frozen, extends = CallDecision, module = "ringback")]
 pub(crate) struct Reject {
     pub(crate) reason: String,
@@ -41,8 +41,9 @@ pub(crate) struct Defer;
 /// targets itself (302, RFC 3261 §21.3.3).
 ///
 /// The second leg is an OUTGOING session of the same handler, counted like any other; `peer_id` links the two, and the end of one ends
-/// the other. Early media and failures pass between them. Several targets are tried one after the other, each for `ring_seconds`, or all
-/// at once (`parallel`), and the first answer wins.
+/// the other. Early media, failures and hold pass between them. Several targets are tried one after the other, each for `ring_seconds`, or
+/// all at once (`parallel`), and the first answer wins. An address of record of the system's registrar rings all its contacts. A target that
+/// is no URI is the handler's fault: `InvalidUri` goes to `on_error`, and the caller gets 500.
 #[pyclass(frozen, extends = CallDecision, module = "ringback")]
 pub(crate) struct Forward {
     pub(crate) targets: Vec<String>,
