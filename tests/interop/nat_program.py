@@ -79,13 +79,21 @@ async def main(task: dict[str, Any]) -> None:
         call = await SessionControl.create_outgoing_call(system, system.local_address, task["call"])
         await call.wait_for_answer(20)
         await talk(system, call, 700.0)
+        if task.get("is_hung_up"):
+            tell(ended=await call.wait_ended())
+            await SessionControl.stop(system)
+            return
         # Until the peer has heard enough, too.
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
         await SessionControl.terminate_session(system, call.id)
         tell(hung_up=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
     else:
-        await talk(system, await handler.answered, 1100.0)
+        call = await handler.answered
+        await talk(system, call, 1100.0)
+        if task.get("hangs_up"):
+            await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+            await call.hangup()
         await handler.over.wait()
     await SessionControl.stop(system)
 

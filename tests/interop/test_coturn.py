@@ -139,6 +139,21 @@ async def test_stun_tells_what_the_nat_makes_of_media_ports(world, tmp_path):
             assert await alice.end() == 0
 
 
+async def test_a_call_is_hung_up_from_outside_the_nat(world, tmp_path):
+    """The Contact of whoever is inside is what the server sees of its SIP socket, so that requests within the call find it."""
+    private, inside, _ = world.behind_nat(symmetric=False)
+    called = system(world.public, address=f"sip:bob@{PUBLIC}:5060", hangs_up=True)
+    async with coturn(world, tmp_path), Program.run(called) as bob:
+        await bob.told("ready")
+        task = {"address": f"sip:alice@{inside}:5060", "stun": SERVER, "call": f"sip:bob@{PUBLIC}:5060"}
+        async with Program.run(system(private, is_hung_up=True, **task)) as alice:
+            await call(alice, bob)
+            bob.say()
+            assert (await alice.told("ended"))["ended"] == "remote hangup"
+            assert await alice.end() == 0
+            assert await bob.end() == 0
+
+
 async def test_turn_relays_between_two_symmetric_nats(world, tmp_path):
     """Neither can reach the other directly, and no STUN server could help. Only SIP is let in at the called one's."""
     near_side, near_inside, _ = world.behind_nat(symmetric=True)
