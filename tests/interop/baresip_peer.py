@@ -13,6 +13,7 @@ import wave
 from pathlib import Path
 
 import numpy as np
+from leash import leashed
 from network import HOST, control_port, free_ports
 from numpy.typing import NDArray
 from systems import tone, until
@@ -126,7 +127,7 @@ class Baresip:
         (self.folder / "contacts").write_text(f'"contact" <{self.contact}>\n' if self.contact else "")
         with (self.folder / "log").open("wb") as log:
             self.process = await asyncio.create_subprocess_exec(
-                "baresip", "-f", str(self.folder), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+                *leashed("baresip", "-f", str(self.folder)), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
             )
         async with asyncio.timeout(30):
             while True:

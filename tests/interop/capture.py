@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from leash import leashed
 from network import BLOCK, HOST
 
 # SIP is recognised on any port by its text, before tshark goes by the port; RTP and RTCP by the SDP of the calls alone, so that a
@@ -199,7 +200,7 @@ class Capture:
         ports = f"{BLOCK.start}-{BLOCK.stop - 1}"
         # Datagrams go from a port of ours to another; a connection may begin at any.
         wanted = f"udp src portrange {ports} and udp dst portrange {ports} or tcp portrange {ports}"
-        command = ["dumpcap", "-q", "-i", "lo", "-B", "64", "-w", str(path), "-f", wanted]
+        command = leashed("dumpcap", "-q", "-i", "lo", "-B", "64", "-w", str(path), "-f", wanted)
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None
         # dumpcap names the file once the capture is open.

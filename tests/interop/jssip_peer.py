@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from leash import leashed
 from systems import until
 
 PROGRAM = Path(__file__).with_name("jssip_program.js")
@@ -26,7 +27,7 @@ class Jssip:
 
     async def __aenter__(self) -> "Jssip":
         self._process = await asyncio.create_subprocess_exec(
-            "node", str(PROGRAM), self._settings,
+            *leashed("node", str(PROGRAM), self._settings),
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=self._environment,
         )  # fmt: skip
         self._pump = asyncio.create_task(self._read())

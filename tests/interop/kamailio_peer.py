@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from leash import leashed
 from network import HOST, free_ports
 from systems import until
 
@@ -154,8 +155,10 @@ class Kamailio:
         (self.folder / "kamailio.cfg").write_text(config)
         with (self.folder / "log").open("wb") as log:
             self.process = await asyncio.create_subprocess_exec(
-                "kamailio", "-DD", "-f", str(self.folder / "kamailio.cfg"), "-Y", str(self.folder), "-w", str(self.folder),
-                "-m", "32", "-M", "8",
+                *leashed(
+                    "kamailio", "-DD", "-f", str(self.folder / "kamailio.cfg"), "-Y", str(self.folder), "-w", str(self.folder),
+                    "-m", "32", "-M", "8",
+                ),
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         try:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,14 @@ def _run(*command: str) -> None:
     subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
 
 
+def _sweep() -> None:
+    """Removes what runs that were killed have left."""
+    listed = subprocess.run(["ip", "netns", "list"], check=False, capture_output=True, text=True, timeout=30).stdout
+    for name, process in re.findall(r"^(rb(\d+)n\S+)", listed, re.MULTILINE):
+        if not Path(f"/proc/{process}").exists():
+            subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True, timeout=30)
+
+
 class World:
     """`with World() as world`: `world.public` is a namespace with the address `PUBLIC`; `behind_nat` adds private ones."""
 
@@ -28,6 +37,7 @@ class World:
 
     def __enter__(self) -> "World":
         try:
+            _sweep()
             self.public = self._namespace("pub")
             _run("ip", "-n", self.public, "link", "add", "br0", "type", "bridge")
             _run("ip", "-n", self.public, "address", "add", f"{PUBLIC}/24", "dev", "br0")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from leash import leashed
 from network import HOST, free_ports
 from numpy.typing import NDArray
 from systems import until
@@ -67,9 +68,7 @@ class Pjsua:
         self._tokens = itertools.count(1)
         self._log = (self.folder / "log").open("wb")
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(PROGRAM),
-            json.dumps({**self.settings, "folder": str(self.folder)}),
+            *leashed(sys.executable, str(PROGRAM), json.dumps({**self.settings, "folder": str(self.folder)})),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=self._log,

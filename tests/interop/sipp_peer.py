@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from leash import leashed
 from network import HOST, free_ports
 from scenario import Step, scenario
 from systems import until
@@ -61,7 +62,11 @@ class Sipp:
             arguments.append(self.remote)
         with (self.folder / "output").open("wb") as output:
             self.process = await asyncio.create_subprocess_exec(
-                "sipp", *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.folder
+                *leashed("sipp", *arguments),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.folder,
             )
         if not self.remote:
             await self._until_bound()

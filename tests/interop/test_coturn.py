@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from leash import leashed
 from namespaces import PUBLIC, World, within
 
 HERE = Path(__file__).parent
@@ -34,7 +35,10 @@ class Program:
     @asynccontextmanager
     async def run(cls, command: list[str]) -> AsyncIterator["Program"]:
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            *leashed(*command),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
         )
         program = cls(process)
         try:

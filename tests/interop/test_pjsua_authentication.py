@@ -3,7 +3,7 @@
 import pytest
 from network import HOST
 from pjsua_peer import Pjsua
-from systems import Recorder, builder, host_port, soon
+from systems import Recorder, builder, host_port, soon, until_received
 
 from ringback import Authenticator
 
@@ -19,7 +19,8 @@ async def test_pjsua_is_let_in_by_sha_256() -> None:
             await peer.do("call", uri=f"sip:service@{host_port(server)}")
             call = await soon(handler.incoming)
             assert "algorithm=SHA-256" in call.headers["Authorization"]
-            await soon(handler.established)
+            # The capture is to hold some of its media.
+            await until_received(await soon(handler.established), 1)
             await peer.do("hangup")
             assert (await soon(handler.ended))[1] == "remote hangup"
 

@@ -30,10 +30,10 @@ async def scenario():
     async with Systems() as systems:
         called, caller = await systems.start("bob", bob), await systems.start("alice", alice)
         calls = await asyncio.gather(*(systems.answered(caller, called) for _ in range(20)))
-        call, other = (
-            calls[0],
-            next(event[0] for event in bob.of("established") if event[0].call_id == calls[0].call_id),
-        )
+        call = calls[0]
+        # The called side is told when the ACK is there.
+        await until(lambda: len(bob.of("established")) == 20)
+        other = next(event[0] for event in bob.of("established") if event[0].call_id == call.call_id)
         await call.hold()
         await call.resume()
         await call.send_dtmf("1")
