@@ -108,6 +108,31 @@ fn each_hears_the_others_as_wide_as_it_can() {
 }
 
 #[test]
+fn linear_audio_of_every_rate_meets_in_one_room() {
+    let members =
+        [(1, Codec::L16At24, 9000.0), (2, Codec::L16At16, 5000.0), (3, Codec::L16At8, 700.0), (4, Codec::Pcma, 1100.0)];
+    // The room is mixed at the rate of the widest member.
+    for first in [members.first().copied(), Some((1, Codec::L16At48, 15_000.0))].into_iter().flatten() {
+        let mut members = members;
+        members[0] = first;
+        let mut world = World::new(2, 5);
+        for (n, codec, pitch) in members {
+            call(&mut world, n, codec, 20);
+            join(&mut world, n, Role::Member);
+            say(&mut world, n, pitch);
+        }
+        world.run(ms(2500));
+        world.forget();
+        world.run(ms(1000));
+        for (n, codec, own) in members {
+            let audible = |pitch: f32| pitch != own && pitch < 0.425 * codec.sample_rate() as f32;
+            let expected: Vec<_> = members.iter().map(|&(_, _, pitch)| (f64::from(pitch), audible(pitch))).collect();
+            assert_hears(&world, n, codec, &expected);
+        }
+    }
+}
+
+#[test]
 fn a_wide_member_that_comes_and_goes_makes_no_click_for_the_others() {
     let mut world = World::new(2, 2);
     for (n, codec) in [(1, Codec::Pcmu), (2, Codec::Pcmu), (3, Codec::G722), (4, Codec::G722)] {
