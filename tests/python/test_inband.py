@@ -64,9 +64,7 @@ async def test_without_telephone_event_tones_count(systems, peer):
     transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
     port = transport.get_extra_info("sockname")[1]
     sdp = EXTERNAL.replace("4000", str(port))
-    invite = peer.invite(called.local_address, body=sdp)
-    answer = await peer.receive("SIP/2.0 200")
-    peer.follow(invite, "ACK", response=answer)
+    _, answer = await peer.call(called.local_address, body=sdp)
     to = int(answer.split("m=audio ")[1].split(" ")[0])
     samples = np.concatenate([np.zeros(1600, np.int16), pressed("5#", 8000), np.zeros(1600, np.int16)])
     for number, frame in enumerate(np.split(samples[: len(samples) // 160 * 160], len(samples) // 160)):
@@ -124,9 +122,7 @@ async def test_media_comes_back_to_where_it_comes_from_if_allowed(systems, peer,
 
     transport, _ = await loop.create_datagram_endpoint(Behind, local_addr=("127.0.0.1", 0))
     # The address in SDP is not where media comes from.
-    invite = peer.invite(called.local_address, body=EXTERNAL)
-    answer = await peer.receive("SIP/2.0 200")
-    peer.follow(invite, "ACK", response=answer)
+    _, answer = await peer.call(called.local_address, body=EXTERNAL)
     to = int(answer.split("m=audio ")[1].split(" ")[0])
     for number in range(40):
         header = bytes([0x80, 0]) + number.to_bytes(2) + (160 * number).to_bytes(4) + (77).to_bytes(4)

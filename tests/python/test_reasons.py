@@ -14,9 +14,7 @@ async def test_of_a_bye(systems):
     desk = Recorder()
     system = await systems.start("desk", desk)
     async with Peer() as peer:
-        invite = peer.invite(system.local_address)
-        answer = await peer.receive("SIP/2.0 200")
-        peer.follow(invite, "ACK", response=answer)
+        invite, answer = await peer.call(system.local_address)
         (call, *_) = await desk.wait("established")
         assert (call.remote_reason, call.completed_elsewhere) == (None, False), "it has not ended"
         peer.follow(invite, "BYE", response=answer, cseq=2, headers=f"Reason: {BUSY}")
@@ -72,9 +70,7 @@ async def test_it_passes_through_a_forwarded_call(systems):
     target = await systems.start("desk", desk)
     switch = await systems.start("switch", Recorder(CallDecision.Forward(target.local_address)))
     async with Peer() as peer:
-        invite = peer.invite(switch.local_address)
-        answer = await peer.receive("SIP/2.0 200")
-        peer.follow(invite, "ACK", response=answer)
+        invite, answer = await peer.call(switch.local_address)
         await desk.wait("established")
         peer.follow(invite, "BYE", response=answer, cseq=2, headers=f"Reason: {BUSY}")
         (call, _) = await desk.wait("ended")

@@ -154,9 +154,7 @@ async def test_a_phone_is_referred(systems, peer):
     """The wire: REFER, 202, NOTIFY to the end, BYE."""
     bob = Recorder()
     called = await systems.start("bob", bob)
-    invite = peer.invite(called.local_address)
-    answer = await peer.receive("SIP/2.0 200")
-    peer.follow(invite, "ACK", response=answer)
+    invite, answer = await peer.call(called.local_address)
     (session, *_) = await bob.wait("established")
     task = asyncio.create_task(session.transfer("sip:carol@example.com"))
     refer = await peer.receive("REFER ")
@@ -179,9 +177,7 @@ async def test_a_phone_that_hangs_up_before_it_tells_the_outcome(systems, peer, 
     """One that has taken the REFER has gone to the target; one that has not has just hung up."""
     bob = Recorder()
     called = await systems.start("bob", bob)
-    invite = peer.invite(called.local_address)
-    answer = await peer.receive("SIP/2.0 200")
-    peer.follow(invite, "ACK", response=answer)
+    invite, answer = await peer.call(called.local_address)
     (session, *_) = await bob.wait("established")
     task = asyncio.create_task(session.transfer("sip:carol@example.com"))
     refer = await peer.receive("REFER ")
@@ -201,9 +197,7 @@ async def test_a_phone_that_hangs_up_before_it_tells_the_outcome(systems, peer, 
 async def test_a_call_that_is_over_cannot_be_replaced(systems, peer):
     bob = Recorder()
     called = await systems.start("bob", bob)
-    invite = peer.invite(called.local_address)
-    answer = await peer.receive("SIP/2.0 200")
-    peer.follow(invite, "ACK", response=answer)
+    _, answer = await peer.call(called.local_address)
     (old, *_) = await bob.wait("established")
     await old.hangup()
     peer.respond(await peer.receive("BYE "), "200 OK")
@@ -216,9 +210,7 @@ async def test_a_call_that_is_over_cannot_be_replaced(systems, peer):
 async def test_a_phone_refers_us(systems, peer):
     bob, carol = Willing(), Recorder(CallDecision.Defer())
     called, target = await systems.start("bob", bob), await systems.start("carol", carol)
-    invite = peer.invite(called.local_address)
-    answer = await peer.receive("SIP/2.0 200")
-    peer.follow(invite, "ACK", response=answer)
+    invite, answer = await peer.call(called.local_address)
     (session, *_) = await bob.wait("established")
     refer = peer.follow(invite, "REFER", response=answer, cseq=2)
     assert "SIP/2.0 400" in await peer.receive("SIP/2.0 400"), "it has no Refer-To"
@@ -248,9 +240,7 @@ async def test_a_replaced_call_and_its_bridge(systems, peer):
     """An INVITE with Replaces takes the place of a bridged call."""
     bob = Recorder()
     called, other = await systems.start("bob", bob), await systems.start("alice", Recorder())
-    invite = peer.invite(called.local_address)
-    answer = await peer.receive("SIP/2.0 200")
-    peer.follow(invite, "ACK", response=answer)
+    _, answer = await peer.call(called.local_address)
     (old, *_) = await bob.wait("established")
     partner = await systems.answered(called, other)
     await called.bridge_sessions(old.id, partner.id)

@@ -81,6 +81,13 @@ class Peer(asyncio.DatagramProtocol):
         self.send(text, address(to_uri))
         return text
 
+    async def call(self, to_uri: str, *, body: str | None = None) -> tuple[str, str]:
+        """A call to a system that answers it: the INVITE, and its 200, acknowledged."""
+        invite = self.invite(to_uri, body=body)
+        answer = await self.receive("SIP/2.0 200")
+        self.follow(invite, "ACK", response=answer)
+        return invite, answer
+
     def follow(
         self, invite: str, method: str, *, response: str | None = None, cseq: int = 1, headers: str = "", body: str = ""
     ) -> str:
