@@ -130,8 +130,9 @@ pub(crate) enum Whither {
 }
 
 impl Engine {
-    /// Where a call goes. A forwarded one never comes back to ourselves because nobody is registered.
-    pub(crate) fn whither(&mut self, now: Now, outgoing: &Outgoing, forwarded: bool) -> Whither {
+    /// Where a call goes. RFC 3261 §16.5: we are responsible for our domains; what nobody is registered for is asked of nobody else, who would
+    /// be ourselves again.
+    pub(crate) fn whither(&mut self, now: Now, outgoing: &Outgoing) -> Whither {
         let to = &outgoing.to.uri;
         if self.registry.is_some() {
             if let Some(ways) = self.contact_ways(now, to) {
@@ -141,7 +142,7 @@ impl Engine {
             if let Some(aor) = self.own_address_of_record(to) {
                 // RFC 5627 §5.4: nobody but us knows the instances of our domains. Nor where those are whose every flow is dead.
                 let bound = self.registry.as_ref().is_some_and(|registry| registry.registrar.lock().knows(&aor));
-                if forwarded && named || to.param("gr").is_some() || bound {
+                if named || to.param("gr").is_some() || bound {
                     return Whither::Nobody;
                 }
             }
@@ -157,7 +158,7 @@ impl Engine {
     }
 
     /// The first hop of a call, by which our own address is chosen; `None`: its To names it.
-    pub(crate) fn first_hop(&mut self, now: Now, outgoing: &Outgoing, forwarded: bool) -> Option<Uri> {
+    pub(crate) fn first_hop(&mut self, now: Now, outgoing: &Outgoing) -> Option<Uri> {
         if self.registry.is_none() && self.accounts.is_empty() {
             return None;
         }
@@ -166,7 +167,7 @@ impl Engine {
         if self.shares_store() && self.own_address_of_record(&outgoing.to.uri).is_some() {
             return anywhere;
         }
-        let way = match self.whither(now, outgoing, forwarded) {
+        let way = match self.whither(now, outgoing) {
             Whither::One(way) => way,
             Whither::Contacts(ways) => ways.into_iter().next()?,
             Whither::Nobody => return anywhere,

@@ -118,7 +118,7 @@ impl Engine {
         if self.calls.len() >= self.config.max_sessions {
             return Err(Error::ResourceExhausted("Maximum sessions reached"));
         }
-        outgoing.first_hop = self.first_hop(now, &outgoing, beside.is_some());
+        outgoing.first_hop = self.first_hop(now, &outgoing);
         let local = self.local_towards(outgoing.towards());
         // A description brought along means that media is elsewhere.
         let port = if outgoing.sdp.is_none() {
@@ -191,7 +191,6 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else { return Ok(()) };
         let Some(outgoing) = call.outgoing.take() else { return Ok(()) };
         let session = Arc::clone(&call.session);
-        let forwarded = matches!(call.link, Link::Target(_));
         let plan = if outgoing.late_offer { Ok(Plan::Settled) } else { self.plan_offer(key, outgoing.sdp.clone()) };
         let plan = match plan {
             Ok(plan) => plan,
@@ -203,7 +202,7 @@ impl Engine {
                 return Err(error);
             }
         };
-        let whither = self.whither(now, &outgoing, forwarded);
+        let whither = self.whither(now, &outgoing);
         let Outgoing { from, to, headers, max_forwards, late_offer, redirects, .. } = *outgoing;
         let invite = Invite {
             from,

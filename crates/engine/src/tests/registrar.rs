@@ -363,6 +363,15 @@ fn a_forward_to_an_address_of_record_rings_its_contacts() {
     net.assert_idle();
 }
 
+/// Name servers, which most likely would say that we are the ones to ask, are not asked.
+#[test]
+fn a_call_to_somebody_of_ours_who_is_not_registered_ends_at_once() {
+    let mut net = two_phones();
+    let call = dial(&mut net, A, "sip:nobody@pbx.example");
+    assert_eq!((call.state(), end_of(&call).1.as_str()), (State::Failed, "failed: nobody is registered"));
+    net.assert_idle();
+}
+
 /// A member of a group who is not there must not keep the others from being called, whoever is named first, nor the call from ending.
 #[test]
 fn a_group_rings_although_some_of_it_are_not_registered() {
