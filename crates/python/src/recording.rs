@@ -70,12 +70,14 @@ impl RecordingBase {
 
     /// Ends it: a future that is done when the file is complete, or None where it is already.
     fn _stop<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.tape.stop();
         if self.tape.is_complete() {
             return Ok(None);
         }
         let tape = Arc::clone(&self.tape);
-        self.coordinator.get().ask_files(py, |files, token| files.finish(tape, token)).map(Some)
+        let asked = self.coordinator.get().ask_files(py, |files, token| files.finish(tape, token));
+        // Where the system does not run, too.
+        self.tape.stop();
+        asked.map(Some)
     }
 }
 

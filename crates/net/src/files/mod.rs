@@ -134,8 +134,9 @@ impl Files {
 
     /// Stops a tape; the token is answered when its file is complete, with `Error::Media` where it could not be written.
     pub fn finish(&self, tape: Arc<Tape>, token: Token) {
+        // In this order: who finds it stopped knows that it is waited for.
+        self.submit(Job::Finish { tape: Arc::clone(&tape), token });
         tape.stop();
-        self.submit(Job::Finish { tape, token });
     }
 
     /// Gives `command` to the engine when those of all sounds and recordings asked for so far have reached it.

@@ -1,7 +1,8 @@
 //! One recording on its way from its queue into a WAV file.
 //!
 //! The header says once a second how much there is, so that what a kill leaves behind can be played. A file that was there before is
-//! touched only once the recording has really begun; one that was made for a recording that never began is taken away again.
+//! touched only once the recording has really begun; one that was made for a recording that never began is taken away again. Whoever
+//! waits for the file to be complete has one in any case, be it without a sample.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -16,6 +17,8 @@ use ringback_time::Mono;
 
 /// The header is never older.
 const HEADER_EVERY: Duration = Duration::from_secs(1);
+/// Hz, in the header of a file without a sample.
+const RATE_OF_NOTHING: u32 = 8000;
 /// Written in one go.
 const BLOCK: usize = 65_536;
 
@@ -77,7 +80,8 @@ impl Reel {
             waiting: Vec::new(),
         };
         // A disk that is full already is found out now.
-        if created && let Err(error) = reel.file.write_all_at(&wav::header(reel.tape.channels(), 8000, 0), 0) {
+        if created && let Err(error) = reel.file.write_all_at(&wav::header(reel.tape.channels(), RATE_OF_NOTHING, 0), 0)
+        {
             let _ = std::fs::remove_file(path);
             return Err(failed(error));
         }
@@ -112,7 +116,10 @@ impl Reel {
     fn work(&mut self, now: Mono, last: bool) -> io::Result<Left> {
         let Some(rate) = self.tape.rate() else {
             if last || self.tape.is_stopped() || Arc::strong_count(&self.tape) == 1 {
-                if self.created {
+                if !self.waiting.is_empty() {
+                    self.file.set_len(0)?;
+                    self.file.write_all_at(&wav::header(self.tape.channels(), RATE_OF_NOTHING, 0), 0)?;
+                } else if self.created {
                     let _ = std::fs::remove_file(&self.path);
                 }
                 return Ok(Left::Nothing);

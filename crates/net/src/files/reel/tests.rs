@@ -97,3 +97,29 @@ fn what_cannot_be_written_is_named() {
         assert!(error.contains(why) && error.contains(&path.display().to_string()), "{error}");
     }
 }
+
+#[test]
+fn who_waits_for_a_recording_that_never_began_has_an_empty_one() {
+    let path = path("nothing.wav");
+    for waits in [true, false] {
+        for before in [None, Some("what was recorded before")] {
+            let _ = std::fs::remove_file(&path);
+            if let Some(before) = before {
+                std::fs::write(&path, before).expect("written");
+            }
+            let tape = tape(true);
+            let mut reel = Reel::open(&path, Arc::clone(&tape)).expect("a file");
+            if waits {
+                reel.waiting.push(Token(1));
+            }
+            tape.stop();
+            assert_eq!(reel.write(at(1), false), Left::Nothing);
+            match waits {
+                true => assert_eq!((read(&path).0.format.channels, read(&path).1.len()), (2, 0)),
+                false => assert_eq!(std::fs::read_to_string(&path).ok().as_deref(), before),
+            }
+            assert!(tape.is_complete());
+        }
+    }
+    let _ = std::fs::remove_file(path);
+}
