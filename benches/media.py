@@ -51,6 +51,7 @@ def arguments() -> argparse.Namespace:
         "--thread-calls", type=int, default=1000, metavar="N", help="calls on each number of them (1000)"
     )
     parser.add_argument("--thread-conferences", type=int, default=10, metavar="SIZE", help="conferences on them (10)")
+    parser.add_argument("--media-threads", type=int, metavar="N", help="of ringback in all other sections (its usual)")
     parser.add_argument("--tick-calls", type=int, default=50, metavar="N", help="calls while lateness is measured (50)")
     parser.add_argument(
         "--tick-seconds", type=float, default=15.0, metavar="SECONDS", help="each such row at least (15)"
@@ -105,6 +106,7 @@ def main() -> int:
         sounds=out / "sounds",
         directory=out / f"media-{started}",
         pin_tested=options.pin_tested,
+        media_threads=options.media_threads,
         pin_phones=options.pin_phones,
         tell=say,
     )
@@ -138,6 +140,7 @@ def main() -> int:
         "versions": setting.versions,
         "seconds": setting.seconds,
         "udp_us": udp_us,
+        "media_threads": setting.media_threads,
         "rows": [row.as_json() for row in found.rows],
         "lateness": [asdict(late) for late in found.late],
         "goals": [{"goal": text, "met": met} for text, met in goals],

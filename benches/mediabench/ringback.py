@@ -23,8 +23,9 @@ class Program(Peer):
         command = [setting.python, script, "--media-ports", setting.media_ports]
         if not real_time:
             command.append("--no-real-time")
-        if media_threads is not None:
-            command += ["--media-threads", str(media_threads)]
+        threads = media_threads or setting.media_threads
+        if threads is not None:
+            command += ["--media-threads", str(threads)]
         super().__init__(command, setting.log("ringback"), setting.pin_tested, talks=True)
 
     def order(self, line: str) -> str:

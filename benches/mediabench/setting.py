@@ -46,6 +46,8 @@ class Setting:
     sounds: Path
     directory: Path
     pin_tested: Sequence[int] | None = None
+    # Of ringback where a row has no number of its own; None: as many as is usual.
+    media_threads: int | None = None
     pin_phones: Sequence[int] | None = None
     tell: Callable[[str], None] = print
     versions: dict[str, str] = field(default_factory=dict)
