@@ -22,7 +22,7 @@ use crate::NetError;
 mod pinned;
 mod verify;
 
-use pinned::{Named, PinnedClient, PinnedServer};
+use pinned::{Named, PinnedClient};
 use verify::{Anyone, SipVerifier};
 
 /// Files in PEM form, as a program gives them.
@@ -196,11 +196,11 @@ impl TlsSettings {
             Some((roots, named)) => {
                 let inner = WebPkiServerVerifier::builder_with_provider(Arc::clone(roots), provider()).build();
                 let inner = inner.map_err(|error| error.to_string())?;
-                Arc::new(SipVerifier::new(Arc::new(PinnedServer::new(inner, Arc::clone(named)))))
+                Arc::new(SipVerifier::new(inner, Arc::clone(named)))
             }
             None => {
                 let inner = rustls_platform_verifier::Verifier::new(provider()).map_err(|error| reason(&error))?;
-                Arc::new(SipVerifier::new(Arc::new(inner)))
+                Arc::new(SipVerifier::new(Arc::new(inner), Named::default()))
             }
         };
         let builder = ClientConfig::builder_with_provider(provider())

@@ -5,7 +5,7 @@ use crate::api::{AccountConfig, RegistrarConfig, Registration, RegistrationState
 
 const AOR: &str = "sip:alice@10.9.0.1";
 
-fn account() -> AccountConfig {
+pub(super) fn account() -> AccountConfig {
     AccountConfig {
         aor: AOR.into(),
         registrar: None,
@@ -19,13 +19,13 @@ fn account() -> AccountConfig {
 }
 
 /// Node A, whose registrar is the telephone that the test plays.
-fn desk() -> (Net, Phone) {
+pub(super) fn desk() -> (Net, Phone) {
     let mut net = Net::default();
     net.add(config());
     (net, Phone::new(A))
 }
 
-fn register(net: &mut Net, id: u64, account: AccountConfig) -> Arc<Registration> {
+pub(super) fn register(net: &mut Net, id: u64, account: AccountConfig) -> Arc<Registration> {
     match net.ask(A, |token| Command::Register { token, id, account: Box::new(account) }) {
         Some(Ok(Reply::Registration(registration))) => registration,
         other => panic!("{other:?}"),
@@ -33,7 +33,7 @@ fn register(net: &mut Net, id: u64, account: AccountConfig) -> Arc<Registration>
 }
 
 /// The states that the program was told.
-fn told(net: &Net) -> Vec<RegistrationState> {
+pub(super) fn told(net: &Net) -> Vec<RegistrationState> {
     let state = |event: &Event| match event {
         Event::Registration { state, .. } => Some(*state),
         _ => None,
@@ -41,7 +41,7 @@ fn told(net: &Net) -> Vec<RegistrationState> {
     net.nodes[A].events.iter().filter_map(state).collect()
 }
 
-fn contact(request: &str) -> &str {
+pub(super) fn contact(request: &str) -> &str {
     header(request, "Contact").expect("a Contact")
 }
 
@@ -401,7 +401,7 @@ fn what_is_no_account_is_refused() {
     net.assert_idle();
 }
 
-const FLOW: Flow = Flow {
+pub(super) const FLOW: Flow = Flow {
     transport: Transport::Tcp,
     local: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)), 5060),
     remote: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 9, 0, 1)), 5060),
@@ -409,7 +409,7 @@ const FLOW: Flow = Flow {
 };
 
 /// The answer to a request of the node's, by a connection.
-fn reply_by(net: &mut Net, flow: Flow, request: &str, status: &str, more: &str) {
+pub(super) fn reply_by(net: &mut Net, flow: Flow, request: &str, status: &str, more: &str) {
     let via = request.lines().find(|line| line.starts_with("Via:")).expect("a Via").to_owned();
     let text = format!(
         "SIP/2.0 {status}\r\n{via}\r\nFrom: {}\r\nTo: {};tag=1\r\nCall-ID: {}\r\nCSeq: {}\r\n{more}Content-Length: 0\r\n\r\n",
@@ -635,175 +635,4 @@ fn requests_outside_of_calls_keep_to_the_account_s_flow() {
     let sent = phone.receive(&mut net, "OPTIONS sip:bob@far.example");
     assert!(header(&sent, "Via").is_some_and(|via| via.starts_with("SIP/2.0/TCP")), "{sent}");
     assert!(contact(&sent).contains(";ob"), "RFC 5626 §4.3: {sent}");
-}
-
-// ---- several proxies
-
-fn server(number: u8) -> SocketAddr {
-    SocketAddr::from(([10, 9, 0, number], 5060))
-}
-
-/// The flow to a proxy.
-fn flow_to(number: u8) -> Flow {
-    Flow { remote: server(number), connection: Some(ConnectionId(number.into())), ..FLOW }
-}
-
-/// The next request of that kind that came to a proxy.
-fn received(net: &mut Net, number: u8, start: &str) -> Option<String> {
-    let place = net.outside.iter().position(|(to, text)| *to == server(number) && text.starts_with(start))?;
-    net.outside.remove(place).map(|(_, text)| text)
-}
-
-/// An account with two proxies, 1 and 2, over TCP.
-fn two_proxies() -> (Net, Arc<Registration>) {
-    let (mut net, _) = desk();
-    net.streams = true;
-    let wanted = AccountConfig {
-        aor: "sip:alice@home.example".into(),
-        proxy: Some("10.9.0.1".into()),
-        further_proxies: vec!["10.9.0.2".into()],
-        transport: Some(Transport::Tcp),
-        ..account()
-    };
-    let registration = register(&mut net, 1, wanted);
-    (net, registration)
-}
-
-/// Has a proxy's registrar accept what came.
-fn grant_by(net: &mut Net, number: u8, more: &str) -> String {
-    let request = received(net, number, "REGISTER").expect("a REGISTER");
-    let now = net.now;
-    net.nodes[A].engine.handle_connected(now, Transport::Tcp, server(number), None, ConnectionId(number.into()));
-    let headers = format!("Contact: {};expires=600\r\n{more}", contact(&request));
-    reply_by(net, flow_to(number), &request, "200 OK", &headers);
-    request
-}
-
-const OUTBOUND: &str = "Require: outbound\r\n";
-
-#[test]
-fn two_proxies_are_two_flows_and_one_that_is_lost_leaves_the_other() {
-    let (mut net, registration) = two_proxies();
-    assert!(received(&mut net, 2, "REGISTER").is_none(), "not before it is known that there are flows");
-    let first = grant_by(&mut net, 1, OUTBOUND);
-    let second = grant_by(&mut net, 2, OUTBOUND);
-    assert!(contact(&first).ends_with(";reg-id=1") && contact(&second).ends_with(";reg-id=2"), "RFC 5626 §4.2.1");
-    assert!(header(&second, "Route").is_some_and(|route| route.contains("10.9.0.2")));
-    let instance = |text: &str| contact(text).split("sip.instance").nth(1).map(|rest| rest[..40].to_owned());
-    assert_eq!(instance(&first), instance(&second));
-    let uri = |text: &str| contact(text).split('>').next().map(str::to_owned);
-    assert_ne!(uri(&first), uri(&second));
-    // One is lost: the account is registered still, and its calls go by the other.
-    let now = net.now;
-    net.nodes[A].engine.handle_closed(now, ConnectionId(1));
-    net.run();
-    assert_eq!(registration.state(), Registered);
-    let options = |net: &mut Net| {
-        net.command(A, |token| Command::SendOptions {
-            token,
-            from: Some("sip:alice@home.example".into()),
-            to: "sip:bob@far.example".into(),
-            timeout: None,
-        });
-        [1, 2].into_iter().find(|number| received(net, *number, "OPTIONS").is_some())
-    };
-    assert_eq!(options(&mut net), Some(2));
-    net.advance(SECOND);
-    let again = received(&mut net, 1, "REGISTER").expect("registered anew");
-    assert!(contact(&again).ends_with(";reg-id=1"));
-    let now = net.now;
-    net.nodes[A].engine.handle_connect_failed(now, Transport::Tcp, server(1), None, "refused");
-    net.run();
-    assert_eq!((registration.state(), options(&mut net)), (Registered, Some(2)));
-    // The other one too.
-    let now = net.now;
-    net.nodes[A].engine.handle_closed(now, ConnectionId(2));
-    net.run();
-    assert_eq!(registration.state(), Registering);
-    net.advance(SECOND);
-    grant_by(&mut net, 2, OUTBOUND);
-    assert_eq!(told(&net), [Registering, Registered, Registering, Registered]);
-    net.advance(31 * SECOND);
-    grant_by(&mut net, 1, OUTBOUND);
-    assert_eq!(options(&mut net), Some(1));
-    // Both are undone.
-    net.outside.clear();
-    let token = net.command(A, |token| Command::Unregister { token, id: 1 });
-    for number in [1, 2] {
-        assert!(net.result(A, token).is_none());
-        let last = received(&mut net, number, "REGISTER").expect("undone");
-        assert_eq!(header(&last, "Expires"), Some("0"));
-        reply_by(&mut net, flow_to(number), &last, "200 OK", "");
-    }
-    assert!(matches!(net.result(A, token), Some(Ok(Reply::Unit))));
-    assert_eq!(registration.state(), Unregistered);
-    net.assert_idle();
-}
-
-#[test]
-fn without_flows_there_is_one_registration_by_the_proxy_that_works() {
-    let (mut net, registration) = two_proxies();
-    grant_by(&mut net, 1, "");
-    assert!(received(&mut net, 2, "REGISTER").is_none(), "the registrar does not know flows");
-    // The first proxy goes away.
-    let now = net.now;
-    net.nodes[A].engine.handle_closed(now, ConnectionId(1));
-    net.run();
-    let fail = |net: &mut Net, number| {
-        net.advance(SECOND);
-        assert!(received(net, number, "REGISTER").is_some(), "{number}");
-        let now = net.now;
-        net.nodes[A].engine.handle_connect_failed(now, Transport::Tcp, server(number), None, "refused");
-        net.run();
-    };
-    fail(&mut net, 1);
-    assert_eq!(registration.state(), Registering, "by the next one");
-    fail(&mut net, 2);
-    assert_eq!(registration.state(), Failed, "all have failed");
-    net.advance(31 * SECOND);
-    let waiting = net.outside.iter().filter(|(_, text)| text.starts_with("REGISTER")).count();
-    assert_eq!(waiting, 1, "one at a time");
-    grant_by(&mut net, 1, "");
-    assert_eq!(told(&net), [Registering, Registered, Registering, Failed, Registered]);
-}
-
-#[test]
-fn what_a_registrar_decides_is_not_asked_by_each_proxy() {
-    let (mut net, registration) = two_proxies();
-    let request = received(&mut net, 1, "REGISTER").expect("a REGISTER");
-    reply_by(&mut net, flow_to(1), &request, "403 Forbidden", "");
-    assert_eq!((registration.state(), registration.failure().0), (Failed, Some(403)));
-    net.advance(5 * SECOND);
-    assert!(received(&mut net, 2, "REGISTER").is_none());
-}
-
-#[test]
-fn a_stop_undoes_each_flow_within_its_bounds() {
-    for answering in [&[][..], &[1], &[2], &[1, 2]] {
-        let (mut net, registration) = two_proxies();
-        grant_by(&mut net, 1, OUTBOUND);
-        grant_by(&mut net, 2, OUTBOUND);
-        let stop = net.command(A, |token| Command::Stop { token, drain: Duration::ZERO });
-        for number in answering {
-            let last = received(&mut net, *number, "REGISTER").expect("undone");
-            reply_by(&mut net, flow_to(*number), &last, "200 OK", "");
-        }
-        net.advance(Duration::from_millis(800));
-        assert!(matches!(net.result(A, stop), Some(Ok(Reply::Unit))), "{answering:?}");
-        assert_eq!(registration.state(), Unregistered);
-        assert_eq!(told(&net), [Registering, Registered, Unregistered]);
-        net.nodes[A].engine.assert_empty();
-    }
-}
-
-#[test]
-fn each_proxy_is_checked_and_there_are_not_too_many() {
-    let (mut net, _) = desk();
-    let many = vec!["10.9.0.2".to_owned(); 4];
-    for further_proxies in [vec!["http://x".to_owned()], many] {
-        let bad = AccountConfig { proxy: Some("10.9.0.1".into()), further_proxies, ..account() };
-        let result = net.ask(A, |token| Command::Register { token, id: 1, account: Box::new(bad) });
-        assert!(matches!(result, Some(Err(Error::InvalidUri { .. } | Error::BadValue(_)))), "{result:?}");
-    }
-    net.assert_idle();
 }

@@ -2,25 +2,18 @@
 
 use ringback_ua::{ConnectionId, Flow, Transport};
 
+use super::registrar::served;
 use super::*;
-use crate::api::{RegistrarConfig, StoreKind};
+use crate::api::StoreKind;
 
 const AOR: &str = "sip:bob@pbx.example";
 /// What each telephone, at home behind its NAT, takes itself for.
 const CONTACT: &str = "sip:bob@192.168.0.2:5060;ob";
 
 fn registrar() -> Net {
-    let registrar = RegistrarConfig {
-        domains: vec!["pbx.example".into()],
-        min_expires: 60 * SECOND,
-        max_expires: 3600 * SECOND,
-        max_contacts: 10,
-        gruu_key: None,
-        store: StoreKind::Memory,
-    };
     let mut net = Net::default();
     net.streams = true;
-    net.add(Config { registrar: Some(registrar), ..config() });
+    net.add(served(StoreKind::Memory));
     net
 }
 

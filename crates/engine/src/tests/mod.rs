@@ -15,6 +15,7 @@ mod media;
 mod messages;
 mod options;
 mod outgoing;
+mod proxies;
 mod reach;
 mod reasons;
 mod registrar;

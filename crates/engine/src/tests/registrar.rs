@@ -3,7 +3,7 @@ use crate::api::{EndCause, Record, RegistrarConfig, StoreKind, StoreWork};
 
 const AOR: &str = "sip:bob@pbx.example";
 
-fn served(store: StoreKind) -> Config {
+pub(super) fn served(store: StoreKind) -> Config {
     let registrar = RegistrarConfig {
         domains: vec!["pbx.example".into()],
         min_expires: 60 * SECOND,

@@ -2,6 +2,7 @@
 
 use ringback_time::Mono;
 
+use super::accounts::{account, register};
 use super::*;
 use crate::api::{AccountConfig, Registration, RegistrationState};
 
@@ -25,20 +26,7 @@ impl Edge {
     }
 
     fn register(&self, net: &mut Net) -> Arc<Registration> {
-        let account = AccountConfig {
-            aor: AOR.into(),
-            registrar: None,
-            proxy: None,
-            further_proxies: Vec::new(),
-            credentials: None,
-            expires: 600 * SECOND,
-            transport: None,
-            instance: "urn:uuid:00000000-0000-0000-0000-000000000001".into(),
-        };
-        match net.ask(A, |token| Command::Register { token, id: 7, account: Box::new(account) }) {
-            Some(Ok(Reply::Registration(registration))) => registration,
-            other => panic!("{other:?}"),
-        }
+        register(net, 7, AccountConfig { aor: AOR.into(), ..account() })
     }
 
     /// The next request that came here; retransmissions of it are gone.

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
@@ -13,76 +13,13 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 pub(super) type Named = Arc<[CertificateDer<'static>]>;
 
 /// All that is wrong with a certificate is that it is a CA's, and it is one of `named`. (webpki looks at its time before.)
-fn is_trusted(named: &Named, certificate: &CertificateDer<'_>, fault: &Error) -> bool {
+pub(super) fn is_trusted(named: &Named, certificate: &CertificateDer<'_>, fault: &Error) -> bool {
     let Error::InvalidCertificate(CertificateError::Other(fault)) = fault else { return false };
     let is_ca = matches!(fault.0.downcast_ref::<webpki::Error>(), Some(webpki::Error::CaUsedAsEndEntity));
     is_ca && named.iter().any(|named| named == certificate)
 }
 
-/// Servers.
-#[derive(Debug)]
-pub(super) struct PinnedServer {
-    inner: Arc<dyn ServerCertVerifier>,
-    named: Named,
-}
-
-impl PinnedServer {
-    pub(super) fn new(inner: Arc<dyn ServerCertVerifier>, named: Named) -> Self {
-        PinnedServer { inner, named }
-    }
-}
-
-impl ServerCertVerifier for PinnedServer {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        match self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            Err(fault) if is_trusted(&self.named, end_entity, &fault) => {
-                let certificate = webpki::EndEntityCert::try_from(end_entity)
-                    .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
-                certificate.verify_is_valid_for_subject_name(server_name).map_err(|_| {
-                    let (expected, presented) = (server_name.to_owned(), certificate.valid_dns_names());
-                    let presented: Vec<_> = presented.map(str::to_owned).collect();
-                    if presented.is_empty() {
-                        return Error::InvalidCertificate(CertificateError::NotValidForName);
-                    }
-                    Error::InvalidCertificate(CertificateError::NotValidForNameContext { expected, presented })
-                })?;
-                Ok(ServerCertVerified::assertion())
-            }
-            outcome => outcome,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
-    }
-}
-
-/// Clients.
+/// For clients; servers are `verify`'s, which knows whom they have to be.
 #[derive(Debug)]
 pub(super) struct PinnedClient {
     inner: Arc<dyn ClientCertVerifier>,
