@@ -84,13 +84,25 @@ pub(crate) fn rtp<O: Out + ?Sized>(
         if leg.incoming.wanted && !placed.payload.is_empty() {
             leg.incoming.codec = Some(codec);
             audio(leg, peer, now, &placed, codec, bytes, out);
+        } else {
+            withheld(peer);
         }
     } else if !leg.incoming.wanted {
+        withheld(peer);
     } else if let Some(format) = leg.config.dtmf_receive.iter().find(|f| f.payload_type == header.payload_type) {
         let clock_rate = format.clock_rate;
         event(leg, peer, now, &placed, clock_rate, bytes, out);
     } else if leg.config.comfort_noise == Some(header.payload_type) {
         noise(leg, peer, now, &placed, bytes, out);
+    } else {
+        withheld(peer);
+    }
+}
+
+/// What came is not for the peer's peer, who is not to take it for lost: RFC 3550 §5.1 numbers the packets that are sent.
+fn withheld(peer: Option<&mut Leg>) {
+    if let Some(peer) = peer {
+        peer.outgoing.unnumber();
     }
 }
 
@@ -134,9 +146,11 @@ fn pass_noise<O: Out + ?Sized>(
     bytes: &mut [u8],
     out: &mut O,
 ) {
-    let (Some(target), Some(payload_type)) = (to.target, to.config.comfort_noise_send) else { return };
+    let (Some(target), Some(payload_type)) = (to.target, to.config.comfort_noise_send) else {
+        return withheld(Some(to));
+    };
     if to.is_overridden() || !codec::is_relayable(comes, target.format.codec) {
-        return;
+        return withheld(Some(to));
     }
     if to.reframe.take().is_some() {
         to.outgoing.unnumber();
@@ -272,10 +286,10 @@ fn relay<O: Out + ?Sized>(
     bytes: &mut [u8],
     out: &mut O,
 ) -> Option<(bool, PlayoutDelay)> {
-    let target = to.target?;
-    if to.is_overridden() {
+    let Some(target) = to.target.filter(|_| !to.is_overridden()) else {
+        withheld(Some(to));
         return None;
-    }
+    };
     let now_ms = millis(now.mono);
     let sends = target.format.codec;
     let payload = bytes.get_mut(placed.payload.clone())?;
@@ -432,12 +446,12 @@ fn event<O: Out + ?Sized>(
         tell(id, &mut incoming.budget, now.mono, digit, clock_rate, out);
     });
 
-    let Some(peer) = peer else { return };
-    let (Some(target), Some(format)) = (peer.target, peer.config.dtmf_send) else { return };
-    let Some(event) = ringback_rtp::dtmf::Event::parse(payload) else { return };
-    if peer.is_overridden() {
-        return;
-    }
+    let Some(peer) = peer else { return withheld(leg.echo.then_some(leg)) };
+    let (Some(target), Some(format), Some(event), false) =
+        (peer.target, peer.config.dtmf_send, ringback_rtp::dtmf::Event::parse(payload), peer.is_overridden())
+    else {
+        return withheld(Some(peer));
+    };
     let now_ms = millis(now.mono);
     let scaled = |units: u32, to: u32, from: u32| (u64::from(units) * u64::from(to) / u64::from(from.max(1))) as u32;
     if format.clock_rate != clock_rate

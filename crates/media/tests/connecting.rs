@@ -475,6 +475,44 @@ fn nothing_is_relayed_where_a_direction_is_closed() {
     assert!(it.world.sent_by(it.b).is_empty());
 }
 
+/// A hold of a moment, by either side, and whatever else the far end does not get: it sees the pause by the timestamps, and no loss.
+#[test]
+fn what_is_withheld_is_no_loss_at_the_far_end() {
+    let receives_not = |it: &mut Bridged, on: bool| {
+        it.world.configure(it.a, LegConfig { may_receive: on, ..config(leg(9, PEER_A)) });
+    };
+    let sends_not = |it: &mut Bridged, on: bool| {
+        it.world.configure(it.b, LegConfig { may_send: on, dtmf_send: None, ..config(leg(9, PEER_B)) });
+    };
+    for hold in [receives_not as fn(&mut Bridged, bool), sends_not] {
+        let mut it = bridged(|config| LegConfig { dtmf_send: None, ..config });
+        for n in 0..30 {
+            if let Some(on) = (n % 10 == 5).then_some(false).or((n % 10 == 6).then_some(true)) {
+                hold(&mut it, on);
+            }
+            it.peer_sends(n, &[1; 160]);
+            it.world.run(ms(20));
+        }
+        // A digit that B's peer has not agreed to, and a payload type that nobody has: in packets of the same stream.
+        let from = rtp_address(leg(9, PEER_A));
+        for (payload_type, n) in [(0, 30), (DTMF, 31), (0, 32), (77, 33), (0, 34)] {
+            let payload = if payload_type == 0 { vec![1; 160] } else { vec![7, 0x8a, 0x02, 0x80] };
+            let timestamp = 0xffff_ff00_u32.wrapping_add(u32::from(n) * 160);
+            let sequence = 65_530_u16.wrapping_add(n);
+            it.world.deliver(from, it.a, &packet(payload_type, sequence, timestamp, 77, &payload));
+            it.world.run(ms(20));
+        }
+        let sent = it.world.sent_by(it.b);
+        let relayed = sent.iter().filter(|packet| packet.payload == [1; 160]).count();
+        assert_eq!(relayed, 27 + 3);
+        for pair in sent.windows(2) {
+            assert_eq!(pair[1].header.sequence, pair[0].header.sequence.wrapping_add(1));
+            let ticks = pair[1].header.timestamp.wrapping_sub(pair[0].header.timestamp);
+            assert!(ticks == 160 || ticks == 320 && pair[1].header.marker, "{ticks}");
+        }
+    }
+}
+
 /// RFC 3389: a pause that is told passes the bridge as that, under the far end's payload type, and is filled in for who does not know of it.
 #[test]
 fn comfort_noise_passes_to_who_has_agreed_to_it() {
