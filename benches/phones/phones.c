@@ -19,6 +19,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -34,6 +35,8 @@ enum { SETS = 16, BATCH = 8, DATAGRAM = 2048, HEADER = 12, STEPS = 20, STEP_NS =
 enum { SOUNDING_OCTETS = 8 };
 /* Behind by so many steps there is no use in catching up. */
 enum { BEHIND_STEPS = 200 };
+/* Of SCHED_FIFO: above that of ringback's media threads, and below the kernel's own threads. */
+enum { PRIORITY = 40 };
 
 struct frames {
     size_t count;
@@ -348,6 +351,9 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < phone_count; i++) printf(" %d", phones[i].port);
     puts("\nready 1");
     fflush(stdout);
+
+    struct sched_param first = {.sched_priority = PRIORITY};
+    if (sched_setscheduler(0, SCHED_FIFO, &first) < 0) perror("phones: without real-time priority");
 
     uint64_t due = clock_ns();
     for (size_t number = 0;; number = (number + 1) % STEPS) {
