@@ -424,6 +424,7 @@ class SessionManagerBuilder:
             binding_store=None if self._registrar is None else self._registrar._path(),
         )
         coordinator = SessionCoordinator(binding, methods, self._dial_uri(binding))
+        coordinator._handler = handler
         coordinator._accounts = tuple(self._accounts)
         if self._registrar is not None:
             coordinator._registrar = self._registrar

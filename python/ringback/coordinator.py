@@ -12,7 +12,7 @@ import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ from ringback.counters import Counters
 from ringback.errors import MediaError
 from ringback.recording import Recording
 from ringback.registrar import Registrar
+
+if TYPE_CHECKING:
+    from ringback.handlers.base import CallHandler
 
 # `stop` returns within 2 s of its drain time, whatever peers and handlers do. Of these:
 _CALLS_END = 1.0  # the engine's answer that all calls are final, which takes a millisecond
@@ -57,6 +60,9 @@ class SessionCoordinator(CoordinatorBase):
         self._starters = 0
         # Handlers whose turn has not come: others have to start before them.
         self._turns: deque[Turn] = deque()
+        # Who is told of start and stop, and what stands for the system there: it may outlive it.
+        self._handler: CallHandler | None = None
+        self._run = object()
         # The registrar that is served, and what its store is at.
         self._registrar: Registrar | None = None
         self._reads_file = False
@@ -314,6 +320,8 @@ class SessionCoordinator(CoordinatorBase):
                     raise
             else:
                 self._start()
+            if self._handler is not None:
+                self._handler._begins(self._run)
             for account in self._accounts:
                 await self.register(account)
         except BaseException:
@@ -403,6 +411,8 @@ class SessionCoordinator(CoordinatorBase):
             self._drain_all()
             self._resolve_all()
             end_all(self)
+            if self._handler is not None:
+                self._handler._ends(self._run)
             for registration in self._registrations.values():
                 registration._end()
             self._registrations.clear()
@@ -440,6 +450,8 @@ class SessionCoordinator(CoordinatorBase):
             return
         # The garbage collector may run in any thread.
         with contextlib.suppress(RuntimeError):
+            if self._handler is not None:
+                loop.call_soon_threadsafe(self._handler._ends, self._run)
             if self._waker is not None:
                 self._waker.close()
             elif _running_loop() is loop:

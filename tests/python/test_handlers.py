@@ -140,6 +140,117 @@ async def test_cancelled_callers_leave_the_queue(systems):
     await second.wait_for_answer(5)
 
 
+async def collect(queue, taken):
+    async for call in queue:
+        taken.append(call)
+
+
+async def test_an_iteration_ends_when_the_system_stops(systems):
+    queue = QueueHandler()
+    taken = []
+    workers = [asyncio.create_task(collect(queue, taken)) for _ in range(3)]
+    called, caller = await systems.start("bob", queue), await systems.start("alice")
+    call = await systems.call(caller, called)
+    await until(lambda: taken)
+    assert not any(worker.done() for worker in workers)
+    await SessionControl.stop(called)
+    await asyncio.wait_for(asyncio.gather(*workers), 5)
+    assert [one.headers["Call-ID"] for one in taken] == [call.call_id]
+
+
+async def test_a_worker_that_is_at_a_call_when_the_system_stops_ends_behind_it(systems):
+    queue, at_work, finish = QueueHandler(), asyncio.Event(), asyncio.Event()
+
+    async def work():
+        async for _ in queue:
+            at_work.set()
+            await finish.wait()
+
+    called, caller = await systems.start("bob", queue), await systems.start("alice")
+    worker = asyncio.create_task(work())
+    await systems.call(caller, called)
+    await asyncio.wait_for(at_work.wait(), 5)
+    await SessionControl.stop(called)
+    assert not worker.done()
+    finish.set()
+    await asyncio.wait_for(worker, 5)
+
+
+async def test_a_system_that_starts_again_has_its_calls_taken_by_new_iterations(systems):
+    queue, first, second = QueueHandler(), [], []
+    called, caller = await systems.start("bob", queue), await systems.start("alice")
+    idle = aiter(queue)
+    await SessionControl.stop(called)
+    worker = asyncio.create_task(collect(queue, second))
+    await asyncio.sleep(0)
+    await SessionControl.start(called)
+    call = await systems.call(caller, called)
+    await until(lambda: second)
+    assert second[0].headers["Call-ID"] == call.call_id
+    waiting = await systems.call(caller, called)
+    await until(lambda: len(second) == 2)
+    assert second[1].headers["Call-ID"] == waiting.call_id
+    await asyncio.wait_for(collect(idle, first), 5)
+    assert not first, "it had ended before"
+    await SessionControl.stop(called)
+    await asyncio.wait_for(worker, 5)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda queue: queue, CompositeHandler, lambda queue: RoutingHandler(CallDecision.Defer()).route(".*", queue)],
+)
+async def test_a_handler_of_two_systems_goes_on_until_both_have_stopped(systems, wrap):
+    queue, taken = QueueHandler(), []
+    handler = wrap(queue)
+    first, second = await systems.start("bob", handler), await systems.start("carol", handler)
+    caller = await systems.start("alice")
+    worker = asyncio.create_task(collect(queue, taken))
+    await systems.call(caller, first)
+    await until(lambda: len(taken) == 1)
+    await SessionControl.stop(first)
+    await systems.call(caller, second)
+    await until(lambda: len(taken) == 2)
+    assert not worker.done()
+    await SessionControl.stop(second)
+    await asyncio.wait_for(worker, 5)
+
+
+async def test_a_cancelled_worker_keeps_no_other_from_ending(systems):
+    queue, taken = QueueHandler(), []
+    called = await systems.start("bob", queue)
+    workers = [asyncio.create_task(collect(queue, taken)) for _ in range(3)]
+    await asyncio.sleep(0)
+    stop = asyncio.create_task(SessionControl.stop(called))
+    workers[0].cancel()
+    await stop
+    ends = await asyncio.wait_for(asyncio.gather(*workers, return_exceptions=True), 5)
+    assert isinstance(ends[0], asyncio.CancelledError) and ends[1:] == [None, None]
+
+
+async def test_a_system_that_did_not_start_ends_no_iteration(systems):
+    queue, taken = QueueHandler(), []
+    worker = asyncio.create_task(collect(queue, taken))
+    called = await systems.builder("bob", queue).build()
+    await SessionControl.stop(called)
+    called, caller = await systems.start("bob", queue), await systems.start("alice")
+    await systems.call(caller, called)
+    await until(lambda: taken)
+    await SessionControl.stop(called)
+    await asyncio.wait_for(worker, 5)
+
+
+async def test_a_worker_may_have_a_loop_of_its_own(systems):
+    queue, taken = QueueHandler(), []
+    called, caller = await systems.start("bob", queue), await systems.start("alice")
+    elsewhere = asyncio.create_task(asyncio.to_thread(asyncio.run, asyncio.wait_for(collect(queue, taken), 10)))
+    await until(lambda: queue._takers)
+    await systems.call(caller, called)
+    await until(lambda: taken)
+    await SessionControl.stop(called)
+    await asyncio.wait_for(elsewhere, 5)
+
+
 # ---- RoutingHandler
 
 

@@ -107,6 +107,12 @@ class CallHandler:
         """Whether method `name` does anything."""
         return overrides(self, name, CallHandler)
 
+    def _begins(self, system: object) -> None:
+        """A system with this handler has started; `system` stands for it."""
+
+    def _ends(self, system: object) -> None:
+        """It has stopped: no more calls come from it."""
+
 
 METHODS: Final = (
     "on_incoming_call",

@@ -35,6 +35,14 @@ class FanOutHandler(CallHandler):
                 return overrides(self, name, cast(type[CallHandler], base))
         return True
 
+    def _begins(self, system: object) -> None:
+        for member in self._members():
+            member._begins(system)
+
+    def _ends(self, system: object) -> None:
+        for member in self._members():
+            member._ends(system)
+
     def _tell(self, name: str, call: CallSession | None, *arguments: object) -> Awaitable[None] | None:
         return self._tell_all(self._audience(call), name, call, *arguments)
 
