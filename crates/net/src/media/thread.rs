@@ -10,12 +10,13 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng as _;
 use ringback_media::MediaEngine;
 use ringback_media_api::Command;
+use ringback_time::Mono;
 
 use super::gather::Gather;
 use super::io::MediaIo;
 use super::lateness::Lateness;
 use super::link::{Bed, FromMedia, Link, RING, SOON, ToMedia};
-use super::pace::Pace;
+use super::pace::{Pace, Verdict};
 use super::travel::Dock;
 use crate::clock;
 use crate::log;
@@ -131,6 +132,7 @@ struct MediaThread {
     pace: Pace,
     gather: Gather,
     lateness: Arc<Lateness>,
+    /// It may have real-time priority, and has it as `pace` says.
     realtime: bool,
     leaving: bool,
 }
@@ -183,10 +185,8 @@ impl MediaThread {
         let held = self.producer.wake(now.mono);
         let due = self.engine.poll_timeout();
         let after = clock::mono();
-        if self.pace.turned(after, due) && self.realtime {
-            self.realtime = false;
-            let _ = sys::set_normal();
-            tracing::warn!(target: "ringback.media", "a media thread cannot keep up and has given up its real-time priority");
+        if self.realtime {
+            self.keep_pace(after, due);
         }
         // While calls come and go it looks by itself whether there is more, which is cheaper for both than to be woken for each.
         let more = told.then(|| after + SOON);
@@ -206,6 +206,24 @@ impl MediaThread {
             Err(error) => tracing::error!(target: "ringback.net", %error, "epoll failed"),
         }
         self.receive();
+    }
+
+    /// Gives real-time priority up, or takes it back.
+    fn keep_pace(&mut self, now: Mono, due: Option<Mono>) {
+        match self.pace.turned(now, due, sys::thread_time) {
+            Verdict::Keep => {}
+            Verdict::GiveUp => {
+                let _ = sys::set_normal();
+                tracing::warn!(target: "ringback.media", "a media thread cannot keep up and has given up its real-time priority");
+            }
+            Verdict::TakeBack => match sys::set_fifo(PRIORITY) {
+                Ok(()) => tracing::info!(target: "ringback.media", "a media thread has its real-time priority again"),
+                Err(error) => {
+                    self.realtime = false;
+                    tracing::warn!(target: "ringback.media", %error, "a media thread does not get its real-time priority back");
+                }
+            },
+        }
     }
 
     /// True when there were any.

@@ -14,7 +14,7 @@ pub(crate) use datagram::{Batch, connect, disconnect, receive_failure, send, sen
 pub(crate) use datagram::{force_buffer, want_destination, want_failures, want_timestamps};
 pub(crate) use epoll::{Epoll, Handle};
 pub(crate) use memory::give_back;
-pub(crate) use thread::{allow_many_descriptors, block_signals, set_fifo, set_normal, set_precise_timers};
+pub(crate) use thread::{allow_many_descriptors, block_signals, set_fifo, set_normal, set_precise_timers, thread_time};
 
 /// `Ok` of a system call's result, or errno.
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {

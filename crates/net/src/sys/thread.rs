@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use super::check;
 
@@ -20,6 +21,14 @@ fn set_scheduler(policy: libc::c_int, priority: i32) -> io::Result<()> {
     // SAFETY: the parameter lives through the call; pid 0 is the calling thread.
     check(unsafe { libc::sched_setscheduler(0, policy, &raw const parameter) })?;
     Ok(())
+}
+
+/// The CPU time that the calling thread has had.
+pub(crate) fn thread_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the struct lives through the call, which fills it; where it fails it is zero, as it was.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
 /// Lets the calling thread's sleeps end when they are due, not up to 50 us later.
