@@ -50,6 +50,8 @@ class Binding:
     reg_id: int | None = None
     natted: bool = False
     """It is reached at `received_from`, not at its own address."""
+    received_to: str | None = None
+    """"ip:port" of ours that the REGISTER came to by UDP. A flow is reached from there, as long as it is listened on."""
 
 
 @runtime_checkable

@@ -61,6 +61,10 @@ impl Routes for SharedRoutes {
         self.routes.lock().local_address(transport, remote)
     }
 
+    fn leaves_by(&mut self, local: SocketAddr, remote: SocketAddr) -> bool {
+        self.routes.lock().leaves_by(local, remote)
+    }
+
     fn public_address(&self, local: SocketAddr, remote: SocketAddr) -> Option<SocketAddr> {
         self.seen.lock().of(local, remote)
     }

@@ -2,7 +2,7 @@
 //! asked for its own address. Answers are kept for a few seconds, so that a call costs one look into a table.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub(crate) struct RouteTable {
     known: HashMap<SocketAddr, Known, foldhash::quality::RandomState>,
     probe_v4: Option<Socket>,
     probe_v6: Option<Socket>,
+    /// Addresses of datagrams that came once, and whether they are still ours.
+    own: HashMap<IpAddr, (Mono, bool), foldhash::quality::RandomState>,
 }
 
 struct Known {
@@ -33,7 +35,7 @@ struct Known {
 impl RouteTable {
     /// `listening`: what is really bound.
     pub(crate) fn new(listening: Vec<(Transport, SocketAddr)>) -> Self {
-        RouteTable { listening, known: HashMap::default(), probe_v4: None, probe_v6: None }
+        RouteTable { listening, known: HashMap::default(), probe_v4: None, probe_v6: None, own: HashMap::default() }
     }
 
     fn route(&mut self, now: Mono, remote: SocketAddr) -> Option<SocketAddr> {
@@ -53,6 +55,21 @@ impl RouteTable {
         let kept = if local.is_some() { KEPT } else { FAILURE_KEPT };
         self.known.insert(key, Known { until: now + kept, local });
         local
+    }
+
+    /// Whether an interface has that address.
+    fn is_own(&mut self, now: Mono, ip: IpAddr) -> bool {
+        if let Some((_, own)) = self.own.get(&ip).filter(|(until, _)| *until > now) {
+            return *own;
+        }
+        let any = SocketAddr::new(ip, 0);
+        let socket = Socket::new(Domain::for_address(any), Type::DGRAM.cloexec(), None);
+        let own = socket.is_ok_and(|socket| socket.bind(&any.into()).is_ok()) && !ip.is_multicast();
+        if self.own.len() >= ENTRIES_MOST {
+            self.own.clear();
+        }
+        self.own.insert(ip, (now + KEPT, own));
+        own
     }
 
     fn probe(&mut self, remote: SocketAddr) -> Option<SocketAddr> {
@@ -101,6 +118,20 @@ impl Routes for RouteTable {
             _ => named,
         }
     }
+
+    fn leaves_by(&mut self, local: SocketAddr, remote: SocketAddr) -> bool {
+        if local.is_ipv4() != remote.is_ipv4() {
+            return false;
+        }
+        let udp = self.listening.iter().filter(|(kind, _)| *kind == Transport::Udp).map(|(_, address)| *address);
+        let (mut bound, mut any) = (false, false);
+        for address in udp {
+            bound |= address == local;
+            any |=
+                address.ip().is_unspecified() && address.is_ipv4() == local.is_ipv4() && address.port() == local.port();
+        }
+        bound || any && self.is_own(clock::mono(), local.ip())
+    }
 }
 
 #[cfg(test)]
@@ -127,6 +158,26 @@ mod tests {
         let mut routes = RouteTable::new(vec![(Transport::Udp, at("127.0.0.7:5070"))]);
         assert_eq!(routes.local_address(Transport::Udp, at("127.0.0.1:9")), Some(at("127.0.0.7:5070")));
         assert_eq!(routes.local_address(Transport::Tcp, at("127.0.0.1:9")), None);
+    }
+
+    #[test]
+    fn datagrams_leave_by_what_is_bound_and_ours() {
+        let listening = ["127.0.0.1:5070", "127.0.0.2:5070", "0.0.0.0:5072", "[::1]:5074"];
+        let udp = listening.iter().map(|address| (Transport::Udp, at(address)));
+        let mut routes = RouteTable::new(udp.chain([(Transport::Tcp, at("127.0.0.1:5080"))]).collect());
+        for (local, remote, leaves) in [
+            ("127.0.0.1:5070", "192.0.2.1:9", true),
+            ("127.0.0.2:5070", "192.0.2.1:9", true),
+            ("127.0.0.3:5070", "192.0.2.1:9", false),
+            ("127.0.0.1:5072", "192.0.2.1:9", true),
+            ("198.51.100.7:5072", "192.0.2.1:9", false),
+            ("224.0.1.75:5072", "192.0.2.1:9", false),
+            ("127.0.0.1:5080", "192.0.2.1:9", false),
+            ("127.0.0.1:5070", "[2001:db8::1]:9", false),
+            ("[::1]:5074", "[2001:db8::1]:9", true),
+        ] {
+            assert_eq!(routes.leaves_by(at(local), at(remote)), leaves, "{local} to {remote}");
+        }
     }
 
     #[test]

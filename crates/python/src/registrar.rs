@@ -92,6 +92,7 @@ pub(crate) fn to_python<'py>(names: &'static Names, py: Python<'py>, record: &Re
         instance: record.instance.as_deref(),
         reg_id: record.reg_id,
         natted: record.natted,
+        received_to: record.source.local.map(|local| local.to_string()),
     })
 }
 
@@ -123,6 +124,7 @@ fn from_python(binding: &Bound<'_, PyAny>) -> PyResult<Record> {
             transport: Transport::from_param(&transport).unwrap_or(Transport::Udp),
             remote,
             connection: None,
+            local: some(intern!(py, "received_to"))?.and_then(|local| local.parse().ok()),
         },
         natted: binding.getattr(intern!(py, "natted"))?.is_truthy()?,
     })

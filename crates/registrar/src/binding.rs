@@ -14,16 +14,19 @@ pub struct Source {
     pub remote: SocketAddr,
     /// `None`: a datagram, or the connection is closed.
     pub connection: Option<ConnectionId>,
+    /// Of a datagram, where that is known: the address of ours that it came to.
+    pub local: Option<SocketAddr>,
 }
 
 impl Source {
     pub(crate) fn of(flow: &Flow) -> Source {
-        Source { transport: flow.transport, remote: flow.remote, connection: flow.connection }
+        let local = Some(flow.local).filter(|_| !flow.transport.is_reliable());
+        Source { transport: flow.transport, remote: flow.remote, connection: flow.connection, local }
     }
 
     /// The way back.
     pub fn flow(&self) -> Flow {
-        let local = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        let local = self.local.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
         Flow { transport: self.transport, local, remote: self.remote, connection: self.connection }
     }
 }
@@ -152,16 +155,44 @@ pub(crate) struct Binding {
     natted: bool,
     transport: Transport,
     remote: SocketAddr,
+    local: LocalNumber,
     /// 0: none.
     connection: u64,
     pub(crate) expires: Mono,
+}
+
+/// Of an address of `Locals`; 0: of none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LocalNumber(u8);
+
+/// Our own addresses that REGISTERs came to. They are few, and a binding has no room for one.
+#[derive(Debug, Default)]
+pub(crate) struct Locals(Vec<SocketAddr>);
+
+impl Locals {
+    /// Of more than there are numbers for, the route says by which one its contacts are reached.
+    pub(crate) fn number(&mut self, local: Option<SocketAddr>) -> LocalNumber {
+        let Some(local) = local else { return LocalNumber::default() };
+        let known = self.0.iter().position(|known| *known == local);
+        let place = known.unwrap_or(self.0.len());
+        let Ok(number) = u8::try_from(place + 1) else { return LocalNumber::default() };
+        if known.is_none() {
+            self.0.push(local);
+        }
+        LocalNumber(number)
+    }
+
+    fn get(&self, number: LocalNumber) -> Option<SocketAddr> {
+        self.0.get(usize::from(number.0.checked_sub(1)?)).copied()
+    }
 }
 
 /// Octets of the texts of one binding.
 pub(crate) const TEXT_MOST: usize = 16_384;
 
 impl Binding {
-    pub(crate) fn new(now: Now, record: &Record) -> Binding {
+    /// `local`: the number of `record.source.local`.
+    pub(crate) fn new(now: Now, record: &Record, local: LocalNumber) -> Binding {
         let parts = [
             record.contact.as_str(),
             &record.call_id,
@@ -187,6 +218,7 @@ impl Binding {
             natted: record.natted,
             transport: record.source.transport,
             remote: record.source.remote,
+            local,
             connection: record.source.connection.map_or(0, |connection| connection.0.wrapping_add(1)),
             expires: now.mono + Duration::from_nanos(left),
         }
@@ -248,7 +280,7 @@ impl Binding {
         }
     }
 
-    pub(crate) fn record(&self, now: Now, aor: &str) -> Record {
+    pub(crate) fn record(&self, now: Now, aor: &str, locals: &Locals) -> Record {
         let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         Record {
             aor: aor.to_owned(),
@@ -261,7 +293,12 @@ impl Binding {
             path: self.part(3).to_owned(),
             instance: some(self.instance()),
             reg_id: self.reg_id(),
-            source: Source { transport: self.transport, remote: self.remote, connection: self.connection() },
+            source: Source {
+                transport: self.transport,
+                remote: self.remote,
+                connection: self.connection(),
+                local: locals.get(self.local),
+            },
             natted: self.natted,
         }
     }

@@ -9,7 +9,7 @@ use ringback_ua::{ConnectionId, Flow};
 use slab::Slab;
 
 use crate::aor::{address_of_record, same_host};
-use crate::binding::{Binding, BindingKey, Record, Source};
+use crate::binding::{Binding, BindingKey, Locals, Record, Source};
 use crate::config::Config;
 use crate::expiry::{Expiry, Slot};
 use crate::gruu::{GruuKey, Mint, is_temporary};
@@ -36,6 +36,7 @@ pub struct Registrar {
     /// Addresses that have a binding by that connection.
     by_connection: HashMap<ConnectionId, Vec<u32>, foldhash::fast::RandomState>,
     expiry: Expiry,
+    locals: Locals,
     bindings: usize,
     generation: u32,
 }
@@ -49,6 +50,7 @@ impl Registrar {
             addresses: Slab::new(),
             by_connection: HashMap::default(),
             expiry: Expiry::default(),
+            locals: Locals::default(),
             bindings: 0,
             generation: 0,
         }
@@ -208,7 +210,7 @@ impl Registrar {
     /// Contacts of an address, best first: by q, and of the same q the latest registered.
     pub fn lookup(&self, now: Now, aor: &str) -> Vec<Record> {
         let alive = self.bound(aor).iter().filter(|binding| binding.expires > now.mono);
-        let mut records: Vec<Record> = alive.map(|binding| binding.record(now, aor)).collect();
+        let mut records: Vec<Record> = alive.map(|binding| binding.record(now, aor, &self.locals)).collect();
         records.reverse();
         records.sort_by_key(|record| std::cmp::Reverse(record.q));
         records
@@ -249,7 +251,7 @@ impl Registrar {
         let of_address = |(_, address): (usize, &Address)| {
             let alive = address.bindings.iter().filter(|binding| binding.expires > now.mono);
             let record = |binding: &Binding| {
-                let mut record = binding.record(now, &address.aor);
+                let mut record = binding.record(now, &address.aor, &self.locals);
                 record.source.connection = None;
                 record
             };
@@ -284,7 +286,7 @@ impl Registrar {
                 Some((place, own))
                     if record.call_id.is_empty() || own.call_id() == record.call_id && own.cseq() >= record.cseq =>
                 {
-                    (place, Record { expires: record.expires, ..own.record(now, aor) })
+                    (place, Record { expires: record.expires, ..own.record(now, aor, &self.locals) })
                 }
                 // It has been registered elsewhere meanwhile.
                 _ => (usize::MAX, Record { aor: aor.to_owned(), ..record.clone() }),
@@ -313,7 +315,8 @@ impl Registrar {
     }
 
     fn bind(&mut self, now: Now, record: &Record) {
-        let (binding, key) = (Binding::new(now, record), record.key());
+        let local = self.locals.number(record.source.local);
+        let (binding, key) = (Binding::new(now, record, local), record.key());
         let expires = binding.expires;
         let index = match self.by_aor.get(record.aor.as_str()) {
             Some(index) => *index,

@@ -546,6 +546,7 @@ fn a_hundred_thousand_bindings_are_small() {
                 transport: Transport::Udp,
                 remote: SocketAddr::from(([10, a, b, c], 5060)),
                 connection: None,
+                local: Some(SocketAddr::from(([10, 0, 0, 1], 5060))),
             },
             natted: false,
         };

@@ -13,11 +13,23 @@ pub(crate) struct Target {
     pub(crate) transport: Transport,
     pub(crate) address: SocketAddr,
     pub(crate) connection: Option<ConnectionId>,
+    /// Of a flow of datagrams: our own end of it.
+    pub(crate) local: Option<SocketAddr>,
 }
 
 impl Target {
     pub(crate) fn of_flow(flow: &Flow) -> Target {
-        Target { transport: flow.transport, address: flow.remote, connection: flow.connection }
+        let local = Some(flow.local).filter(|local| !flow.transport.is_reliable() && !local.ip().is_unspecified());
+        Target { transport: flow.transport, address: flow.remote, connection: flow.connection, local }
+    }
+
+    pub(crate) fn at(transport: Transport, address: SocketAddr) -> Target {
+        Target { transport, address, connection: None, local: None }
+    }
+
+    /// Whether trying both is trying one place twice.
+    pub(crate) fn is_same(&self, other: &Target) -> bool {
+        *self == Target { local: self.local, ..*other }
     }
 
     /// RFC 3261 §26.2.2: whether a request to a `sips` URI may go there. A proxy of the same host, that a Route names, is behind no wire that
@@ -64,7 +76,7 @@ impl Destination {
             None => uri.host().ok_or(Unreachable)?,
         };
         Ok(match named.ip() {
-            Some(ip) => Destination::Known(Target { transport, address: SocketAddr::new(ip, port), connection: None }),
+            Some(ip) => Destination::Known(Target::at(transport, SocketAddr::new(ip, port))),
             None => Destination::Named { host: named.to_string(), port, service },
         })
     }

@@ -25,11 +25,19 @@ pub fn address(node: usize) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, node as u8 + 1)), 5060)
 }
 
-struct OneAddress(SocketAddr);
+/// The port of a second socket of each node, by which no route leads.
+pub const SECOND_PORT: u16 = 5070;
 
-impl Routes for OneAddress {
+/// Two sockets of one address, and the one that the route prefers.
+struct TwoPorts(Arc<Mutex<SocketAddr>>);
+
+impl Routes for TwoPorts {
     fn local_address(&mut self, _: Transport, _: SocketAddr) -> Option<SocketAddr> {
-        Some(self.0)
+        Some(*self.0.lock())
+    }
+
+    fn leaves_by(&mut self, local: SocketAddr, _: SocketAddr) -> bool {
+        local.ip() == self.0.lock().ip() && matches!(local.port(), 5060 | SECOND_PORT)
     }
 }
 
@@ -234,6 +242,10 @@ pub struct Node {
     pub events: Vec<Event>,
     /// Messages that it sent, in order.
     pub sent: Vec<String>,
+    /// ... and the address of ours that each left by, where it was a datagram, and where it went.
+    pub ways: Vec<(Option<SocketAddr>, SocketAddr)>,
+    /// The address that the route to everybody prefers.
+    pub preferred: Arc<Mutex<SocketAddr>>,
     /// Look-ups that it asked for.
     pub resolves: Vec<(ringback_ua::ResolveId, String, u16)>,
     /// What its binding store was asked to do.
@@ -320,7 +332,8 @@ impl Net {
         let ports = SharedPorts::default();
         ports.0.lock().most = 100;
         let rng = ChaCha12Rng::seed_from_u64(node as u64 + 1);
-        let (routes, pool) = (Box::new(OneAddress(address)), Box::new(ports.clone()));
+        let preferred = Arc::new(Mutex::new(address));
+        let (routes, pool) = (Box::new(TwoPorts(Arc::clone(&preferred))), Box::new(ports.clone()));
         let engine = match directory {
             Some(directory) => Engine::with_directory(config, routes, pool, rng, directory),
             None => Engine::new(config, routes, pool, rng),
@@ -331,6 +344,8 @@ impl Net {
             legs: Legs::default(),
             events: Vec::new(),
             sent: Vec::new(),
+            ways: Vec::new(),
+            preferred,
             resolves: Vec::new(),
             store: Vec::new(),
             kept_alive: Vec::new(),
@@ -427,6 +442,7 @@ impl Net {
             Output::Transmit(transmit) if transmit.transport.is_reliable() && self.streams => {
                 let text = String::from_utf8_lossy(&transmit.bytes).into_owned();
                 node.sent.push(text.clone());
+                node.ways.push((transmit.local, transmit.remote));
                 self.outside.push_back((transmit.remote, text));
             }
             Output::Transmit(transmit) if transmit.transport == Transport::Tcp => {
@@ -434,6 +450,7 @@ impl Net {
             }
             Output::Transmit(transmit) => {
                 node.sent.push(String::from_utf8_lossy(&transmit.bytes).into_owned());
+                node.ways.push((transmit.local, transmit.remote));
                 self.wire.push_back((node.address, transmit.remote, transmit.bytes));
             }
             Output::Resolve { id, host, port, .. } => node.resolves.push((id, host, port)),

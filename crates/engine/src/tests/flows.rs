@@ -5,6 +5,7 @@ use ringback_ua::{ConnectionId, Flow, Transport};
 use super::registrar::served;
 use super::*;
 use crate::api::StoreKind;
+use crate::fuzz::net::SECOND_PORT;
 
 const AOR: &str = "sip:bob@pbx.example";
 /// What each telephone, at home behind its NAT, takes itself for.
@@ -28,13 +29,18 @@ fn flow(number: u8, transport: Transport) -> Flow {
 }
 
 fn register(net: &mut Net, number: u8, transport: Transport, instance: u8, reg_id: u8) {
+    register_by(net, flow(number, transport), number, instance, reg_id);
+}
+
+fn register_by(net: &mut Net, flow: Flow, number: u8, instance: u8, reg_id: u8) {
+    let transport = flow.transport;
     let name = transport.as_str();
     let text = format!(
         "REGISTER sip:pbx.example SIP/2.0\r\nVia: SIP/2.0/{name} 192.168.0.2:5060;branch=z9hG4bK{number};rport\r\nMax-Forwards: 70\r\n\
          From: <{AOR}>;tag=1\r\nTo: <{AOR}>\r\nCall-ID: flow{number}\r\nCSeq: 1 REGISTER\r\nSupported: path, outbound\r\n\
          Contact: <{CONTACT}>;reg-id={reg_id};+sip.instance=\"<urn:uuid:{instance}>\"\r\nContent-Length: 0\r\n\r\n"
     );
-    net.inject_by(A, flow(number, transport), &text);
+    net.inject_by(A, flow, &text);
     let place = net.outside.iter().position(|(to, text)| *to == edge(number) && text.starts_with("SIP/2.0 200"));
     net.outside.remove(place.unwrap_or_else(|| panic!("not bound: {:?}", net.outside)));
 }
@@ -73,6 +79,10 @@ fn reply_as(
     contact: &str,
     body: &str,
 ) {
+    reply_by(net, flow(*number, transport), &(*number, request.clone()), status, contact, body);
+}
+
+fn reply_by(net: &mut Net, flow: Flow, (number, request): &(u8, String), status: &str, contact: &str, body: &str) {
     let lines: String =
         request.lines().filter(|line| line.starts_with("Via:")).map(|line| format!("{line}\r\n")).collect();
     let field = |name| header(request, name).unwrap_or_else(|| panic!("no {name}: {request}"));
@@ -87,7 +97,57 @@ fn reply_as(
         if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" },
         body.len()
     );
-    net.inject_by(A, flow(*number, transport), &text);
+    net.inject_by(A, flow, &text);
+}
+
+/// The port of ours that the last request that starts so left by, on its way to somewhere.
+fn left_by(net: &Net, start: &str, remote: SocketAddr) -> u16 {
+    let node = &net.nodes[A];
+    let mut sent = node.sent.iter().zip(&node.ways).rev();
+    let last = sent.find(|(text, (_, to))| text.starts_with(start) && *to == remote);
+    let (text, (local, _)) = last.unwrap_or_else(|| panic!("no {start}"));
+    let local = local.expect("a datagram has an address of ours");
+    let via = header(text, "Via").expect("a Via");
+    assert!(via.contains(&format!(" {local};")), "{via} leaves by {local}");
+    local.port()
+}
+
+/// RFC 5626 §5.3: the five of the flow are those of the REGISTER, whatever the route says, from the INVITE to the BYE.
+#[test]
+fn a_flow_over_udp_is_reached_from_where_its_register_came_to() {
+    let mut net = registrar();
+    let second = SocketAddr::new(address(A).ip(), SECOND_PORT);
+    let by = |number| Flow { local: second, ..flow(number, Transport::Udp) };
+    register_by(&mut net, by(1), 1, 1, 1);
+    register(&mut net, 2, Transport::Udp, 2, 1);
+    // A socket of an earlier run, as a store may name it.
+    let gone = Flow { local: SocketAddr::new(address(A).ip(), 5099), ..flow(3, Transport::Udp) };
+    register_by(&mut net, gone, 3, 3, 1);
+    let call = dial(&mut net, A, AOR);
+    assert_eq!([1, 2, 3].map(|number| left_by(&net, "INVITE", edge(number))), [SECOND_PORT, 5060, 5060]);
+    let rung_by = rung(&mut net, "INVITE");
+    let first = rung_by.iter().find(|(number, _)| *number == 1).expect("it rings");
+    reply_by(&mut net, by(1), first, "200 OK", CONTACT, &sdp(4000, 1, "sendrecv"));
+    assert_eq!(call.state(), State::Active);
+    assert_eq!(left_by(&net, "ACK", edge(1)), SECOND_PORT);
+    hang_up(&mut net, A, &call);
+    assert_eq!(left_by(&net, "BYE", edge(1)), SECOND_PORT);
+
+    // Given up, and bound again by a store, which is all that a restart leaves.
+    let Some(Ok(Reply::Bindings(kept))) = net.ask(A, |token| Command::Lookup { token, aor: AOR.into() }) else {
+        panic!("no bindings")
+    };
+    let mut next = registrar();
+    let record = kept.iter().find(|record| record.source.remote == edge(1)).expect("it is bound");
+    assert_eq!(record.source.local, Some(second));
+    let now = next.now;
+    next.nodes[A].engine.restore(now, record);
+    let call = dial(&mut next, A, AOR);
+    let invite = rung(&mut next, "INVITE").remove(0);
+    assert_eq!(left_by(&next, "INVITE", edge(1)), SECOND_PORT);
+    reply_by(&mut next, by(1), &invite, "180 Ringing", CONTACT, "");
+    hang_up(&mut next, A, &call);
+    assert_eq!(left_by(&next, "CANCEL", edge(1)), SECOND_PORT);
 }
 
 /// One telephone with two flows, another one with one, all of the same Contact URI: each rings once, by its latest flow.

@@ -192,7 +192,12 @@ fn record(contact: &str, net: &Net) -> Record {
         path: String::new(),
         instance: None,
         reg_id: None,
-        source: crate::api::Source { transport: ringback_ua::Transport::Udp, remote: outside(1), connection: None },
+        source: crate::api::Source {
+            transport: ringback_ua::Transport::Udp,
+            remote: outside(1),
+            connection: None,
+            local: None,
+        },
         natted: false,
     }
 }

@@ -5,6 +5,7 @@ use ringback_time::Mono;
 use super::accounts::{account, register};
 use super::*;
 use crate::api::{AccountConfig, Registration, RegistrationState};
+use crate::fuzz::net::SECOND_PORT;
 
 const EDGE: &str = "192.0.2.1:5060";
 const STUN: &str = "192.0.2.3:3478";
@@ -135,6 +136,29 @@ fn a_binding_request_is_answered_with_where_it_came_from() {
 }
 
 // ---- flows
+
+/// RFC 5626 §4.3: what goes by a flow leaves from its own end, whatever the route prefers by then.
+#[test]
+fn a_flow_keeps_to_the_socket_that_it_was_opened_by() {
+    let (mut net, edge, _registration) = flow();
+    *net.nodes[A].preferred.lock() = SocketAddr::new(address(A).ip(), SECOND_PORT);
+    net.command(A, |token| Command::CreateCall {
+        token,
+        from: AOR.into(),
+        to: "sip:bob@elsewhere.example".into(),
+        sdp: None,
+        headers: Vec::new(),
+        send: true,
+        options: Default::default(),
+    });
+    net.command(A, |token| Command::Unregister { token, id: 7 });
+    for start in ["INVITE", "REGISTER"] {
+        let node = &net.nodes[A];
+        let place = node.sent.iter().rposition(|text| text.starts_with(start)).expect("it was sent");
+        assert_eq!(node.ways[place], (Some(address(A)), edge.address), "{}", node.sent[place]);
+        assert!(header(&node.sent[place], "Via").is_some_and(|via| via.contains(" 10.0.0.1:5060;")));
+    }
+}
 
 #[test]
 fn a_flow_is_kept_alive_on_its_own_socket() {

@@ -12,7 +12,7 @@ use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 use super::Stored;
 
 /// Of `PRAGMA user_version`.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// How long another process may hold the file.
 const BUSY_MOST: Duration = Duration::from_secs(5);
@@ -33,14 +33,18 @@ const SCHEMA: &str = "
         remote TEXT NOT NULL,
         natted INTEGER NOT NULL,
         key TEXT NOT NULL,        -- `BindingKey::text`
+        local TEXT,               -- since version 3
         PRIMARY KEY (aor, key)
     ) WITHOUT ROWID";
+
+/// Version 2 did not know which of our addresses a REGISTER came to.
+const FROM_2: &str = "ALTER TABLE bindings ADD COLUMN local TEXT";
 
 /// Version 1 knew a binding by its contact alone.
 const FROM_1: &str = "
     INSERT OR REPLACE INTO bindings
     SELECT aor, contact, expires, q, call_id, cseq, user_agent, path, instance, reg_id, transport, remote, natted,
-        CASE WHEN reg_id IS NOT NULL AND instance IS NOT NULL THEN reg_id || ' ' || instance ELSE contact END
+        CASE WHEN reg_id IS NOT NULL AND instance IS NOT NULL THEN reg_id || ' ' || instance ELSE contact END, NULL
     FROM bindings_1 ORDER BY expires";
 
 #[derive(Debug)]
@@ -116,6 +120,7 @@ fn migrate(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
             transaction.execute_batch(FROM_1)?;
             transaction.execute_batch("DROP TABLE bindings_1")?;
         }
+        2 => transaction.execute_batch(FROM_2)?,
         0 => transaction.execute_batch(SCHEMA)?,
         _ => {
             let why = format!("the file has version {version}, this program knows {VERSION}");
@@ -140,7 +145,7 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
     }
     for record in &write.saved {
         let mut insert = connection.prepare_cached(
-            "INSERT OR REPLACE INTO bindings VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            "INSERT OR REPLACE INTO bindings VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )?;
         insert.execute(params![
             record.aor,
@@ -157,6 +162,7 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
             record.source.remote.to_string(),
             record.natted,
             record.key().text(),
+            record.source.local.map(|local| local.to_string()),
         ])?;
     }
     Ok(())
@@ -166,6 +172,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Record> {
     let expires: i64 = row.get("expires")?;
     let transport: String = row.get("transport")?;
     let remote: String = row.get("remote")?;
+    let local: Option<String> = row.get("local")?;
     let remote = remote.parse().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
     Ok(Record {
         aor: row.get("aor")?,
@@ -183,6 +190,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Record> {
             transport: Transport::from_param(&transport).unwrap_or(Transport::Udp),
             remote,
             connection: None,
+            local: local.and_then(|local| local.parse().ok()),
         },
         natted: row.get("natted")?,
     })

@@ -29,9 +29,10 @@ fn record(user: &str, seconds: u64) -> Record {
         instance: Some("urn:uuid:1".into()),
         reg_id: Some(1),
         source: Source {
-            transport: Transport::Tcp,
+            transport: Transport::Udp,
             remote: SocketAddr::from(([192, 0, 2, 1], 5070)),
             connection: None,
+            local: Some(SocketAddr::from(([192, 0, 2, 9], 5062))),
         },
         natted: true,
     }
@@ -140,6 +141,26 @@ fn the_key_of_temporary_gruus_stays() {
     assert!(open(&place.0).expect("opened").gruu_key(&[2; 32]).expect("read") == key);
 }
 
+/// The second version did not keep where a REGISTER had come to.
+#[test]
+fn a_file_of_the_second_version_is_taken_over() {
+    let place = Place::new("second");
+    let kept = record("alice", 100);
+    let mut file = open(&place.0).expect("made");
+    let write = Write { aor: kept.aor.clone(), saved: vec![kept.clone()], ..Write::default() };
+    file.carry_out(&mut vec![StoreRequest { id: 1, work: StoreWork::Write(write) }]);
+    assert_eq!(file.load(now(0)).expect("read"), std::slice::from_ref(&kept));
+    drop(file);
+    let old = rusqlite::Connection::open(&place.0).expect("opened");
+    old.execute_batch("ALTER TABLE bindings DROP COLUMN local; PRAGMA user_version = 2;").expect("as it was");
+    drop(old);
+    let mut kept = kept;
+    kept.source.local = None;
+    for time in ["at first", "again"] {
+        assert_eq!(open(&place.0).expect("opened").load(now(0)).expect("read"), std::slice::from_ref(&kept), "{time}");
+    }
+}
+
 /// A file as the first version made it, which knew bindings by their contacts.
 #[test]
 fn a_file_of_the_first_version_is_taken_over() {
@@ -188,9 +209,9 @@ fn what_is_no_store_is_told() {
     assert!(open(&place.0.join("below")).is_err());
     let newer = Place::new("newer");
     let connection = rusqlite::Connection::open(&newer.0).expect("made");
-    connection.pragma_update(None, "user_version", 3).expect("set");
+    connection.pragma_update(None, "user_version", 4).expect("set");
     drop(connection);
-    assert!(open(&newer.0).expect_err("newer").contains("version 3"));
+    assert!(open(&newer.0).expect_err("newer").contains("version 4"));
 }
 
 #[test]

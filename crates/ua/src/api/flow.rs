@@ -167,6 +167,11 @@ pub trait Routes: Send {
     /// The address, with the listening port, that `remote` sees packets of `transport` come from; `None`: not reachable by it.
     fn local_address(&mut self, transport: Transport, remote: SocketAddr) -> Option<SocketAddr>;
 
+    /// Whether datagrams to `remote` can leave from `local`, port and all: it was ours once, when a flow began there.
+    fn leaves_by(&mut self, _local: SocketAddr, _remote: SocketAddr) -> bool {
+        false
+    }
+
     /// What a NAT makes of `local` on the way to `remote`, for datagrams: what Contact says instead. `None`: as it is, as far as is known.
     fn public_address(&self, _local: SocketAddr, _remote: SocketAddr) -> Option<SocketAddr> {
         None

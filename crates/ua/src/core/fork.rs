@@ -66,7 +66,7 @@ impl Ua {
         if dialog.is_sips() && !target.is_fit_for_sips(!dialog.is_direct()) {
             return;
         }
-        let Some(local) = self.routes.local_address(target.transport, target.address) else { return };
+        let Some(local) = self.local_for(&target) else { return };
         let branch = Branch(rand_core::RngCore::next_u64(&mut self.rng));
         let mut out = Writer::with_capacity(512);
         let line_end = dialog.write_request(&mut out, &Method::Ack, cseq, 70);

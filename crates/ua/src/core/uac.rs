@@ -364,7 +364,7 @@ impl Ua {
     }
 
     fn send_ack_to(&mut self, index: Index, target: Target, domain: Option<Arc<str>>) {
-        let Some(local) = self.routes.local_address(target.transport, target.address) else { return };
+        let Some(local) = self.local_for(&target) else { return };
         let Some(call) = self.calls.get(index) else { return };
         let (Some(dialog), Acknowledged::Sent { cseq, branch, body }) = (&call.dialog, &call.acknowledged) else {
             return;

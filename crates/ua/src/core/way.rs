@@ -3,6 +3,7 @@
 //! Invariant: a request to a `sips` URI goes by nothing that is not secured (§26.2.2). What leads elsewhere is left out here, and
 //! `Ua::address_client` refuses what a look-up or a flow still has to offer.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ringback_sip::{HeaderName, NameAddr, Scheme, Uri};
@@ -22,6 +23,13 @@ pub(super) struct DialogWay {
 }
 
 impl Ua {
+    /// The address of ours that a request to `target` leaves by.
+    pub(super) fn local_for(&mut self, target: &Target) -> Option<SocketAddr> {
+        // RFC 5626 §5.3: by a flow, from where its datagrams come to. Nothing else passes the NAT that it was opened through.
+        let own = target.local.filter(|local| self.routes.leaves_by(*local, target.address));
+        own.or_else(|| self.routes.local_address(target.transport, target.address))
+    }
+
     /// `sips`: the resource that the request is for is a `sips` one.
     fn destination(&self, uri: &Uri, sips: bool, routed: bool) -> Option<Destination> {
         let here = routed && uri.host().and_then(|host| host.ip()).is_some_and(|ip| ip.is_loopback());
@@ -75,7 +83,7 @@ impl Ua {
         }
         let hop = dialog.hop.filter(|hop| !sips || hop.is_fit_for_sips(routed));
         let destination = dialog.next_hop().and_then(|uri| self.destination(&uri, sips, routed));
-        let known = |destination: &Destination| matches!((destination, hop), (Destination::Known(known), Some(hop)) if *known == hop);
+        let known = |destination: &Destination| matches!((destination, hop), (Destination::Known(known), Some(hop)) if known.is_same(&hop));
         DialogWay { hop, domain: dialog.hop_domain.clone(), destination: destination.filter(|found| !known(found)) }
     }
 }

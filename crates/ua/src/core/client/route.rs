@@ -68,6 +68,7 @@ impl Ua {
             let why = format!("sips does not go by {} to {}", target.transport, target.address);
             return Err(FailCause::Transport(why));
         }
+        let local = self.local_for(&target);
         let configured = &self.config.transports;
         let unreachable = || {
             let Target { transport, address, .. } = target;
@@ -80,7 +81,7 @@ impl Ua {
             };
             FailCause::Transport(why)
         };
-        let mut local = self.routes.local_address(target.transport, target.address).ok_or_else(unreachable)?;
+        let mut local = local.ok_or_else(unreachable)?;
         let random = Branch(rand_core::RngCore::next_u64(&mut self.rng));
         let mapped = self.mapped(target.transport, local, target.address);
         let Some(client) = self.clients.get_mut(index) else { return Err(FailCause::Ended) };
@@ -142,7 +143,7 @@ impl Ua {
         let targets = |mut places: Vec<Place>| -> Targets {
             places.retain(|place| !place.address.ip().is_unspecified() && place.address.port() != 0);
             resting.leave_out(now.mono, &mut places);
-            let target = |Place { transport, address }| Target { transport, address, connection: None };
+            let target = |Place { transport, address }| Target::at(transport, address);
             places.into_iter().take(MAX_TARGETS).map(target).collect()
         };
         match resolution {
