@@ -54,6 +54,12 @@ class Counters:
     """INVITEs answered 480 because there is no handler."""
     loops: int
     """INVITEs answered 482 because they had been forwarded to ourselves."""
+    stun_answered: int
+    """STUN Binding requests on the SIP port that were answered (RFC 5626 §8)."""
+    stun_limited: int
+    """STUN packets on the SIP port dropped because too many come, in all or from one source, or because it is shut out."""
+    stun_dropped: int
+    """STUN packets on the SIP port dropped because they are no Binding request, or answer nothing that was asked."""
     events_dropped: int
     """Progress and DTMF events that came faster than they are reported."""
     panics: int

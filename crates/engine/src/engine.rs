@@ -74,6 +74,12 @@ pub struct Counters {
     pub unhandled: u64,
     /// INVITEs answered 482 because we had forwarded them to ourselves.
     pub loops: u64,
+    /// STUN Binding requests on the SIP socket that were answered.
+    pub stun_answered: u64,
+    /// STUN packets there that were dropped because too many come, or because their source is shut out.
+    pub stun_limited: u64,
+    /// ... because they are no Binding request, or answer nothing that was asked.
+    pub stun_dropped: u64,
     /// Progress and DTMF events that came faster than they are reported.
     pub events_dropped: u64,
 }

@@ -148,10 +148,15 @@ impl Engine {
             return;
         }
         if self.ua.shuts_out(now, flow.remote.ip()) || !self.stun.buckets.take(now.mono, flow.remote.ip()) {
+            self.counters.stun_limited += 1;
             return;
         }
-        if let Some(answer) = ringback_nat::answer(bytes, flow.remote) {
-            self.send_datagram(flow.local, flow.remote, answer.into());
+        match ringback_nat::answer(bytes, flow.remote) {
+            Some(answer) => {
+                self.counters.stun_answered += 1;
+                self.send_datagram(flow.local, flow.remote, answer.into());
+            }
+            None => self.counters.stun_dropped += 1,
         }
     }
 

@@ -121,12 +121,19 @@ fn a_binding_request_is_answered_with_where_it_came_from() {
     net.inject_datagram(A, phone.address, &came[0].1.clone());
     net.inject_datagram(A, phone.address, &request[..19]);
     assert!(phone.datagrams(&mut net).is_empty());
+    let counted = |net: &Net| {
+        let counters = net.nodes[A].engine.counters();
+        [counters.stun_answered, counters.stun_limited, counters.stun_dropped]
+    };
+    assert_eq!(counted(&net)[..2], [1, 0]);
+    assert_eq!(counted(&net)[2] + net.nodes[A].engine.ua_counters().parse_errors, 2, "each is counted once");
     // A flood is answered as far as it goes, and does not keep others from being answered.
     for _ in 0..3000 {
         net.inject_datagram(A, phone.address, &request);
     }
     let answered = phone.datagrams(&mut net).len();
     assert!((500..=1000).contains(&answered), "{answered}");
+    assert_eq!(counted(&net)[..2], [1 + answered as u64, 3000 - answered as u64]);
     let other = Edge::new("198.51.100.10:5062");
     net.inject_datagram(A, other.address, &request);
     assert_eq!(other.datagrams(&mut net).len(), 1);
