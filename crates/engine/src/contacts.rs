@@ -6,10 +6,11 @@
 //! as the best of their answers says.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringback_registrar::Record;
 use ringback_sip::{Host, Message, NameAddr, StatusCode, Uri};
-use ringback_time::Now;
+use ringback_time::{Mono, Now};
 use ringback_ua::{CallKey, CancelReason, ContactForm, Credentials, Event, Flow, Invite};
 use smallvec::SmallVec;
 
@@ -23,6 +24,7 @@ use crate::locate::ANYWHERE;
 use crate::outgoing::{Outgoing, contacts, status_line};
 use crate::states::Change;
 use crate::table::Key;
+use crate::timers::Timer;
 
 /// One way that an INVITE may take.
 #[derive(Clone, Debug)]
@@ -85,10 +87,22 @@ impl Way {
     }
 }
 
+/// How long a flow may be silent before the next one to the same telephone is tried. RFC 3261 §17.2.1 has whoever is there say 100 within 200 ms, and
+/// over UDP the INVITE has gone out four times by then. §16.10 allows to give up a branch at any time; timer B (32 s) is longer than most
+/// callers wait. Where there is no other flow, nothing is gained by giving up, and timer B it is (RFC 3263 §4.3).
+const HEARD_BY: Duration = Duration::from_secs(4);
+
+#[derive(Debug)]
+struct Branch {
+    ua: CallKey,
+    instance: Option<String>,
+    begun: Mono,
+}
+
 /// The branches of one outgoing session.
 #[derive(Debug, Default)]
 pub(crate) struct Forks {
-    ringing: SmallVec<[(CallKey, Option<String>); 4]>,
+    ringing: SmallVec<[Branch; 4]>,
     /// Further flows to instances that ring, best first.
     later: Vec<Way>,
     best: Option<Outcome>,
@@ -105,7 +119,13 @@ struct Outcome {
 
 impl Forks {
     pub(crate) fn branches(&self) -> impl Iterator<Item = CallKey> + '_ {
-        self.ringing.iter().map(|(ua, _)| *ua)
+        self.ringing.iter().map(|branch| branch.ua)
+    }
+
+    /// Branches whose telephone has another flow to be tried.
+    fn replaceable(&self) -> impl Iterator<Item = &Branch> {
+        let has_more = |branch: &&Branch| self.later.iter().any(|way| way.instance == branch.instance);
+        self.ringing.iter().filter(has_more)
     }
 
     /// RFC 3261 §16.7, 6: a 6xx above all, else the lowest class; what is no answer counts least.
@@ -197,24 +217,55 @@ impl Engine {
         let mut forks = Forks::default();
         let (ways, invite) = &share_breadth(ways, invite.clone());
         for way in ways.iter().cloned() {
-            let rings = |instance: &str| forks.ringing.iter().any(|(_, of)| of.as_deref() == Some(instance));
+            let rings =
+                |instance: &str| forks.ringing.iter().any(|branch| branch.instance.as_deref() == Some(instance));
             if way.instance.as_deref().is_some_and(rings) {
                 forks.later.push(way);
             } else if let Some(ua) = self.begin_branch(now, key, &way, invite) {
-                forks.ringing.push((ua, way.instance));
+                forks.ringing.push(Branch { ua, instance: way.instance, begun: now.mono });
             }
         }
         if forks.ringing.is_empty() {
             return false;
         }
         if let Some(call) = self.calls.get_mut(key) {
-            if let ([(ua, _)], true) = (&forks.ringing[..], forks.later.is_empty()) {
-                call.ua = Some(*ua);
+            if let ([branch], true) = (&forks.ringing[..], forks.later.is_empty()) {
+                call.ua = Some(branch.ua);
             } else {
                 call.forks = Some(Box::new((forks, invite.clone())));
             }
         }
+        self.listen(key);
         true
+    }
+
+    /// Sets when a silent flow is given up for the next.
+    fn listen(&mut self, key: Key) {
+        let forks = self.calls.get(key).and_then(|call| call.forks.as_deref());
+        let silent = |branch: &&Branch| !self.ua.is_heard(branch.ua);
+        let begun = forks.and_then(|(forks, _)| forks.replaceable().filter(silent).map(|branch| branch.begun).min());
+        match begun {
+            Some(begun) => self.arm(key, Timer::Unheard, begun + HEARD_BY),
+            None => self.disarm(key, Timer::Unheard),
+        }
+    }
+
+    /// `Timer::Unheard`. What still comes of a branch that is given up is cancelled, or ended by BYE.
+    pub(crate) fn unheard(&mut self, now: Now, key: Key) {
+        let forks = self.calls.get(key).and_then(|call| call.forks.as_deref());
+        let over = |branch: &&Branch| branch.begun + HEARD_BY <= now.mono && !self.ua.is_heard(branch.ua);
+        let silent: SmallVec<[CallKey; 4]> = forks
+            .map(|(forks, _)| forks.replaceable().filter(over).map(|branch| branch.ua).collect())
+            .unwrap_or_default();
+        for ua in silent {
+            self.cancel_branches(now, std::iter::once(ua), None);
+            // RFC 3261 §16.8: as if 408 had come.
+            let status = StatusCode::REQUEST_TIMEOUT;
+            let phrase = status.reason().to_owned();
+            let outcome = Outcome { status: Some(status.as_u16()), phrase, targets: Vec::new(), reason: None };
+            self.branch_failed(now, key, ua, outcome);
+        }
+        self.listen(key);
     }
 
     fn begin_branch(&mut self, now: Now, key: Key, way: &Way, invite: &Invite) -> Option<CallKey> {
@@ -282,8 +333,8 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else { return };
         let Some(mut held) = call.forks.take() else { return };
         let (forks, invite) = &mut *held;
-        let place = forks.ringing.iter().position(|(of, _)| *of == ua);
-        let instance = place.map(|place| forks.ringing.remove(place)).and_then(|(_, instance)| instance);
+        let place = forks.ringing.iter().position(|branch| branch.ua == ua);
+        let instance = place.map(|place| forks.ringing.remove(place)).and_then(|branch| branch.instance);
         // RFC 5626 §7: another flow to the same telephone, where it is the flow that failed (430) or nothing came by it (408).
         let broken = matches!(outcome.status, None | Some(408 | 430));
         let global = outcome.status.is_some_and(|status| status >= 600);
@@ -292,7 +343,7 @@ impl Engine {
             while let Some(next) = forks.later.iter().position(|way| way.instance == instance) {
                 let way = forks.later.remove(next);
                 if let Some(ua) = self.begin_branch(now, key, &way, invite) {
-                    forks.ringing.push((ua, way.instance));
+                    forks.ringing.push(Branch { ua, instance: way.instance, begun: now.mono });
                     break;
                 }
             }
@@ -302,6 +353,7 @@ impl Engine {
             if let Some(call) = self.calls.get_mut(key) {
                 call.forks = Some(held);
             }
+            self.listen(key);
             return;
         }
         let best = forks.best.take();

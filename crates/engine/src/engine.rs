@@ -437,6 +437,7 @@ impl Engine {
             Some(Timer::Silence) => self.never_answered(now, key),
             Some(Timer::Digit) => self.next_digit(now, key),
             Some(Timer::Collect) => self.collected(now, key),
+            Some(Timer::Unheard) => self.unheard(now, key),
             None => {}
         }
     }

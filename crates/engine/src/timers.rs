@@ -25,10 +25,20 @@ pub(crate) enum Timer {
     Digit,
     /// Who collects digits has waited long enough.
     Collect,
+    /// A flow to a telephone that has others is silent.
+    Unheard,
 }
 
-const KINDS: [Timer; 7] =
-    [Timer::Decide, Timer::Refresh, Timer::Ring, Timer::Life, Timer::Silence, Timer::Digit, Timer::Collect];
+const KINDS: [Timer; 8] = [
+    Timer::Decide,
+    Timer::Refresh,
+    Timer::Ring,
+    Timer::Life,
+    Timer::Silence,
+    Timer::Digit,
+    Timer::Collect,
+    Timer::Unheard,
+];
 
 const NEVER: Mono = Mono::from_nanos(u64::MAX);
 

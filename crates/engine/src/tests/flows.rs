@@ -219,14 +219,78 @@ fn a_flow_that_is_dead_is_passed_over() {
     register(&mut net, 1, Transport::Udp, 1, 1);
     register(&mut net, 2, Transport::Udp, 1, 2);
     let call = dial(&mut net, A, AOR);
-    assert_eq!(numbers(&rung(&mut net, "INVITE")), [2]);
-    // Timer B.
-    net.advance(31 * SECOND);
-    assert!(rung(&mut net, "INVITE").iter().all(|(number, _)| *number == 2));
-    net.advance(2 * SECOND);
-    let second = rung(&mut net, "INVITE").into_iter().find(|(number, _)| *number == 1).expect("the other flow");
-    reply(&mut net, Transport::Udp, &second, "430 Flow Failed", "");
+    let first = rung(&mut net, "INVITE");
+    assert_eq!(numbers(&first), [2]);
+    net.advance(Duration::from_millis(3900));
+    assert_eq!(numbers(&rung(&mut net, "INVITE")), [2], "again");
+    net.advance(Duration::from_millis(200));
+    let second = rung(&mut net, "INVITE");
+    assert_eq!(numbers(&second), [1], "the other flow");
+    // It was slow, not dead: the other flow rings already.
+    reply(&mut net, Transport::Udp, &first[0], "180 Ringing", "");
+    assert_eq!(call.state(), State::Initiating, "what is given up says nothing any more");
+    let cancelled = rung(&mut net, "CANCEL");
+    assert_eq!(numbers(&cancelled), [2]);
+    reply(&mut net, Transport::Udp, &cancelled[0], "200 OK", "");
+    reply(&mut net, Transport::Udp, &first[0], "487 Request Terminated", "");
+    reply(&mut net, Transport::Udp, &second[0], "430 Flow Failed", "");
     assert_eq!(end_of(&call).1, "rejected 480 Temporarily Unavailable", "RFC 5626 §5.3.1");
+    net.advance(3700 * SECOND);
+    net.assert_idle();
+}
+
+/// A telephone that has said anything is there, and its last flow has all the time that there is.
+#[test]
+fn a_flow_that_is_heard_is_not_passed_over() {
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let mut net = registrar();
+        register(&mut net, 1, transport, 1, 1);
+        register(&mut net, 2, transport, 1, 2);
+        let call = dial(&mut net, A, AOR);
+        let first = rung(&mut net, "INVITE");
+        reply(&mut net, transport, &first[0], "100 Trying", "");
+        net.advance(60 * SECOND);
+        assert!(rung(&mut net, "INVITE").is_empty(), "{transport}");
+        hang_up(&mut net, A, &call);
+        let cancelled = rung(&mut net, "CANCEL");
+        reply(&mut net, transport, &cancelled[0], "200 OK", "");
+        reply(&mut net, transport, &first[0], "487 Request Terminated", "");
+
+        // Both are dead.
+        let call = dial(&mut net, A, AOR);
+        assert_eq!(numbers(&rung(&mut net, "INVITE")), [2]);
+        net.advance(5 * SECOND);
+        assert_eq!(numbers(&rung(&mut net, "INVITE")).last(), Some(&1), "{transport}");
+        net.advance(30 * SECOND);
+        assert!(!call.state().is_final(), "{transport}: timer B of the second");
+        net.advance(2 * SECOND);
+        assert_eq!(call.state(), State::Failed, "{transport}");
+        net.advance(3700 * SECOND);
+        net.assert_idle();
+    }
+}
+
+/// Telephones whose flows are silent do not keep each other waiting, and one that rings meanwhile goes on ringing.
+#[test]
+fn silent_flows_of_several_telephones_are_passed_over_at_the_same_time() {
+    let mut net = registrar();
+    for (number, instance, reg_id) in [(1, 1, 1), (2, 1, 2), (3, 2, 1), (4, 2, 2), (5, 3, 1), (6, 3, 2)] {
+        register(&mut net, number, Transport::Udp, instance, reg_id);
+    }
+    let call = dial(&mut net, A, AOR);
+    let first = rung(&mut net, "INVITE");
+    assert_eq!(numbers(&first), [6, 4, 2]);
+    reply(&mut net, Transport::Udp, &first[1], "180 Ringing", "");
+    net.advance(Duration::from_millis(3900));
+    rung(&mut net, "INVITE");
+    net.advance(Duration::from_millis(200));
+    let second = rung(&mut net, "INVITE");
+    assert_eq!(numbers(&second), [5, 1]);
+    reply(&mut net, Transport::Udp, &second[1], "200 OK", &sdp(4000, 1, "sendrecv"));
+    assert_eq!(call.state(), State::Active);
+    assert_eq!(numbers(&rung(&mut net, "CANCEL")), [4], "nobody else was heard");
+    hang_up(&mut net, A, &call);
+    assert_eq!(numbers(&rung(&mut net, "BYE")), [1]);
 }
 
 /// The GRUUs of one instance, as the registrar gives them.

@@ -85,6 +85,15 @@ impl Ua {
         Ok(CallKey::new(index))
     }
 
+    /// Whether the INVITE of a call that is being placed has been answered at all: whoever is asked says 100 within 200 ms (RFC 3261 §17.2.1).
+    pub fn is_heard(&self, call: CallKey) -> bool {
+        let Some(call) = self.calls.get(call.index()) else { return false };
+        match call.stage {
+            Stage::Calling { client, .. } => self.clients.get(client).is_some_and(Client::is_proceeding),
+            _ => true,
+        }
+    }
+
     /// Gives an INVITE up (RFC 3261 §9.1): CANCEL goes out once a provisional response came. Ends with `Rejected` (487, or whatever the
     /// peer says) or `Failed`. A 2xx that comes all the same is ACKed and BYEd. Of a call that was answered already it is `bye`.
     pub fn cancel(&mut self, now: Now, call: CallKey, reason: Option<CancelReason>) {
