@@ -155,26 +155,32 @@ impl Ua {
         if insecure {
             return self.refuse(request, via, flow, StatusCode::FORBIDDEN, Some("SIPS Needs TLS"));
         }
-        // §8.2.1.
-        let served = self.config.requests.contains(method);
-        if let Err(status) = check_method(method)
-            && !served
-        {
-            return self.refuse(request, via, flow, status, None);
-        }
         // §12.2.2; also what cannot be but in a dialog.
         if in_dialog || matches!(method, Method::Bye | Method::Info | Method::Notify | Method::Prack | Method::Update) {
-            return self.refuse(request, via, flow, StatusCode::CALL_DOES_NOT_EXIST, None);
+            let status = self.check_method(method).err().unwrap_or(StatusCode::CALL_DOES_NOT_EXIST);
+            return self.refuse(request, via, flow, status, None);
         }
-        // §22.2.
+        // §22.2. §8.2: before the method is looked at. Nor do strangers learn what there is here.
         if self.is_let_in(now, incoming) {
             self.admit(now, incoming);
+        }
+    }
+
+    /// §8.2.1: methods that are known and not for us get 405, others 501.
+    fn check_method(&self, method: &Method) -> Result<(), StatusCode> {
+        match method {
+            _ if self.config.requests.contains(method) => Ok(()),
+            method => check_method(method),
         }
     }
 
     /// A request outside of a dialog whose sender may send it.
     pub(super) fn admit(&mut self, now: Now, incoming: &Incoming<'_>) {
         let Incoming { request, method, via, flow, .. } = *incoming;
+        if let Err(status) = self.check_method(method) {
+            self.refuse(request, via, flow, status, None);
+            return self.remember_answered(now, incoming, status);
+        }
         match method {
             Method::Invite => self.invite_received(now, incoming),
             Method::Subscribe if self.config.requests.contains(method) => self.subscribe_received(now, incoming),
@@ -244,7 +250,7 @@ fn is_insecure(incoming: &Incoming<'_>) -> bool {
     sips && !flow.transport.is_secure() && !(proxied && flow.remote.ip().is_loopback())
 }
 
-/// §8.2.1: methods that are known and not for us get 405, others 501.
+/// What is answered in any case, otherwise than so.
 pub(super) fn check_method(method: &Method) -> Result<(), StatusCode> {
     match method {
         Method::Invite

@@ -8,7 +8,7 @@ use ringback_sip::{HeaderName, Message, Method};
 use ringback_ua::fuzz::pair::{Conditions, Pair, authenticated};
 use ringback_ua::{Authenticator, Config, Event, Live, Password, PasswordKey, Passwords, Reply, Transport};
 
-use crate::common::{SDP, Solo, header, request_with};
+use crate::common::{SDP, Solo, has_header, header, request_with};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -104,6 +104,37 @@ fn every_request_outside_of_a_dialog_is_asked_and_let_in_with_the_right_password
             }
         }
     }
+}
+
+/// RFC 3261 §8.2: "starting with authentication, then inspecting the method". What is served here is nobody's business who is not let in.
+#[test]
+fn who_sends_is_asked_before_what_is_sent() {
+    for (method, refusal) in [("REGISTER", "405"), ("PUBLISH", "405"), ("BREW", "501")] {
+        for table in [table(), Passwords::Ask] {
+            let asks = matches!(table, Passwords::Ask);
+            let authenticator = Authenticator::new("192.0.2.2", table);
+            let mut solo = Solo::with(Config { authenticator: Some(authenticator), ..Config::default() });
+            solo.receive(&plain(method, "z9hG4bK-1"));
+            let asked = solo.only_text();
+            assert!(asked.starts_with("SIP/2.0 401 ") && !has_header(&asked, "Allow"), "{method}: {asked}");
+            let request = with(&plain(method, "z9hG4bK-2"), challenges(&asked)[0].nonce(), &GOOD);
+            solo.receive(&request);
+            if asks {
+                let Some(Event::Password { key, .. }) = solo.events.pop() else { panic!("nobody is asked") };
+                solo.ua.password(solo.now, key, Password::Known("secret".into()));
+                solo.drain();
+            }
+            assert_eq!(status(&mut solo), refusal, "{method}");
+            solo.receive(&request);
+            assert_eq!(status(&mut solo), refusal, "{method}: sent again, it is no replay");
+        }
+    }
+    // What is trusted is refused at once.
+    let trusted = vec!["192.0.2.0/24".parse().unwrap()];
+    let authenticator = Authenticator { trusted, ..Authenticator::new("192.0.2.2", table()) };
+    let mut solo = Solo::with(Config { authenticator: Some(authenticator), ..Config::default() });
+    solo.receive(&plain("BREW", "z9hG4bK-1"));
+    assert_eq!(status(&mut solo), "501");
 }
 
 #[test]
