@@ -6,10 +6,13 @@ is all here; but a peer that binds its media to all addresses then sends from 12
 
 import itertools
 import socket
+from pathlib import Path
 
 HOST = "127.0.0.1"
-_SIZE = 2560
+_SIZE = 2624
 _STRIDE = 8
+# At the end of the block, what is not to be captured.
+_UNSEEN = 64
 
 
 def _is_free(port: int) -> bool:
@@ -44,13 +47,15 @@ def _claim() -> tuple[socket.socket, int]:
 
 
 _guard, _first = _claim()
-BLOCK = range(_first, _first + _SIZE)
+# What is captured.
+BLOCK = range(_first, _first + _SIZE - _UNSEEN)
 # ringback's RTP and RTCP, and everything that anybody listens on.
 MEDIA = range(_first + _STRIDE, _first + 1200)
-_OTHERS = range(_first + 1200, _first + _SIZE)
+_OTHERS = range(_first + 1200, BLOCK.stop)
 
 
 _strides = itertools.cycle(range(_OTHERS.start, _OTHERS.stop - _STRIDE + 1, _STRIDE))
+_controls = itertools.cycle(range(BLOCK.stop, BLOCK.stop + _UNSEEN))
 
 
 def free_ports(count: int = 1) -> int:
@@ -64,8 +69,20 @@ def free_ports(count: int = 1) -> int:
 
 
 def control_port() -> int:
-    """A TCP port outside of the block, for what is not to be captured."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port for what is not to be captured."""
+    for _ in range(_UNSEEN):
+        port = next(_controls)
+        if _is_free(port):
+            return port
+    raise AssertionError("no control port is free")
+
+
+def is_taken(port: int, kind: socket.SocketKind) -> bool:
+    """Whether somebody receives datagrams there, or listens for connections. The kernel's tables are asked: to try the port would
+    take it, for that moment, from whoever is about to have it."""
+    table, states = ("udp", ()) if kind is socket.SOCK_DGRAM else ("tcp", ("0A",))
+    for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+        _, local, _, state, *_ = line.split()
+        if int(local.rpartition(":")[2], 16) == port and (not states or state in states):
+            return True
+    return False

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from leash import leashed
-from network import HOST, free_ports
+from network import HOST, free_ports, is_taken
 from scenario import Step, scenario
 from systems import until
 
@@ -75,12 +75,7 @@ class Sipp:
         """A server scenario is ready when its port is taken."""
         kind = socket.SOCK_STREAM if self.transport.startswith("t") else socket.SOCK_DGRAM
         async with asyncio.timeout(20):
-            while True:
-                with socket.socket(socket.AF_INET, kind) as probe:
-                    try:
-                        probe.bind((HOST, self.port))
-                    except OSError:
-                        return
+            while not is_taken(self.port, kind):
                 assert self.process.returncode is None, f"SIPp {self.name} did not start:\n{self._words()}"
                 await asyncio.sleep(0.02)
 
