@@ -244,6 +244,8 @@ async def test_sipp_is_sent_to_take_our_place_in_another_call(wire: Capture) -> 
             async with Sipp("takes_over", steps, host_port(desk)) as taker:
                 new = await soon(theirs.established)
                 assert (await soon(theirs.ended))[0].id == replaced.id
+                # A poke before its answer to the REFER is out of place.
+                await sipp.until_traced("SIP/2.0 202 Accepted")
                 sipp.poke(call.call_id)
                 await asyncio.wait_for(transferring, 20)
                 await sipp.finished()
