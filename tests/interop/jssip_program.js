@@ -79,6 +79,11 @@ readline.createInterface({ input: process.stdin }).on('line', (line) => {
     });
   }
 }).on('close', () => {
+  // Its leave takes round trips, and is over when it is answered: the unregistering goes first and is asked for a digest.
+  if (ua.isRegistered()) {
+    ua.on('unregistered', () => process.exit(0));
+  } else {
+    setImmediate(() => process.exit(0));
+  }
   ua.stop();
-  setTimeout(() => process.exit(0), 500);
 });
