@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -193,6 +194,7 @@ class Capture:
     process: "subprocess.Popen[str]"
     log: list[str] = field(default_factory=list)
     markers: Iterator[int] = field(default_factory=itertools.count)
+    draining: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def start(cls, path: Path) -> "Capture":
@@ -230,7 +232,8 @@ class Capture:
     def _drain(self, seconds: float = 20) -> None:
         """Waits until what has been on the wire is in the file: dumpcap that is told to end leaves unread packets in the kernel."""
         marker = f"all before marker {next(self.markers)} is written".encode()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender, self.path.open("rb") as file:
+        # Tasks of one test wait side by side, and there is one such port.
+        with self.draining, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender, self.path.open("rb") as file:
             sender.bind((HOST, MARKER_PORT))
             file.seek(0, os.SEEK_END)
             tail = b""
@@ -241,6 +244,8 @@ class Capture:
                 tail = tail[-len(marker) :] + file.read()
                 if marker in tail:
                     return
+        # What dumpcap has said before its end, `stop` reads.
+        assert self.process.poll() is not None, f"dumpcap has not written the marker within {seconds} s"
 
     async def messages(
         self,
