@@ -5,13 +5,18 @@ the listener is kept with the time of its leaving.
 """
 
 import asyncio
-import random
-import struct
-from dataclasses import dataclass, field
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any
 
+from leash import leashed
 from network import HOST, free_ports
 
 from ringback import CallSession, MediaControl
+
+PROGRAM = FilePath(__file__).with_name("lossy_program.py")
 
 
 @dataclass(frozen=True)
@@ -26,73 +31,65 @@ class Left:
 
 
 @dataclass
-class Path(asyncio.DatagramProtocol):
+class Path:
     """`async with Path(...)`, then `between` two ends of a call; loss, a part of one, and jitter concern what goes to the second."""
 
     seed: int
     loss: float = 0.0
     jitter: float = 0.0
     delay: float = 0.03
-    left: list[Left] = field(default_factory=list)
 
     async def __aenter__(self) -> "Path":
-        self.random = random.Random(self.seed)
         self.port = free_ports(2)
-        self.ways: dict[tuple[str, int], tuple[str, int]] = {}
-        self.listener: tuple[str, int] | None = None
-        loop = asyncio.get_running_loop()
-        self.transports = [
-            (await loop.create_datagram_endpoint(lambda: _Side(self), local_addr=(HOST, self.port + offset)))[0]
-            for offset in range(2)
-        ]
+        settings = {"host": HOST, "port": self.port, "seed": self.seed}
+        settings |= {"loss": self.loss, "jitter": self.jitter, "delay": self.delay}
+        self._process = await asyncio.create_subprocess_exec(
+            *leashed(sys.executable, str(PROGRAM), json.dumps(settings)),
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 24,
+        )  # fmt: skip
+        try:
+            await self._answer()
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for transport in self.transports:
-            transport.close()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), 10)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
 
-    def start(self) -> None:
+    async def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        line = await asyncio.wait_for(self._process.stdout.readline(), 20)
+        assert line, "the path has ended"
+        return json.loads(line)
+
+    async def _do(self, command: str, **more: object) -> Any:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"do": command, **more}).encode() + b"\n")
+        return await self._answer()
+
+    async def start(self) -> None:
         """What leaves is kept from here on, and lost and late as the seed has it from here on."""
-        self.left.clear()
-        self.random.seed(self.seed)
+        await self._do("start")
+
+    async def left(self) -> list[Left]:
+        """What has left, so far."""
+        return [Left(*numbers, bytes.fromhex(payload)) for *numbers, payload in await self._do("left")]
 
     async def between(self, speaker: CallSession, listener: CallSession) -> None:
-        addresses = []
+        ports = []
         for call in (speaker, listener):
             info = await MediaControl.get_media_info(call.coordinator, call.id)
             assert info is not None and info.local_address is not None
-            host, _, port = info.local_address.rpartition(":")
-            addresses.append((host, int(port)))
-        (one, two), self.listener = addresses, addresses[1]
-        for offset in range(2):
-            self.ways[one[0], one[1] + offset] = (two[0], two[1] + offset)
-            self.ways[two[0], two[1] + offset] = (one[0], one[1] + offset)
+            ports.append(int(info.local_address.rpartition(":")[2]))
+        one, two = ports
+        ways = [way for offset in range(2) for way in ((one + offset, two + offset), (two + offset, one + offset))]
+        await self._do("between", ways=ways, listener=two)
         for call in (speaker, listener):
             await MediaControl.establish_media_flow(call.coordinator, call.id, f"{HOST}:{self.port}")
-
-    def carry(self, data: bytes, source: tuple[str, int]) -> None:
-        to = self.ways.get(source)
-        if to is None:
-            return
-        rtcp = to[1] % 2
-        if rtcp or to != self.listener:
-            self.transports[rtcp].sendto(data, to)
-            return
-        lost, late = self.random.random() < self.loss, self.random.random() * self.jitter
-        if not lost:
-            asyncio.get_running_loop().call_later(self.delay + late, self._leave, data, to)
-
-    def _leave(self, data: bytes, to: tuple[str, int]) -> None:
-        if self.transports[0].is_closing():
-            return
-        self.transports[0].sendto(data, to)
-        _, kind, sequence, timestamp = struct.unpack_from("!BBHI", data)
-        self.left.append(Left(asyncio.get_running_loop().time(), sequence, timestamp, kind & 0x7F, data[12:]))
-
-
-class _Side(asyncio.DatagramProtocol):
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def datagram_received(self, data: bytes, source: tuple[str, int]) -> None:
-        self.path.carry(data, source)
