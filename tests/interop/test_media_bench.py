@@ -15,7 +15,7 @@ BENCH = Path(__file__).resolve().parents[2] / "benches" / "media.py"
 SIZES = [
     "--relay", "4", "--conferences", "3", "--conference-calls", "6", "--opus-conferences", "3", "--opus-calls", "3",
     "--batches", "3", "--streams", "3", "--tick-calls", "3", "--thread-calls", "12",
-    "--thread-conferences", "3", "--seconds", "1", "--warm-up", "1",
+    "--thread-conferences", "3", "--seconds", "1", "--warm-up", "1", "--tick-seconds", "1",
 ]  # fmt: skip
 SECTIONS = ["relay", "conference", "bots", "threads", "lateness"]
 
