@@ -29,9 +29,9 @@ async def test_digits_by_each_method(systems, method):
 
 
 async def test_it_ends_with_the_last_digit_wanted_or_with_the_pause(systems):
-    caller, call, called, other, _ = await connected(systems)
+    caller, call, called, other, bob = await connected(systems)
     await SessionControl.send_dtmf(caller, call.id, "99", duration_ms=40, gap_ms=40)
-    await asyncio.sleep(0.3)
+    await until(lambda: len(bob.of("dtmf")) == 2)
     two, some, none = (
         asyncio.create_task(MediaControl.collect_dtmf(called, other.id, max_digits=most, terminator=end, timeout=1.0))
         for most, end in ((2, "#"), (10, ""), (10, "4#"))

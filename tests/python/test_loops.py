@@ -116,6 +116,8 @@ def test_a_coordinator_moves_on_when_its_loop_was_closed():
         SessionControl.create_outgoing_call(caller, caller.local_address, called.local_address)
     )
     loop.run_until_complete(call.wait_for_answer(5))
+    # A handler that the loop has started and not stepped would be left behind for ever.
+    loop.run_until_complete(bob.wait("established"))
     loop.close()
 
     async def later():
