@@ -2,10 +2,15 @@
 //! and not transcoded. The target is offered first what the caller has too, and the caller is answered first with what the target
 //! chose.
 
+use ringback_media_api::Codec;
 use ringback_sdp::LocalCodec;
+use ringback_time::Now;
+use ringback_ua::Body;
 
+use crate::call::Stage;
 use crate::engine::Engine;
 use crate::media_flow::Plan;
+use crate::reinvite::Reinvite;
 use crate::table::Key;
 
 impl Plan {
@@ -27,8 +32,8 @@ impl Plan {
     }
 }
 
-fn same_name(a: &str, b: &impl AsRef<str>) -> bool {
-    a.eq_ignore_ascii_case(b.as_ref())
+fn is_one_of(codec: &LocalCodec, names: &[(impl AsRef<str>, u32)]) -> bool {
+    names.iter().any(|(name, rate)| codec.clock_rate == *rate && codec.name.eq_ignore_ascii_case(name.as_ref()))
 }
 
 impl Engine {
@@ -43,10 +48,7 @@ impl Engine {
 
     /// Puts the codecs with those names and clock rates first in what the call's descriptions say from now on; the others keep their order.
     pub(crate) fn prefer_codecs(&mut self, key: Key, names: &[(impl AsRef<str>, u32)]) {
-        let preferred = |codec: &LocalCodec| {
-            let is_it = |(name, rate): &(_, u32)| codec.clock_rate == *rate && same_name(&codec.name, name);
-            names.iter().any(is_it)
-        };
+        let preferred = |codec: &LocalCodec| is_one_of(codec, names);
         let all = &self.codecs;
         if all.iter().skip_while(|codec| preferred(codec)).all(|codec| !preferred(codec)) {
             // As they stand.
@@ -61,8 +63,56 @@ impl Engine {
 
     /// The answer for a caller whose target has settled on a codec: that codec first. `None`: there is no answer to give yet.
     pub(crate) fn plan_like(&mut self, caller: Key, target: Key) -> Option<Plan> {
-        let codec = self.calls.get(target)?.media.config.as_ref()?.send?.codec;
+        let codec = self.codec_of(target)?;
         self.prefer_codecs(caller, &[(codec.name(), codec.clock_rate())]);
         self.plan_answer(caller, None).ok()
     }
+
+    /// The caller of a forwarded call has acknowledged our answer. That had to be the one of the early media that it heard (RFC 3261 §13.2.1),
+    /// which may have been another target's: then it is offered anew what the call was answered with, if it has that.
+    pub(crate) fn agree_on_codec(&mut self, now: Now, caller: Key) {
+        let Some(target) = self.bridged_peer(caller) else { return };
+        let Some(wanted) = self.codec_of(target) else { return };
+        let Some(call) = self.calls.get(caller) else { return };
+        let (Some(ua), Some(config), Stage::Confirmed, None) =
+            (call.ua, &call.media.config, call.stage, &call.reinvite)
+        else {
+            return;
+        };
+        let passes = config.send.is_some_and(|send| is_relayable(send.codec, wanted));
+        let knows = config.receive.iter().any(|format| format.codec == wanted);
+        if call.media.external || passes || !knows {
+            return;
+        }
+        let name = [(wanted.name(), wanted.clock_rate())];
+        // By itself: the order of an answer is the caller's own matter.
+        let alone = self.codecs.iter().filter(|codec| is_one_of(codec, &name)).cloned().collect();
+        if let Some(call) = self.calls.get_mut(caller) {
+            call.media.codecs = Some(alone);
+        }
+        let plan = self.plan_reoffer(caller, None);
+        if let Some(call) = self.calls.get_mut(caller) {
+            call.media.codecs = None;
+        }
+        self.prefer_codecs(caller, &name);
+        let Ok(Plan::Offer(sdp)) = plan else { return };
+        // Who refuses it goes on with what was settled.
+        if self.ua.reinvite(now, ua, Some(Body::sdp(sdp.clone()))).is_ok()
+            && let Some(call) = self.calls.get_mut(caller)
+        {
+            tracing::debug!(target: "ringback.media", call_id = %call.session.call_id, "offering {} anew", wanted.name());
+            call.media.local_offer = Some(sdp);
+            call.reinvite = Some(Reinvite::refresh(call.media.direction));
+        }
+    }
+
+    fn codec_of(&self, key: Key) -> Option<Codec> {
+        Some(self.calls.get(key)?.media.config.as_ref()?.send?.codec)
+    }
+}
+
+/// As the media engine sees it: one law is the other by a table.
+fn is_relayable(a: Codec, b: Codec) -> bool {
+    let is_g711 = |codec| matches!(codec, Codec::Pcmu | Codec::Pcma);
+    a == b || is_g711(a) && is_g711(b)
 }

@@ -134,6 +134,7 @@ impl Engine {
     /// The ACK to our 200. After a late offer the answer is in it.
     pub(crate) fn acked(&mut self, now: Now, key: Key, body: Option<Body>) {
         if !self.is_at(key, Stage::AwaitingAck) {
+            self.agree_on_codec(now, key);
             return;
         }
         let result = match crate::content::of_body(body.as_ref()) {

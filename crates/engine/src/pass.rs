@@ -20,7 +20,7 @@ const DURATION_MS: std::ops::RangeInclusive<u32> = 40..=8_000;
 
 impl Engine {
     /// The other leg of a forwarded call, while a bridge connects the two.
-    fn bridged_peer(&self, key: Key) -> Option<Key> {
+    pub(crate) fn bridged_peer(&self, key: Key) -> Option<Key> {
         let call = self.calls.get(key)?;
         let Link::Peer(other) = call.link else { return None };
         let bridge = call.bridge?;

@@ -556,6 +556,47 @@ fn both_legs_use_one_codec_where_both_peers_know_it() {
     }
 }
 
+/// A caller hears early media of one target, in one codec, and is answered by the next, in another.
+#[test]
+fn who_was_answered_by_early_media_of_another_codec_is_offered_the_answers_codec() {
+    use ringback_media_api::Codec::{G722, Opus, Pcma, Pcmu};
+    // What the caller and both targets know; what the legs of the switch send with at last, and whether the caller was offered anything anew.
+    for (caller, first, second, expected, anew) in [
+        (vec![G722, Pcma], vec![G722], vec![Pcma], [Pcma, Pcma], true),
+        (vec![Opus, G722], vec![Opus], vec![G722, Pcmu], [G722, G722], true),
+        // It does not know the other.
+        (vec![G722], vec![G722], vec![Pcma], [G722, Pcma], false),
+        // One law is the other by a table.
+        (vec![Pcmu, Pcma], vec![Pcmu], vec![Pcma], [Pcma, Pcmu], false),
+        (vec![Pcma, G722], vec![Pcma], vec![Pcma], [Pcma, Pcma], false),
+    ] {
+        let mut net = Net::default();
+        for codecs in [&caller, &vec![Opus, G722, Pcmu, Pcma], &first, &second] {
+            net.add(Config { codecs: codecs.clone(), ..config() });
+        }
+        let (calls, incoming) = ringing(&mut net);
+        decide(&mut net, B, &incoming, forward(&[&uri(C), &uri(3)])).expect("forwarded");
+        let at_c = net.nodes[C].incoming().expect("it arrived");
+        decide(&mut net, C, &at_c, Decision::Progress { sdp: None }).expect("early media");
+        decide(&mut net, C, &at_c, reject(486, "")).expect("rejected");
+        let at_d = net.nodes[3].incoming().expect("the next is called");
+        decide(&mut net, 3, &at_d, accept()).expect("accepted");
+        let what = format!("{caller:?} {first:?} {second:?}");
+        assert_eq!(calls.state(), State::Active, "{what}");
+        let mut used: Vec<_> =
+            net.nodes[B].legs.open.values().map(|config| config.send.expect("it sends").codec).collect();
+        used.sort_by_key(|codec| codec.name());
+        assert_eq!(used, expected, "{what}");
+        let offers = sent(&net, B, "INVITE").iter().filter(|it| header(it, "Call-ID") == Some(&*calls.call_id)).count();
+        assert_eq!(offers, usize::from(anew), "{what}");
+        // What the program asks for goes on as ever.
+        hold(&mut net, B, &incoming, true);
+        assert_eq!(incoming.state(), State::OnHold, "{what}");
+        hang_up(&mut net, A, &calls);
+        net.assert_idle();
+    }
+}
+
 #[test]
 fn what_a_call_may_branch_out_into_is_shared_by_those_that_ring_at_once() {
     // What the caller says, targets at a time, what each gets; none: 440 (RFC 5393 §5.3.3).
