@@ -65,7 +65,10 @@ class Counters:
     panics: int
     """Faults of the engine that were caught; each ended the call that was being worked on, and no other."""
     datagrams_lost: int
-    """Datagrams that the kernel had no room to send."""
+    """Datagrams of signalling that the kernel had no room to send."""
+    media_unsent: int
+    """RTP and RTCP packets that the system did not send: no room, no route, or forbidden (a firewall's rule). Calls' own statistics
+    count them as sent; their peers report them as lost."""
     connections_open: int
     """TCP, TLS and WebSocket connections, now."""
     connections_accepted: int

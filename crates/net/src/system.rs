@@ -21,7 +21,7 @@ use crate::files::Files;
 use crate::inbox::Inbox;
 use crate::listen::{self, Listen, Listener};
 use crate::log;
-use crate::media::{self, Lateness, Links, TickLateness};
+use crate::media::{self, Gauges, Links, TickLateness};
 use crate::nat::Nat;
 use crate::os_thread::{self, Thread};
 use crate::ports::{Pool, SharedPool};
@@ -84,7 +84,7 @@ pub struct System {
     connections: Mutex<Arc<streams::Counters>>,
     /// Of a registrar that keeps them in memory, between a shutdown and the next start.
     bindings: Arc<Mutex<Vec<Record>>>,
-    lateness: Arc<Lateness>,
+    gauges: Arc<Gauges>,
     state: Mutex<State>,
     /// Beside `state`, whose lock a shutdown holds for as long as it takes.
     running: AtomicBool,
@@ -128,7 +128,7 @@ impl System {
             files: Files::new(Arc::clone(&inbox), Arc::clone(&queue)),
             queue,
             directory: Arc::default(),
-            lateness: Arc::default(),
+            gauges: Arc::default(),
             inbox,
             totals: Arc::default(),
             connections: Mutex::default(),
@@ -158,7 +158,7 @@ impl System {
     /// What has been counted since the last start; also after a shutdown.
     pub fn totals(&self) -> Totals {
         let connections = self.connections.lock().read();
-        Totals { connections, ..*self.totals.lock() }
+        Totals { connections, media_unsent: self.gauges.unsent(), ..*self.totals.lock() }
     }
 
     /// Sound files, played and recorded.
@@ -168,7 +168,7 @@ impl System {
 
     /// How late the media threads' turns were since it was asked last: for measuring, and for finding out why calls sound torn.
     pub fn take_tick_lateness(&self) -> TickLateness {
-        self.lateness.take()
+        self.gauges.lateness.take()
     }
 
     /// From the end of `start` to the beginning of `shutdown`. Never blocks.
@@ -254,6 +254,7 @@ impl System {
         let counters = Arc::<streams::Counters>::default();
         *self.connections.lock() = Arc::clone(&counters);
         *self.totals.lock() = Totals::default();
+        self.gauges.begin();
         let streams = Streams::new(streams, limits, naming, Arc::clone(waker), Arc::clone(&self.queue), counters);
         // Asked about the SIP socket, too, where that takes datagrams.
         let stun = self.settings.nat.stun.filter(|_| !udp.is_empty());
@@ -298,7 +299,7 @@ impl System {
                 Arc::clone(&from_media),
                 Arc::clone(waker),
                 producer,
-                Arc::clone(&self.lateness),
+                Arc::clone(&self.gauges),
             );
             match thread {
                 Ok(thread) => signalling.media.add(link, thread),

@@ -14,4 +14,6 @@ pub struct Totals {
     pub connections: ConnectionCounters,
     /// That the kernel had no room for.
     pub datagrams_lost: u64,
+    /// RTP and RTCP packets that the system did not take, for whatever reason. (Read where their threads count them.)
+    pub media_unsent: u64,
 }

@@ -8,7 +8,7 @@ use crate::coordinator::Coordinator;
 /// Name and value of each field of `ringback.Counters`.
 #[pyfunction]
 fn counters(coordinator: &Bound<'_, Coordinator>) -> Vec<(&'static str, u64)> {
-    let Totals { signalling, sessions, connections, datagrams_lost } = coordinator.get().totals();
+    let Totals { signalling, sessions, connections, datagrams_lost, media_unsent } = coordinator.get().totals();
     vec![
         ("requests_received", signalling.requests_received),
         ("responses_received", signalling.responses_received),
@@ -38,6 +38,7 @@ fn counters(coordinator: &Bound<'_, Coordinator>) -> Vec<(&'static str, u64)> {
         ("events_dropped", sessions.events_dropped),
         ("panics", sessions.panics),
         ("datagrams_lost", datagrams_lost),
+        ("media_unsent", media_unsent),
         ("connections_open", connections.open),
         ("connections_accepted", connections.accepted),
         ("connections_made", connections.made),

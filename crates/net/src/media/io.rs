@@ -14,6 +14,7 @@ use ringback_nat::Component;
 use ringback_time::Mono;
 
 use super::crossing::{Crossing, Crossings};
+use super::gauges::Gauges;
 use super::link::FromMedia;
 use crate::ports::{Pair, Sockets};
 use crate::queue::Producer;
@@ -68,8 +69,7 @@ pub(super) struct MediaIo {
     /// Something was pushed to `events` since the last `tell`.
     pub(super) news: bool,
     pub(super) crossings: Option<Box<Crossings>>,
-    /// Packets that the operating system did not take.
-    unsent: u64,
+    gauges: Arc<Gauges>,
     stray_at: Mono,
 }
 
@@ -81,6 +81,7 @@ impl MediaIo {
         events: Arc<SegQueue<FromMedia>>,
         signalling: Arc<Waker>,
         producer: Arc<Producer>,
+        gauges: Arc<Gauges>,
     ) -> Self {
         MediaIo {
             thread,
@@ -91,7 +92,7 @@ impl MediaIo {
             producer,
             news: false,
             crossings: None,
-            unsent: 0,
+            gauges,
             stray_at: Mono::ZERO,
         }
     }
@@ -169,16 +170,22 @@ impl MediaIo {
 
     pub(super) fn note(&mut self, leg: LegId, result: std::io::Result<()>) {
         let Err(error) = result else { return };
-        self.unsent += 1;
+        self.gauges.count_unsent();
         // A full buffer or an unreachable network is loss like any other; statistics of the far end tell of it.
         tracing::debug!(target: "ringback.media", ?leg, %error, "a packet was not sent");
     }
 }
 
-/// Sends, and once more if all that was wrong was an ICMP error that an earlier packet had brought back: reporting clears it.
+/// Sends, and once more if what was wrong may be an ICMP error that an earlier packet had brought back: a socket keeps one, and reporting clears
+/// it. What says that there is no room, or that it is not allowed, is about this packet.
 pub(super) fn again(mut send: impl FnMut() -> std::io::Result<()>) -> std::io::Result<()> {
+    use ErrorKind::{ConnectionRefused, HostUnreachable, Interrupted, NetworkUnreachable};
     match send() {
-        Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::Interrupted) => send(),
+        Err(error)
+            if matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable | Interrupted) =>
+        {
+            send()
+        }
         other => other,
     }
 }

@@ -6,6 +6,7 @@
 
 mod crossing;
 mod gather;
+mod gauges;
 mod io;
 mod lateness;
 mod link;
@@ -14,7 +15,7 @@ mod pace;
 mod thread;
 mod travel;
 
-pub(crate) use lateness::Lateness;
+pub(crate) use gauges::Gauges;
 pub use lateness::TickLateness;
 pub(crate) use link::{FromMedia, ToMedia, ring_for};
 pub(crate) use links::Links;

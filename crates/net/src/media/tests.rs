@@ -28,6 +28,7 @@ struct Fixture {
     pool: Mutex<Pool>,
     events: Arc<SegQueue<FromMedia>>,
     queue: Arc<EventQueue>,
+    gauges: Arc<Gauges>,
 }
 
 fn fixture() -> Fixture {
@@ -38,18 +39,19 @@ fn fixture_with(media_ports: (u16, u16), threads: u8) -> Fixture {
     let events = Arc::new(SegQueue::new());
     let queue = Arc::new(EventQueue::new().expect("a queue"));
     let waker = Arc::new(Waker::new().expect("a waker"));
+    let gauges = Arc::new(Gauges::default());
     let (mut links, mut handles) = (Links::default(), Vec::new());
     let mut made: Vec<_> = (0..threads).map(|number| Parts::new(number, link::RING).expect("parts")).collect();
     Parts::introduce(made.iter_mut().map(|(parts, ..)| parts));
     for (number, (parts, link, handle)) in made.into_iter().enumerate() {
         let rng = ChaCha12Rng::seed_from_u64(number as u64);
         let (events, waker, producer) = (Arc::clone(&events), Arc::clone(&waker), Producer::new(Arc::clone(&queue)));
-        links.add(link, spawn(parts, rng, None, events, waker, producer, Arc::default()).expect("a thread"));
+        links.add(link, spawn(parts, rng, None, events, waker, producer, Arc::clone(&gauges)).expect("a thread"));
         handles.push(handle);
     }
     let start = u64::from(std::process::id()) * 7919 + clock::mono().as_nanos() / 1000;
     let pool = Mutex::new(Pool::new(media_ports, handles, start));
-    Fixture { links, pool, events, queue }
+    Fixture { links, pool, events, queue, gauges }
 }
 
 impl Fixture {
@@ -328,4 +330,29 @@ fn who_sends_to_a_leg_that_is_gone_is_shut_out_and_the_next_leg_on_its_ports_is_
         assert!(Instant::now() < end, "the door is shut");
     }
     fixture.close(again.leg);
+}
+
+#[test]
+fn what_the_system_does_not_send_is_counted_and_an_error_of_before_costs_no_packet() {
+    use std::io::{Error, ErrorKind};
+    let mut fixture = fixture();
+    // Not without being asked for: EACCES, each time.
+    let port = fixture.open(Some(SocketAddr::from(([255, 255, 255, 255], 4000))));
+    let end = Instant::now() + PATIENCE;
+    while fixture.gauges.unsent() < 3 {
+        assert!(Instant::now() < end, "nothing is counted");
+        std::thread::yield_now();
+    }
+    fixture.close(port.leg);
+
+    let tries = |errors: &[ErrorKind]| {
+        let mut errors = errors.iter();
+        let result = io::again(|| errors.next().map_or(Ok(()), |kind| Err(Error::from(*kind))));
+        (result.is_ok(), errors.len())
+    };
+    assert_eq!(tries(&[ErrorKind::ConnectionRefused]), (true, 0));
+    assert_eq!(tries(&[ErrorKind::HostUnreachable]), (true, 0), "a firewall that says so");
+    assert_eq!(tries(&[ErrorKind::NetworkUnreachable, ErrorKind::NetworkUnreachable, ErrorKind::Other]), (false, 1));
+    assert_eq!(tries(&[ErrorKind::WouldBlock, ErrorKind::Other]), (false, 1));
+    assert_eq!(tries(&[ErrorKind::PermissionDenied, ErrorKind::Other]), (false, 1));
 }

@@ -13,8 +13,8 @@ use ringback_media_api::Command;
 use ringback_time::Mono;
 
 use super::gather::Gather;
+use super::gauges::Gauges;
 use super::io::MediaIo;
-use super::lateness::Lateness;
 use super::link::{Bed, FromMedia, Link, RING, SOON, ToMedia};
 use super::pace::{Pace, Verdict};
 use super::travel::Dock;
@@ -77,7 +77,7 @@ pub(crate) fn spawn(
     events: Arc<SegQueue<FromMedia>>,
     signalling: Arc<Waker>,
     producer: Producer,
-    lateness: Arc<Lateness>,
+    gauges: Arc<Gauges>,
 ) -> io::Result<Thread> {
     // What is asked by is random too, and asks nothing of the streams' numbers.
     let ids = ChaCha12Rng::from_rng(&mut rng);
@@ -95,7 +95,8 @@ pub(crate) fn spawn(
         sys::set_precise_timers();
         MediaThread {
             engine: MediaEngine::new(parts.number, rng),
-            io: MediaIo::new(parts.number, events, signalling, Arc::clone(&producer)).with_crossings(nat, ids, handle),
+            io: MediaIo::new(parts.number, events, signalling, Arc::clone(&producer), Arc::clone(&gauges))
+                .with_crossings(nat, ids, handle),
             producer,
             epoll: parts.epoll,
             handle: own,
@@ -107,7 +108,7 @@ pub(crate) fn spawn(
             keys: Vec::with_capacity(READY),
             pace: Pace::default(),
             gather: Gather::default(),
-            lateness,
+            gauges,
             realtime,
             leaving: false,
         }
@@ -131,7 +132,7 @@ struct MediaThread {
     keys: Vec<u64>,
     pace: Pace,
     gather: Gather,
-    lateness: Arc<Lateness>,
+    gauges: Arc<Gauges>,
     /// It may have real-time priority, and has it as `pace` says.
     realtime: bool,
     leaving: bool,
@@ -175,7 +176,7 @@ impl MediaThread {
         let now = clock::now();
         self.io.cross_due(now.mono);
         if let Some(due) = self.engine.poll_timeout().filter(|due| *due <= now.mono) {
-            self.lateness.record(now.mono.since(due));
+            self.gauges.lateness.record(now.mono.since(due));
             self.engine.handle_timeout(now, &mut self.io);
         }
         self.io.tell();
