@@ -39,7 +39,7 @@ impl MediaPorts for Counter {
         })
     }
 
-    fn release(&mut self, _: Now, _: LegId) {}
+    fn release(&mut self, _: Now, _: LegId, _: bool) {}
 }
 
 const SDP: &str = "v=0\r\no=user1 53655765 2353687637 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\

@@ -176,7 +176,11 @@ impl Engine {
             self.drop_branches(now, &mut call, &wire);
             self.say_goodbye(now, &call, wire);
             self.leave_bridge(key, &mut call);
-            self.close_media(now, &mut call.media);
+            // What comes in and is refused has told its peer nothing.
+            let silent = matches!(call.stage, Stage::Undecided | Stage::Deferred | Stage::Forwarding)
+                && call.media.early.is_none()
+                && call.media.generated.is_none();
+            self.close_media(now, &mut call.media, !silent);
         }));
         self.counters.panics += u64::from(outcome.is_err());
         self.end_linked(now, key, call);

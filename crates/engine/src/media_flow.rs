@@ -448,20 +448,27 @@ impl Engine {
         Ok(())
     }
 
-    /// Gives a call's port back, however far it came.
-    pub(crate) fn close_media(&mut self, now: Now, media: &mut Media) {
-        close(media, now, &mut self.legs, &mut *self.ports, &mut self.output);
+    /// Gives a call's port back, however far it came. `told`: the peer may know of it.
+    pub(crate) fn close_media(&mut self, now: Now, media: &mut Media, told: bool) {
+        close(media, now, told, &mut self.legs, &mut *self.ports, &mut self.output);
     }
 
     /// The same for a call that goes on without media of ours.
     pub(crate) fn release_port(&mut self, now: Now, key: Key) {
         if let Some(call) = self.calls.get_mut(key) {
-            close(&mut call.media, now, &mut self.legs, &mut *self.ports, &mut self.output);
+            close(&mut call.media, now, true, &mut self.legs, &mut *self.ports, &mut self.output);
         }
     }
 }
 
-fn close(media: &mut Media, now: Now, legs: &mut Legs, ports: &mut dyn MediaPorts, output: &mut VecDeque<Output>) {
+fn close(
+    media: &mut Media,
+    now: Now,
+    told: bool,
+    legs: &mut Legs,
+    ports: &mut dyn MediaPorts,
+    output: &mut VecDeque<Output>,
+) {
     media.config = None;
     let open = std::mem::take(&mut media.open);
     let Some(port) = media.port.take() else { return };
@@ -470,7 +477,7 @@ fn close(media: &mut Media, now: Now, legs: &mut Legs, ports: &mut dyn MediaPort
     if open {
         output.push_back(Output::Media(MediaCommand::Close { leg: port.leg }));
     } else {
-        ports.release(now, port.leg);
+        ports.release(now, port.leg, told);
     }
 }
 

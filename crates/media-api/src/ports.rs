@@ -46,6 +46,7 @@ pub trait MediaPorts: Send {
         false
     }
 
-    /// Gives back a pair for which no [`crate::Command::Open`] was issued. After an `Open`, [`crate::Command::Close`] does.
-    fn release(&mut self, now: Now, leg: LegId);
+    /// Gives back a pair for which no [`crate::Command::Open`] was issued. After an `Open`, [`crate::Command::Close`] does. `told`: a peer may
+    /// have been told of it, and send there; otherwise it is as good as never taken.
+    fn release(&mut self, now: Now, leg: LegId, told: bool);
 }

@@ -4,7 +4,8 @@
 //! leg's `Open`; at the leg's end it comes back by [`Pool::take_back`], just as the leg left it, which costs no system call. Only when
 //! something reaches it while no leg has it (an old peer that still sends, a stranger), the media thread shuts it ([`Sockets::shut`]):
 //! connected to itself, so that nobody's packets reach it any more. It is used again oldest-first after [`QUARANTINE`], so that what
-//! an old peer still sends meets a closed door; a younger one only when nothing else is left.
+//! an old peer still sends meets a closed door; a younger one only when nothing else is left. One that nobody was told of (an INVITE came and
+//! was refused) has nothing to rest from: the next call gets it, so that a flood of those takes one pair, and no system call.
 //!
 //! A call's end is told to the program before its media thread has let go of the ports, a millisecond or so. They count as returned
 //! from then on: where nothing else is left, the next call gets ports that are still on their way back ([`Opened::Awaited`]).
@@ -512,7 +513,7 @@ impl Pool {
     }
 
     /// A call gave its ports back without having opened media on them.
-    pub(crate) fn release(&mut self, now: Mono, leg: LegId) {
+    pub(crate) fn release(&mut self, now: Mono, leg: LegId, told: bool) {
         if self.seeking.remove(&leg) {
             // It comes back by `take_back`, as if it had been open.
             self.orders.push_back(Order::Release(leg));
@@ -521,7 +522,7 @@ impl Pool {
         }
         self.lent.remove(&leg);
         if let Some(pair) = self.allocated.remove(&leg) {
-            self.park(now, pair);
+            if told { self.park(now, pair) } else { self.put_back(now, pair) }
         } else if let Some(old) = self.promised.iter().find(|(_, heir)| heir.leg == leg).map(|(old, _)| *old) {
             self.promised.remove(&old);
             self.closing.push_front(old);
@@ -576,11 +577,23 @@ impl Pool {
 
     /// Takes back a pair that no leg has any more.
     fn park(&mut self, now: Mono, pair: Pair) {
+        if let Some(queue) = self.queue_of(&pair) {
+            queue.push_back((now, pair));
+        }
+    }
+
+    /// Takes back a pair that was never used: it comes first, and at once.
+    fn put_back(&mut self, now: Mono, pair: Pair) {
+        if let Some(queue) = self.queue_of(&pair) {
+            queue.push_front((now - QUARANTINE, pair));
+        }
+    }
+
+    /// Where the pair of a thread waits, which has less to do now.
+    fn queue_of(&mut self, pair: &Pair) -> Option<&mut VecDeque<(Mono, Pair)>> {
         let thread = usize::from(pair.thread);
         self.unload(thread);
-        let Some(range) = self.ranges.get_mut(&pair.local.ip()) else { return };
-        let Some(queue) = range.parked.get_mut(thread) else { return };
-        queue.push_back((now, pair));
+        self.ranges.get_mut(&pair.local.ip())?.parked.get_mut(thread)
     }
 
     /// Closes pairs that nobody has needed for long. When it is to be called again; `None`: none is parked.
@@ -652,8 +665,8 @@ impl MediaPorts for SharedPool {
         pool.crosses_nat && pool.lent.contains_key(&leg)
     }
 
-    fn release(&mut self, now: Now, leg: LegId) {
-        self.0.lock().release(now.mono, leg);
+    fn release(&mut self, now: Now, leg: LegId, told: bool) {
+        self.0.lock().release(now.mono, leg, told);
     }
 }
 

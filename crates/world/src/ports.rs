@@ -100,7 +100,7 @@ impl MediaPorts for Ports {
         Some(MediaPort { leg, thread, rtp: SocketAddr::new(table.address, port) })
     }
 
-    fn release(&mut self, _now: Now, leg: LegId) {
+    fn release(&mut self, _now: Now, leg: LegId, _told: bool) {
         self.free(leg);
     }
 }

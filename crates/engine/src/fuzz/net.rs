@@ -47,6 +47,8 @@ pub struct Ports {
     pub most: usize,
     pub out: HashMap<LegId, u16>,
     serial: u64,
+    /// Given back before anybody was told of them.
+    pub untold: usize,
     /// A fault to be met: the next call to the pool panics.
     pub broken: bool,
     /// It has to be asked where others reach them; the test answers (`Event::Located`).
@@ -89,8 +91,9 @@ impl MediaPorts for SharedPorts {
         self.0.lock().seeking
     }
 
-    fn release(&mut self, _: Now, leg: LegId) {
+    fn release(&mut self, _: Now, leg: LegId, told: bool) {
         let mut ports = self.0.lock();
+        ports.untold += usize::from(!told);
         assert!(!ports.broken, "the pool is broken");
         assert!(ports.out.remove(&leg).is_some(), "{leg:?} given back twice");
     }

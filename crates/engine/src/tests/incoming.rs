@@ -130,6 +130,34 @@ fn a_rejection_reaches_the_caller_with_status_reason_and_headers() {
     net.assert_idle();
 }
 
+/// Ports that a peer was told of rest before they are used again; those of a refused call need not.
+#[test]
+fn ports_are_told_only_with_a_description() {
+    let mut net = pair();
+    let untold = |net: &Net, node: usize| net.nodes[node].ports().untold;
+    let (_, called) = ringing(&mut net);
+    decide(&mut net, B, &called, Decision::Defer).expect("deferred");
+    decide(&mut net, B, &called, reject(486, "Busy")).expect("rejected");
+    assert_eq!((untold(&net, A), untold(&net, B)), (0, 1), "the caller's offer names its port");
+    let (caller, _) = ringing(&mut net);
+    hang_up(&mut net, A, &caller);
+    // 100, and then CANCEL.
+    net.advance(SECOND);
+    assert_eq!((untold(&net, A), untold(&net, B)), (0, 2));
+    // An offer that was made for the program may be with the peer already.
+    let mut phone = Phone::new(B);
+    phone.invite(&mut net, "", "");
+    let called = net.nodes[B].incoming().expect("it arrived");
+    decide(&mut net, B, &called, Decision::Defer).expect("deferred");
+    let id = called.id;
+    assert!(matches!(net.ask(B, |token| Command::GenerateOffer { token, session: id }), Some(Ok(Reply::Text(_)))));
+    decide(&mut net, B, &called, reject(486, "Busy")).expect("rejected");
+    assert_eq!(untold(&net, B), 2);
+    let (caller, _) = answered(&mut net);
+    hang_up(&mut net, A, &caller);
+    assert_eq!(untold(&net, B), 2, "it was open, and closed");
+}
+
 #[test]
 fn a_rejection_is_a_4xx_5xx_or_6xx() {
     let mut net = pair();

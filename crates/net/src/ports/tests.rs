@@ -49,7 +49,7 @@ fn ports_are_even_within_the_range_and_end_with_it() {
     assert_eq!(ports, [range.0, range.0 + 2, range.0 + 4]);
     legs.dedup();
     assert_eq!(legs.len(), 3);
-    pool.release(seconds(1), legs[0]);
+    pool.release(seconds(1), legs[0], true);
     assert!(pool.allocate(seconds(1), HOST, None).is_some(), "given back, and the only one there is");
 }
 
@@ -83,6 +83,29 @@ fn the_oldest_is_used_first_after_its_quarantine_and_a_younger_one_only_at_need(
     let e = pool.allocate(seconds(7), HOST, None).expect("a pair");
     assert_eq!(e.rtp, b.rtp, "rested");
     assert_eq!(pool.bound(), 3);
+}
+
+#[test]
+fn a_pair_that_nobody_was_told_of_is_the_next_one() {
+    let (mut pool, _epolls, _) = pool(3, 1);
+    let old = pool.allocate(seconds(0), HOST, None).expect("a pair");
+    close(&mut pool, seconds(1), old.leg);
+    let rested = seconds(7);
+    for _ in 0..100 {
+        // The rested one serves all of them, as before any of them came.
+        let refused = pool.allocate(rested, HOST, None).expect("a pair");
+        assert_eq!(refused.rtp, old.rtp);
+        pool.release(rested, refused.leg, false);
+    }
+    assert_eq!((pool.bound(), pool.load(0)), (1, 0));
+    let told = pool.allocate(rested, HOST, None).expect("a pair");
+    pool.release(rested, told.leg, true);
+    let next = pool.allocate(rested, HOST, None).expect("a pair");
+    assert_ne!(next.rtp, told.rtp, "somebody may send there");
+    // A new one, never used, is no other.
+    pool.release(rested, next.leg, false);
+    let again = pool.allocate(rested, HOST, None).expect("a pair");
+    assert_eq!((again.rtp, pool.bound()), (next.rtp, 2));
 }
 
 #[test]
@@ -245,7 +268,7 @@ fn the_pair_of_a_leg_that_is_being_closed_is_promised_once() {
     let given_up = pool.allocate(seconds(0), HOST, None).expect("as good as back");
     assert_eq!(given_up.rtp, old.rtp);
     assert!(pool.allocate(seconds(0), HOST, None).is_none(), "promised");
-    pool.release(seconds(0), given_up.leg);
+    pool.release(seconds(0), given_up.leg, true);
     let heir = pool.allocate(seconds(0), HOST, None).expect("promised to nobody");
     assert!(pool.take_back(seconds(0), old.leg, pair).is_none(), "its media is not open yet");
     let pair = opened(&mut pool, heir.leg);
