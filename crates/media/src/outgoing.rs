@@ -5,7 +5,8 @@
 //! of the near one and can deal with them. The two take turns:
 //! - own after relayed: it goes on where the relayed ended, or at the clock if that is later by a packet or more (the marker says so);
 //! - relayed after own: sequence numbers get a new offset; the timestamp offset stays as long as it fits the clock. A packet whose
-//!   time was filled meanwhile is late and is dropped.
+//!   time was filled meanwhile is late and is dropped; where the next is late too, and comes no sooner than it lasts, the path has become slower,
+//!   and all goes on from there.
 //!
 //! Invariant: `sequence` is the number after the highest that was sent, `next_timestamp` the end of the latest that was sent.
 
@@ -63,6 +64,8 @@ struct Relayed {
     /// Extended numbers: the first that may go out under this offset, and the highest that did.
     base: u64,
     highest: u64,
+    /// When the last one was dropped because it was late, if that was the last one.
+    late_ms: Option<u64>,
 }
 
 /// A packet about to be relayed.
@@ -202,7 +205,8 @@ impl Outgoing {
             distance32(timestamp, clock).unsigned_abs() <= most_off || packet.event
         };
         let mut gap = false;
-        let offset = match self.relayed.timestamp_offset.filter(fits) {
+        let fitting = self.relayed.timestamp_offset.filter(fits);
+        let offset = match fitting.filter(|offset| !self.is_slower(&packet, *offset, now_ms)) {
             Some(offset) => offset,
             None => {
                 let continued = self.started && distance32(self.next_timestamp, clock) > -(packet.units as i32);
@@ -221,6 +225,7 @@ impl Outgoing {
             _ => {
                 let ahead = distance32(timestamp, self.next_timestamp);
                 if self.started && ahead < 0 && !packet.event {
+                    self.relayed.late_ms = Some(now_ms);
                     return None;
                 }
                 gap |= ahead != 0 && !packet.event;
@@ -231,6 +236,7 @@ impl Outgoing {
                 offset
             }
         };
+        self.relayed.late_ms = None;
         let sequence = sequence_offset.wrapping_add(packet.extended as u16);
         if packet.extended >= self.relayed.highest {
             self.relayed.highest = packet.extended;
@@ -247,6 +253,18 @@ impl Outgoing {
         }
         self.count(octets, now);
         Some(Header { marker: packet.marker || gap, payload_type, sequence, timestamp, ssrc: self.ssrc })
+    }
+
+    /// Late like the one before it, and not because both were held up and come at once.
+    fn is_slower(&self, packet: &Incoming, offset: u32, now_ms: u64) -> bool {
+        let late = distance32(packet.timestamp.wrapping_add(offset), self.next_timestamp) < 0;
+        // The kernel and we are not exact to the millisecond.
+        let lasts_ms = u64::from(packet.units / self.units_per_ms.max(1)) * 3 / 4;
+        let since_ms = self.relayed.late_ms.map(|before| now_ms.saturating_sub(before));
+        late && !packet.event
+            && self.relayed.sequence_offset.is_none()
+            && packet.units > 0
+            && since_ms >= Some(lasts_ms)
     }
 
     /// Something came from the relay or the echo, that lasts so long: until twice that and 40 ms have passed nothing is filled in.

@@ -1,4 +1,5 @@
-//! Whatever a sender or its path does: sound is back within 200 ms of the first packet after it, and the counts are true.
+//! Whatever a sender or its path does: sound is back within 200 ms of the first packet after it, whoever listens (a program, another leg with
+//! or without decoding, a conference, a recording), and the counts are true.
 
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
@@ -7,10 +8,12 @@ mod common;
 use std::sync::Arc;
 
 use common::*;
-use ringback_audio::{Coding, Encoder, ToneGenerator};
-use ringback_media_api::{AudioPort, Command, LegConfig, LegId, Statistics};
+use ringback_audio::{Coding, Decoder, Encoder, ToneGenerator};
+use ringback_media_api::{AudioPort, Codec, Command, LegConfig, LegId, Role, RoomId, SendFormat, Statistics, Tape};
 
 const PEER: u8 = 101;
+/// What is heard further on plays out of a buffer of its own.
+const FAR_MS: u64 = 100;
 /// Packets of 20 ms before the upset, and after it.
 const BEFORE: u32 = 100;
 const AFTER: u32 = 100;
@@ -34,7 +37,7 @@ struct Row {
     lost: u64,
 }
 
-const UPSETS: [Row; 11] = [
+const UPSETS: [Row; 13] = [
     Row { what: "nothing", upset: |_, packet| Some(packet), lost: 0 },
     Row { what: "another SSRC", upset: |_, packet| Some(Packet { ssrc: 78, ..packet }), lost: 0 },
     Row {
@@ -79,6 +82,16 @@ const UPSETS: [Row; 11] = [
         upset: |_, packet| Some(Packet { late_ms: 150, ..packet }),
         lost: 0,
     },
+    Row {
+        what: "300 ms come in one burst",
+        upset: |n, packet| Some(Packet { late_ms: 20 * (BEFORE + 15).saturating_sub(n), ..packet }),
+        lost: 0,
+    },
+    Row {
+        what: "the path becomes slower by 100 ms, and quicker again",
+        upset: |n, packet| Some(Packet { late_ms: if n < BEFORE + 30 { 100 } else { 0 }, ..packet }),
+        lost: 0,
+    },
     Row { what: "half a second is lost", upset: |n, packet| (n >= BEFORE + 25).then_some(packet), lost: 25 },
     Row {
         what: "a pause of half a second",
@@ -90,28 +103,174 @@ const UPSETS: [Row; 11] = [
     },
 ];
 
-struct Heard {
-    statistics: Statistics,
-    /// Of each 10 ms of the program's audio, whether the tone is in it, by the time at which it was read.
-    sounds: Vec<(u64, bool)>,
-    /// When the first packet after the upset came.
-    back_ms: u64,
+/// Who listens to the leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Path {
+    Program,
+    /// Another leg, that sends this codec.
+    Bridge(Codec),
+    /// Another member of a conference of three, that sends this codec.
+    Conference(Codec),
+    Recorder,
+}
+
+const PATHS: [Path; 8] = [
+    Path::Program,
+    Path::Bridge(Codec::Pcmu),
+    Path::Bridge(Codec::Pcma),
+    Path::Bridge(Codec::G722),
+    Path::Bridge(Codec::Opus),
+    Path::Conference(Codec::Pcmu),
+    Path::Conference(Codec::G722),
+    Path::Recorder,
+];
+
+impl Path {
+    /// What the leg of the peer hears is heard as it comes.
+    fn is_undecoded(self) -> bool {
+        matches!(self, Path::Bridge(Codec::Pcmu | Codec::Pcma))
+    }
+}
+
+/// Of pieces of 10 ms, when each was there to be heard, and whether the tone is in it.
+#[derive(Default)]
+struct Sounds(Vec<(u64, bool)>);
+
+impl Sounds {
+    fn hear(&mut self, at_ms: u64, samples: &[i16], per_piece: usize) {
+        for piece in samples.chunks(per_piece) {
+            self.0.push((at_ms, piece.iter().any(|sample| sample.unsigned_abs() > 3000)));
+        }
+    }
+
+    fn between(&self, from_ms: u64, to_ms: u64) -> Vec<bool> {
+        self.0.iter().filter(|(at, _)| (from_ms..to_ms).contains(at)).map(|(_, loud)| *loud).collect()
+    }
+}
+
+/// A leg whose peer sends a tone or silence, and whoever listens.
+struct Listening {
+    world: World,
+    path: Path,
+    a: LegId,
+    b: LegId,
+    /// Of the program, or of the far end.
+    port: Arc<AudioPort>,
+    tape: Arc<Tape>,
+    decoder: Decoder,
+    seen: usize,
+    taken: u64,
+    /// As it leaves, and as it is heard at the far end.
+    near: Sounds,
+    far: Sounds,
     began_ms: u64,
 }
 
+impl Listening {
+    fn begin(path: Path) -> Listening {
+        let mut world = World::new(2, 40);
+        let (a, b, third, far) = (leg(0, 1), leg(0, 2), leg(0, 3), leg(1, 1));
+        world.open(a, config(leg(9, PEER)));
+        let port = Arc::new(AudioPort::new(8000, 10, 100_000));
+        let tape = Arc::new(Tape::new(true, || {}));
+        let mut codec = Codec::Pcmu;
+        match path {
+            Path::Program => world.command(Command::OpenAudio { leg: a, port: port.clone() }),
+            Path::Recorder => world.command(Command::Record { leg: a, tape: tape.clone() }),
+            Path::Bridge(sends) | Path::Conference(sends) => {
+                codec = sends;
+                let payload_type = codec.static_payload_type().unwrap_or(96);
+                let format = SendFormat { codec, payload_type, ptime_ms: 20 };
+                let receive = vec![ringback_media_api::ReceiveFormat { codec, payload_type }];
+                let spoken = |remote| LegConfig { send: Some(format), receive: receive.clone(), ..config(remote) };
+                world.open(b, spoken(far));
+                world.open(far, spoken(b));
+                world.command(Command::OpenAudio { leg: far, port: port.clone() });
+                if let Path::Bridge(_) = path {
+                    world.command(Command::Bridge { a, b });
+                } else {
+                    world.open(third, config(leg(9, PEER + 1)));
+                    let room = RoomId::new(0, 1);
+                    for leg in [a, b, third] {
+                        world.command(Command::Join { leg, room, role: Role::Member });
+                    }
+                }
+            }
+        }
+        let coding = match codec {
+            Codec::G722 => Coding::G722,
+            Codec::Opus => Coding::Opus,
+            Codec::Pcma => Coding::Pcma,
+            _ => Coding::Pcmu,
+        };
+        let (near, far) = (Sounds::default(), Sounds::default());
+        let mut listening = Listening {
+            world,
+            path,
+            a,
+            b,
+            port,
+            tape,
+            decoder: Decoder::new(coding),
+            seen: 0,
+            taken: 0,
+            near,
+            far,
+            began_ms: 0,
+        };
+        listening.began_ms = listening.now_ms();
+        listening
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.world.now.mono.as_nanos() / 1_000_000
+    }
+
+    /// Takes what there is to be heard by now.
+    fn listen(&mut self) {
+        let now_ms = self.now_ms();
+        let heard = if self.path == Path::Program { &mut self.near } else { &mut self.far };
+        while let Some(frame) = self.port.read() {
+            heard.hear(now_ms, &frame, 80);
+        }
+        while let Some(block) = self.tape.take() {
+            let left: Vec<i16> = block.samples.iter().step_by(2).copied().collect();
+            for piece in left.chunks(80) {
+                // What it stands beside of the other direction, whenever it is written.
+                self.near.hear(self.began_ms + self.taken / 8, piece, 80);
+                self.taken += 80;
+            }
+        }
+        let per_piece = self.decoder.sample_rate() as usize / 100;
+        for sent in self.world.out.rtp.iter().skip(self.seen).filter(|sent| sent.leg == self.b) {
+            let mut samples = Vec::new();
+            self.decoder.decode(&sent.payload, &mut samples);
+            self.near.hear(sent.at.as_nanos() / 1_000_000, &samples, per_piece);
+        }
+        self.seen = self.world.out.rtp.len();
+    }
+}
+
+struct Heard {
+    statistics: Statistics,
+    near: Sounds,
+    far: Sounds,
+    /// When the first packet after the upset came.
+    back_ms: u64,
+    began_ms: u64,
+    end_ms: u64,
+}
+
 /// A leg whose peer sends a tone, and is upset halfway; `first`: its first numbers.
-fn hear(upset: Upset, first: (u16, u32)) -> Heard {
-    let mut world = World::new(1, 40);
-    let a: LegId = leg(0, 1);
-    world.open(a, LegConfig { ..config(leg(9, PEER)) });
-    let port = Arc::new(AudioPort::new(8000, 10, 100_000));
-    world.command(Command::OpenAudio { leg: a, port: port.clone() });
+fn hear(path: Path, upset: Upset, first: (u16, u32)) -> Heard {
+    let mut listening = Listening::begin(path);
+    let a = listening.a;
     let mut encoder = Encoder::new(Coding::Pcmu);
     let mut tone = ToneGenerator::new(8000, &[400.0], -10.0).unwrap();
     let mut samples = vec![0; 160];
-    let began_ms = world.now.mono.as_nanos() / 1_000_000;
+    let began_ms = listening.began_ms;
     let mut waiting: Vec<(u32, Vec<u8>)> = Vec::new();
-    let (mut sounds, mut back_ms) = (Vec::new(), 0);
+    let mut back_ms = 0;
     for ms_passed in 0..(BEFORE + AFTER) * 20 {
         if ms_passed % 20 == 0 {
             let n = ms_passed / 20;
@@ -135,77 +294,99 @@ fn hear(upset: Upset, first: (u16, u32)) -> Heard {
             }
         }
         for (_, bytes) in waiting.extract_if(.., |(due, _)| *due <= ms_passed) {
-            world.deliver(rtp_address(leg(9, PEER)), a, &bytes);
+            listening.world.deliver(rtp_address(leg(9, PEER)), a, &bytes);
         }
-        world.run(ms(1));
-        while let Some(frame) = port.read() {
-            let loud = frame.iter().any(|sample| sample.unsigned_abs() > 3000);
-            sounds.push((world.now.mono.as_nanos() / 1_000_000, loud));
-        }
+        listening.world.run(ms(1));
+        listening.listen();
     }
-    Heard { statistics: world.statistics(a), sounds, back_ms, began_ms }
+    let end_ms = listening.now_ms();
+    let statistics = listening.world.statistics(a);
+    Heard { statistics, near: listening.near, far: listening.far, back_ms, began_ms, end_ms }
+}
+
+fn assert_sound(sounds: &Sounds, from_ms: u64, to_ms: u64, what: &str) {
+    let heard = sounds.between(from_ms, to_ms);
+    // A block of the tape is 100 ms.
+    let pieces = (to_ms - from_ms) / 10;
+    assert!(heard.len() as u64 + 12 >= pieces, "{what}: {} pieces of {pieces}", heard.len());
+    let silent = heard.iter().filter(|loud| !**loud).count();
+    assert_eq!(silent, 0, "{what}: {silent} of {pieces}, first at {:?}", heard.iter().position(|loud| !loud));
 }
 
 #[test]
 fn sound_is_back_within_200_ms_of_any_upset() {
-    for Row { what, upset, lost } in UPSETS {
-        // Both numbers wrap before the upset, and neither does.
-        for first in [(65_500, 0xffff_f000), (7, 7)] {
-            let heard = hear(upset, first);
-            let before =
-                heard.sounds.iter().filter(|(at, _)| (heard.began_ms + 300..heard.began_ms + 1990).contains(at));
-            assert!(before.clone().all(|(_, loud)| *loud), "{what}: a gap over the wrap");
-            assert!(before.count() > 160);
-            let after: Vec<_> = heard.sounds.iter().filter(|(at, _)| *at >= heard.back_ms + 200).collect();
-            assert!(after.len() > 100, "{what}: {}", after.len());
-            assert!(after.iter().all(|(_, loud)| *loud), "{what}: {:?}", after.iter().position(|(_, loud)| !loud));
-            assert_eq!(heard.statistics.packets_lost, lost, "{what}: {:?}", heard.statistics);
-            let sent = u64::from(BEFORE + AFTER) - if heard.back_ms > heard.began_ms + 2300 { 25 } else { 0 };
-            let came = heard.statistics.packets_received;
-            // What is on its way yet, or was the first of a jump that could have been noise.
-            assert!((sent - 9..=sent).contains(&came), "{what}: {came} of {sent}");
+    for path in PATHS {
+        for Row { what, upset, lost } in UPSETS {
+            // Both numbers wrap before the upset, and neither does.
+            for first in [(65_500, 0xffff_f000), (7, 7)] {
+                let heard = hear(path, upset, first);
+                let what = format!("{path:?}, {what}, from {}", first.0);
+                let late_ms = if path.is_undecoded() { 0 } else { FAR_MS };
+                assert_sound(&heard.near, heard.began_ms + 300, heard.began_ms + 1990, &format!("{what}: before"));
+                assert_sound(&heard.near, heard.back_ms + 200, heard.end_ms, &what);
+                if !heard.far.0.is_empty() {
+                    let far = format!("{what}: further on");
+                    assert_sound(&heard.far, heard.began_ms + 400, heard.began_ms + 1990, &format!("{far}: before"));
+                    assert_sound(&heard.far, heard.back_ms + 200 + late_ms, heard.end_ms, &far);
+                }
+                assert_eq!(heard.statistics.packets_lost, lost, "{what}: {:?}", heard.statistics);
+                let sent = u64::from(BEFORE + AFTER) - if heard.back_ms > heard.began_ms + 2300 { 25 } else { 0 };
+                let came = heard.statistics.packets_received;
+                // What is on its way yet, or was the first of a jump that could have been noise.
+                assert!((sent - 9..=sent).contains(&came), "{what}: {came} of {sent}");
+            }
         }
     }
 }
 
-/// 200 parts in a million, more than any two telephones are apart, for twenty minutes: nothing is lost, discarded, or heard as a gap.
+/// Speech: a second of tone, a second of near silence, in which the delay is put right. Of the middle of each second of tone, some delay after it
+/// was sent, the pieces in which it is not heard.
+fn drift(path: Path, ppm: i64, packets: u64) -> (usize, usize, Statistics) {
+    let mut listening = Listening::begin(path);
+    let mut encoder = Encoder::new(Coding::Pcmu);
+    let (mut loud, mut quiet) = (Vec::new(), Vec::new());
+    let mut samples = vec![0; 160];
+    ToneGenerator::new(8000, &[400.0], -10.0).unwrap().fill(&mut samples);
+    encoder.encode(&samples, &mut loud);
+    encoder.encode(&[0; 160], &mut quiet);
+    let period_ns = (20_000_000 * (1_000_000 + ppm) / 1_000_000) as u64;
+    let began = listening.world.now.mono.as_nanos();
+    let sent_at = |sent: u64| began + sent * period_ns;
+    for sent in 0..packets {
+        let now = listening.world.now.mono.as_nanos();
+        listening.world.run(std::time::Duration::from_nanos(sent_at(sent).saturating_sub(now)));
+        let payload = if sent / 50 % 2 == 0 { &loud } else { &quiet };
+        let bytes = packet(0, sent as u16, sent as u32 * 160, 77, payload);
+        listening.world.deliver(rtp_address(leg(9, PEER)), listening.a, &bytes);
+        listening.listen();
+        listening.world.out.rtp.clear();
+        listening.seen = 0;
+    }
+    // Those that pass undecoded are heard by the buffer of the far end.
+    let sounds = if path.is_undecoded() { &listening.far } else { &listening.near };
+    let in_tone = |at: &u64| {
+        let part = ((at * 1_000_000).saturating_sub(began) / period_ns).saturating_sub(8) % 100;
+        (10..35).contains(&part)
+    };
+    let pieces: Vec<bool> = sounds.0.iter().filter(|(at, _)| in_tone(at)).map(|(_, loud)| *loud).collect();
+    let silent = pieces.iter().filter(|loud| !**loud).count();
+    (silent, pieces.len(), listening.world.statistics(listening.a))
+}
+
+/// 200 parts in a million are more than any two telephones are apart, for twenty minutes; and as much in two, for whoever listens: nothing is lost,
+/// discarded, or heard as a gap.
 #[test]
 fn a_clock_that_drifts_costs_nothing() {
-    for ppm in [-200_i64, 200] {
-        let mut world = World::new(1, 41);
-        let a = leg(0, 1);
-        world.open(a, config(leg(9, PEER)));
-        let port = Arc::new(AudioPort::new(8000, 20, 1_000_000));
-        world.command(Command::OpenAudio { leg: a, port: port.clone() });
-        // Speech: a second of tone, a second of near silence, in which the delay is put right.
-        let mut encoder = Encoder::new(Coding::Pcmu);
-        let (mut loud, mut quiet) = (Vec::new(), Vec::new());
-        let mut samples = vec![0; 160];
-        ToneGenerator::new(8000, &[400.0], -10.0).unwrap().fill(&mut samples);
-        encoder.encode(&samples, &mut loud);
-        encoder.encode(&[0; 160], &mut quiet);
-        let (mut sent, mut gaps) = (0_u64, 0);
-        let period_ns = (20_000_000 * (1_000_000 + ppm) / 1_000_000) as u64;
-        let began = world.now.mono.as_nanos();
-        while sent < 60_000 {
-            let due = began + sent * period_ns;
-            let now = world.now.mono.as_nanos();
-            if due > now {
-                world.run(std::time::Duration::from_nanos(due - now));
-            }
-            let payload = if sent / 50 % 2 == 0 { &loud } else { &quiet };
-            world.deliver(rtp_address(leg(9, PEER)), a, &packet(0, sent as u16, sent as u32 * 160, 77, payload));
-            sent += 1;
-            while let Some(frame) = port.read() {
-                // The middle of a second of tone, some delay after it was sent.
-                let part = sent.saturating_sub(8) % 100;
-                gaps += u32::from((10..35).contains(&part) && frame.iter().all(|sample| sample.unsigned_abs() < 1000));
-            }
+    let shorter = PATHS.map(|path| (path, 2000, 6_000));
+    for (path, ppm, packets) in [(Path::Program, 200, 60_000)].into_iter().chain(shorter) {
+        for ppm in [-ppm, ppm] {
+            let (silent, pieces, statistics) = drift(path, ppm, packets);
+            let what = format!("{path:?}, {ppm} ppm: {statistics:?}");
+            assert_eq!((statistics.packets_lost, statistics.packets_received), (0, packets), "{what}");
+            assert!(statistics.packets_discarded <= 2, "{what}");
+            assert!(pieces as u64 >= packets / 100 * 45, "{what}: {pieces}");
+            assert!(silent <= 4, "{what}: {silent} of {pieces} are gaps");
+            assert!(statistics.quality.unwrap().jitter_ms < 0.1, "{what}");
         }
-        let statistics = world.statistics(a);
-        assert_eq!((statistics.packets_lost, statistics.packets_received), (0, 60_000), "{ppm} ppm");
-        assert!(statistics.packets_discarded <= 2, "{ppm} ppm: {statistics:?}");
-        assert!(gaps <= 2, "{ppm} ppm: {gaps} gaps");
-        assert!(statistics.quality.unwrap().jitter_ms < 0.1, "{statistics:?}");
     }
 }
