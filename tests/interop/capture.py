@@ -4,16 +4,14 @@ import asyncio
 import itertools
 import os
 import re
-import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from leash import leashed
-from network import BLOCK, HOST
+from network import BLOCK, HOST, MARKER
 
 # SIP is recognised on any port by its text, before tshark goes by the port; RTP and RTCP by the SDP of the calls alone, so that a
 # description that says another address than packets come from is found out.
@@ -65,7 +63,7 @@ FIELDS = (
 )
 _AGGREGATOR = "\x1e"
 
-# Sent to itself, each time with another number: what came before it has been written when it is in the file. No test has this port.
+# What is sent to it has each time another number: what came before it has been written when it is in the file.
 MARKER_PORT = BLOCK.start
 
 
@@ -194,7 +192,6 @@ class Capture:
     process: "subprocess.Popen[str]"
     log: list[str] = field(default_factory=list)
     markers: Iterator[int] = field(default_factory=itertools.count)
-    draining: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def start(cls, path: Path) -> "Capture":
@@ -232,14 +229,12 @@ class Capture:
     def _drain(self, seconds: float = 20) -> None:
         """Waits until what has been on the wire is in the file: dumpcap that is told to end leaves unread packets in the kernel."""
         marker = f"all before marker {next(self.markers)} is written".encode()
-        # Tasks of one test wait side by side, and there is one such port.
-        with self.draining, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender, self.path.open("rb") as file:
-            sender.bind((HOST, MARKER_PORT))
+        with self.path.open("rb") as file:
             file.seek(0, os.SEEK_END)
             tail = b""
             deadline = time.monotonic() + seconds
             while time.monotonic() < deadline and self.process.poll() is None:
-                sender.sendto(marker, (HOST, MARKER_PORT))
+                MARKER.sendto(marker, (HOST, MARKER_PORT))
                 time.sleep(0.05)
                 tail = tail[-len(marker) :] + file.read()
                 if marker in tail:

@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 
 HOST = "127.0.0.1"
-_SIZE = 2624
+_SIZE = 2560
 _STRIDE = 8
 # At the end of the block, what is not to be captured.
 _UNSEEN = 64
@@ -31,22 +31,24 @@ def _is_free(port: int) -> bool:
 _STARTS = (30_000, *range(20_000, 30_000 - _SIZE, _SIZE), *range(33_000, 60_000, _SIZE))
 
 
-def _claim() -> tuple[socket.socket, int]:
-    """A free block, claimed by holding its first port."""
+def _claim() -> tuple[socket.socket, socket.socket, int]:
+    """A free block, claimed by holding its first port, of streams and of datagrams."""
     for first in _STARTS:
-        guard = socket.socket()
+        guard, marker = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             guard.bind((HOST, first))
+            marker.bind((HOST, first))
+            if all(_is_free(port) for port in range(first + 1, first + _SIZE)):
+                return guard, marker, first
         except OSError:
-            guard.close()
-            continue
-        if all(_is_free(port) for port in range(first + 1, first + _SIZE)):
-            return guard, first
+            pass
         guard.close()
+        marker.close()
     raise RuntimeError("no block of ports is free")
 
 
-_guard, _first = _claim()
+# What is sent by `MARKER` to its own port is captured, and is nobody's. It is not read: what does not fit is dropped.
+_guard, MARKER, _first = _claim()
 # What is captured.
 BLOCK = range(_first, _first + _SIZE - _UNSEEN)
 # ringback's RTP and RTCP, and everything that anybody listens on.
