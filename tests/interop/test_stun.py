@@ -11,11 +11,18 @@ from systems import Recorder, dial, system, until
 
 from ringback import Account, Credentials, Registrar, RegistrationState, SessionManagerBuilder
 
+pytestmark = [pytest.mark.peer("kamailio"), pytest.mark.peer("baresip")]
 EXPECTED = ("sip", "udp", "stun")
 
 
-@pytest.mark.peer("kamailio")
-async def test_a_flow_is_kept_alive_by_its_stun(wire: Capture) -> None:
+async def test_flows_are_kept_alive_by_stun(wire: Capture) -> None:
+    """Ours to Kamailio, and baresip's to us: side by side, since keep-alives take their time."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_our_flow_to_kamailio(wire))
+        group.create_task(_the_flow_of_baresip_to_us(wire))
+
+
+async def _our_flow_to_kamailio(wire: Capture) -> None:
     """Binding requests go from the SIP socket to its port, where its STUN module answers; when it is gone, that is noticed."""
     async with await system(Recorder()) as desk:
         async with Kamailio(stun=True) as proxy:
@@ -36,8 +43,7 @@ async def test_a_flow_is_kept_alive_by_its_stun(wire: Capture) -> None:
         await until(lambda: registration.state is not RegistrationState.REGISTERED, 30)
 
 
-@pytest.mark.peer("baresip")
-async def test_baresip_keeps_its_flow_to_us_alive(wire: Capture) -> None:
+async def _the_flow_of_baresip_to_us(wire: Capture) -> None:
     """It asks our SIP port from its own, which we answer; and it is called by that flow."""
     registrar = Registrar(domains=[HOST])
     made = SessionManagerBuilder().with_local_address(f"sip:ringback@{HOST}").with_sip_port(free_ports())
