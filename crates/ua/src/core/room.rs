@@ -33,9 +33,12 @@ impl Ua {
     }
 
     /// Whether the sender is known to be at that address: by the handshake of its stream, by a nonce that it has had from us, or by what it
-    /// has acknowledged.
+    /// has acknowledged. Who is let in without credentials has had none.
     fn is_proven(&self, flow: &Flow) -> bool {
-        flow.transport.is_reliable() || self.gate.is_some() || self.proven.contains(network(flow.remote.ip()))
+        let from = flow.remote.ip();
+        flow.transport.is_reliable()
+            || self.gate.as_ref().is_some_and(|gate| !gate.is_trusted(from))
+            || self.proven.contains(network(from))
     }
 
     /// An ACK that names our tag: whoever the INVITE was from and the ACK is from, has read our response.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ringback_sip::StatusCode;
-use ringback_ua::{Body, Config, ConnectionId, Event, Flow, Reply, Transport};
+use ringback_ua::{Authenticator, Body, Config, ConnectionId, Event, Flow, Passwords, Reply, Transport};
 
 use crate::common::{HERE, SDP, Solo, header, request_with, to_tag};
 
@@ -35,7 +35,11 @@ struct Server(Solo);
 
 impl Server {
     fn new() -> Server {
-        Server(Solo::with(Config { half_open_invites: MOST, ..Config::default() }))
+        Server::with(Config::default())
+    }
+
+    fn with(config: Config) -> Server {
+        Server(Solo::with(Config { half_open_invites: MOST, ..config }))
     }
 
     /// The response to an INVITE of that peer; each is accepted.
@@ -115,6 +119,17 @@ fn forged_sources_leave_room_for_those_who_are_known() {
         assert!(server.call(known, &format!("call-{n}")), "{n}");
     }
     assert!(server.call(flow("203.0.113.2", Transport::Tcp), "stream"), "its handshake proves it");
+}
+
+/// A network that needs no credentials gets no nonce that it could have read: its addresses are as easily forged.
+#[test]
+fn a_trusted_network_proves_nothing() {
+    let passwords = Passwords::table([("peer".to_owned(), "secret".to_owned())]);
+    let trusted = vec!["10.0.0.0/8".parse().unwrap()];
+    let authenticator = Authenticator { trusted, ..Authenticator::new("pbx.example", passwords) };
+    let mut server = Server::with(Config { authenticator: Some(authenticator), ..Config::default() });
+    assert_eq!(server.flood(1000, |n| udp(&forged(n))), 75);
+    assert!(server.call(flow("10.255.0.1", Transport::Tcp), "stream"));
 }
 
 /// Who comes for the first time during such a flood is told to come again, and let in when it does.
