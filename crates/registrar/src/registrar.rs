@@ -129,11 +129,11 @@ impl Registrar {
                     write.deleted.push(binding.key());
                 }
             }
+            // The same contact twice in one request, in whatever spelling: the later counts.
+            write.saved.retain(|saved: &Record| !one.is_same(saved));
             if one.expires.is_zero() {
                 continue;
             }
-            // The same contact twice in one request: the later counts.
-            write.saved.retain(|saved: &Record| !saved.key().is_same(&key));
             write.saved.push(Record {
                 aor: asked.aor.clone(),
                 contact: one.contact.clone(),

@@ -6,7 +6,7 @@ use ringback_sip::{HeaderName, Host, Message, NameAddr, StatusCode, Uri};
 use ringback_ua::Flow;
 
 use crate::aor::{address_of_record, same_host};
-use crate::binding::{Binding, BindingKey, Q_MOST, TEXT_MOST};
+use crate::binding::{Binding, BindingKey, Q_MOST, Record, TEXT_MOST};
 use crate::config::Config;
 use crate::plan::Refusal;
 
@@ -29,20 +29,29 @@ impl Wanted {
 
     /// Whether this one takes the place of what is bound.
     pub(crate) fn replaces(&self, binding: &Binding) -> bool {
+        self.is_binding(binding.flow_key(), binding.instance(), |contact, uri| binding.is_of(contact, uri))
+    }
+
+    /// ... of what the same request is about to bind.
+    pub(crate) fn is_same(&self, saved: &Record) -> bool {
+        let instance = saved.instance.as_deref().unwrap_or_default();
+        let flow = saved.instance.as_deref().zip(saved.reg_id);
+        let same_uri =
+            |contact: &str, uri: &Uri| saved.contact == contact || saved.uri().is_some_and(|own| own.equals(uri));
+        self.is_binding(flow, instance, same_uri)
+    }
+
+    fn is_binding(&self, flow: Option<(&str, u32)>, of: &str, is_of: impl Fn(&str, &Uri) -> bool) -> bool {
         let instance = self.instance.as_deref();
-        match (instance.zip(self.reg_id), binding.flow_key()) {
+        match (instance.zip(self.reg_id), flow) {
             // RFC 5626 §6: a flow is the same one by instance and reg-id, whatever its URI is now, and the same URI says nothing: another
             // flow of the telephone, or another telephone behind the same kind of NAT, may have it too.
             (Some(own), Some(other)) => own == other,
             // One telephone that begins, or ceases, to speak of flows: its URI is not to ring twice.
-            (Some((own, _)), None) => {
-                (binding.instance().is_empty() || binding.instance() == own) && binding.is_of(&self.contact, &self.uri)
-            }
-            (None, Some((other, _))) => {
-                instance.is_none_or(|own| own == other) && binding.is_of(&self.contact, &self.uri)
-            }
+            (Some((own, _)), None) => (of.is_empty() || of == own) && is_of(&self.contact, &self.uri),
+            (None, Some((other, _))) => instance.is_none_or(|own| own == other) && is_of(&self.contact, &self.uri),
             // RFC 3261 §10.3, 7.
-            (None, None) => binding.is_of(&self.contact, &self.uri),
+            (None, None) => is_of(&self.contact, &self.uri),
         }
     }
 }

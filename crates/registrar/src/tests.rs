@@ -137,6 +137,17 @@ fn the_same_contact_in_other_words_is_the_same() {
 }
 
 #[test]
+fn the_same_contact_twice_in_one_request_is_one() {
+    let mut desk = Desk::new();
+    desk.register("Contact: <sip:a@phone.example>;q=0.1, <sip:%61@PHONE.example>;q=0.2\r\n").unwrap();
+    assert_eq!(desk.bound(), ["sip:%61@PHONE.example"], "in other words");
+    desk.register("Contact: <sip:a@phone.example>, <sip:a@phone.example>;expires=0\r\n").unwrap();
+    assert_eq!(desk.bound(), [""; 0], "the later counts");
+    desk.register("Contact: <sip:a@phone.example>;expires=0, <sip:a@phone.example>\r\n").unwrap();
+    assert_eq!(desk.bound(), ["sip:a@phone.example"]);
+}
+
+#[test]
 fn within_a_call_id_only_what_is_newer_counts() {
     let mut desk = Desk::new();
     let contact = "Contact: <sip:a@192.0.2.9>";
