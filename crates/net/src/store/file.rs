@@ -65,12 +65,16 @@ impl File {
 
     /// All bindings whose time is not over; the others are removed.
     pub(crate) fn load(&mut self, now: Now) -> rusqlite::Result<Vec<Record>> {
-        let limit = nanos(now.wall);
-        self.0.execute("DELETE FROM bindings WHERE expires <= ?1", [limit])?;
+        self.sweep(now)?;
         // In the order in which they were registered last, as far as that is known.
         let mut select = self.0.prepare("SELECT * FROM bindings ORDER BY aor, expires")?;
         let rows = select.query_map([], read)?;
         rows.collect()
+    }
+
+    /// Removes the bindings whose time is over.
+    pub(super) fn sweep(&mut self, now: Now) -> rusqlite::Result<()> {
+        self.0.execute("DELETE FROM bindings WHERE expires <= ?1", [nanos(now.wall)]).map(drop)
     }
 
     /// The key of temporary GRUUs, which are good for longer than the program runs. `random`: what it is from now on where there is none.

@@ -14,13 +14,18 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 use crossbeam_queue::SegQueue;
 use ringback_engine::api::{Record, StoreRequest};
+use ringback_time::Now;
 
+use crate::clock;
 use crate::os_thread::{self, Thread};
 use crate::wake::Waker;
 pub(crate) use file::File;
 
 /// Requests in one transaction: what 10 ms of a fast disk take.
 const BATCH_MOST: usize = 4096;
+/// How often rows whose time is over are looked for: those that could not be deleted when it was, because the disk was full or too much else
+/// was under way.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// An answer for `Engine::handle_stored`.
 pub(crate) type Stored = (u64, Result<Vec<Record>, String>);
@@ -36,10 +41,14 @@ pub(crate) struct Store {
 impl Store {
     /// Starts the thread.
     pub(crate) fn start(file: File, waker: Arc<Waker>) -> io::Result<Store> {
+        Store::start_by(clock::now, file, waker)
+    }
+
+    fn start_by(clock: impl Fn() -> Now + Send + 'static, file: File, waker: Arc<Waker>) -> io::Result<Store> {
         let (requests, work) = crossbeam_channel::unbounded();
         let answers = Arc::new(SegQueue::new());
         let told = Arc::clone(&answers);
-        let thread = os_thread::spawn("rb-store".into(), move || run(file, &work, &told, &waker))?;
+        let thread = os_thread::spawn("rb-store".into(), move || run(clock, file, &work, &told, &waker))?;
         Ok(Store { requests: Some(requests), answers, thread: Some(thread) })
     }
 
@@ -67,8 +76,15 @@ impl Store {
     }
 }
 
-fn run(mut file: File, work: &Receiver<StoreRequest>, answers: &SegQueue<Stored>, waker: &Waker) {
+fn run(
+    clock: impl Fn() -> Now,
+    mut file: File,
+    work: &Receiver<StoreRequest>,
+    answers: &SegQueue<Stored>,
+    waker: &Waker,
+) {
     let mut batch = Vec::new();
+    let mut sweep_at = clock().mono + SWEEP_EVERY;
     while let Ok(first) = work.recv() {
         batch.push(first);
         batch.extend(work.try_iter().take(BATCH_MOST - 1));
@@ -76,6 +92,13 @@ fn run(mut file: File, work: &Receiver<StoreRequest>, answers: &SegQueue<Stored>
             answers.push((id, result));
         }
         waker.wake();
+        let now = clock();
+        if sweep_at <= now.mono {
+            sweep_at = now.mono + SWEEP_EVERY;
+            if let Err(error) = file.sweep(now) {
+                tracing::warn!(target: "ringback.registrar", %error, "the binding store keeps what has ended");
+            }
+        }
     }
 }
 

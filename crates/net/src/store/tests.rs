@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ringback_engine::api::{Record, Source, StoreRequest, StoreWork, Write};
@@ -129,6 +130,37 @@ fn flows_are_kept_by_instance_and_reg_id() {
     let mut kept = open(&place.0).expect("opened").load(now(0)).expect("read");
     kept.sort_by_key(|record| record.reg_id);
     assert_eq!(kept, [plain, moved]);
+}
+
+/// What the engine could not have deleted in time does not stay for ever.
+#[test]
+fn rows_whose_time_is_over_go_within_hours() {
+    let place = Place::new("sweep");
+    let hours = Arc::new(AtomicU64::new(0));
+    let clock = {
+        let hours = Arc::clone(&hours);
+        move || {
+            let passed = hours.load(Ordering::Relaxed) * 3600;
+            Now { mono: Mono::ZERO + Duration::from_secs(passed), ..now(passed) }
+        }
+    };
+    let waker = Arc::new(Waker::new().expect("an eventfd"));
+    let mut store = Store::start_by(clock, open(&place.0).expect("made"), waker).expect("a thread");
+    let kept = || {
+        let other = rusqlite::Connection::open(&place.0).expect("opened");
+        let mut select = other.prepare("SELECT aor FROM bindings ORDER BY aor").expect("a statement");
+        let rows = select.query_map([], |row| row.get::<_, String>(0)).expect("read");
+        rows.map(|row| row.expect("a row")).collect::<Vec<_>>()
+    };
+    let (alice, bob, carol) = (record("alice", 60), record("bob", 7200), record("carol", 9000));
+    store.request(save(1, &alice));
+    store.request(save(2, &bob));
+    assert_eq!(answers(&store, 2).len(), 2);
+    assert_eq!(kept(), [alice.aor, bob.aor.clone()]);
+    hours.store(1, Ordering::Relaxed);
+    store.request(save(3, &carol));
+    assert!(store.leave(Duration::from_secs(20)));
+    assert_eq!(kept(), [bob.aor, carol.aor]);
 }
 
 #[test]
