@@ -19,11 +19,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     demo.add_argument(
         "--host",
+        type=_host,
         default="127.0.0.1",
         help="address to listen on (default: %(default)s; 0.0.0.0 opens it to the network)",
     )
     demo.add_argument(
-        "--port", type=int, default=5060, help="SIP port (default: %(default)s, the next free one where it is taken)"
+        "--port",
+        type=_port,
+        default=5060,
+        help="SIP port (default: %(default)s, the next free one where it is taken; 0: any)",
     )
     demo.add_argument("--once", action="store_true", help="leave after the call to itself")
     options = parser.parse_args(arguments)
@@ -35,3 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("ringback: the command line needs rich: pip install 'ringback[cli]'", file=sys.stderr)
         return 1
     return run(options.host, options.port, once=options.once)
+
+
+def _host(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an address or a name is expected")
+    return text
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"not a port, 0 to 65535: {text!r}")
+    return int(text)

@@ -34,7 +34,7 @@ from ringback.cli.signal_probe import dominant_frequency, listen, tone
 ECHO_HZ = 1000.0
 PORTS_TRIED = 20
 # All interfaces: how this machine reaches itself.
-ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}
 
 
 class MessageTap(logging.Handler):
@@ -77,7 +77,8 @@ class WatchedPbx(Watched, Pbx):
 
 async def build_pbx(host: str, port: int, handler: CallHandler, console: Console) -> SessionCoordinator:
     """On `port`, or the next that is free."""
-    for candidate in range(port, port + PORTS_TRIED):
+    last = min(port + PORTS_TRIED, 65_536) - 1
+    for candidate in range(port, last + 1):
         builder = (
             SessionManagerBuilder()
             .with_local_address(f"sip:pbx@{bracketed(host)}")
@@ -87,7 +88,7 @@ async def build_pbx(host: str, port: int, handler: CallHandler, console: Console
         try:
             coordinator = await builder.build()
         except BindError as error:
-            if error.errno != errno.EADDRINUSE or candidate == port + PORTS_TRIED - 1 or port == 0:
+            if error.errno != errno.EADDRINUSE or candidate == last or port == 0:
                 raise
             console.print(f"[yellow]{escape(str(error))}; trying port {candidate + 1}[/yellow]")
         else:
@@ -230,7 +231,7 @@ async def demo(host: str, port: int, *, once: bool) -> int:
     try:
         pbx = await build_pbx(host, port, handler, console)
     except (SessionError, ValueError) as error:
-        console.print(f"[red]{escape(str(error))}[/red]")
+        Console(stderr=True).print(f"[red]{escape(str(error))}[/red]", soft_wrap=True)
         return 1
     async with pbx:
         console.print(f"PBX listening on [bold]{escape(pbx.local_address)}[/bold] (UDP and TCP)")
