@@ -3,7 +3,9 @@
 //! Without `symmetric` that is the negotiated address and no other. With it the address that packets really come from is learned
 //! once, and then held as strictly (the kernel drops strangers): the negotiated address itself is believed at its first packet; another
 //! port of the same host after two packets in a row; any other host after four in a row that keep the pace that their timestamps say,
-//! and only if nothing of the negotiated host came before. A re-offer, or silence for [`RELEARN_AFTER`], begins anew.
+//! and only if nothing of the negotiated host came before. A re-offer, or silence for [`RELEARN_AFTER`] where sound is due, begins anew; until
+//! then, and where the address that was told is still the same, it is sent to where the source was, which is believed as the negotiated one
+//! is. While nothing is due (the peer is on hold) nothing is learned: whoever sends then is not the peer.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -31,8 +33,15 @@ pub(crate) struct Latch {
 enum State {
     /// The negotiated address alone.
     Fixed,
-    Learning(Vec<Candidate>),
+    Learning(Box<Learning>),
     Locked(SocketAddr),
+}
+
+#[derive(Debug, Default)]
+struct Learning {
+    candidates: Vec<Candidate>,
+    /// Where the source was until it is learned anew.
+    before: Option<SocketAddr>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +66,7 @@ pub(crate) enum Verdict {
 
 impl Latch {
     pub(crate) fn new(negotiated: Option<SocketAddr>, symmetric: bool) -> Self {
-        let state = if symmetric { State::Learning(Vec::new()) } else { State::Fixed };
+        let state = if symmetric { State::Learning(Box::default()) } else { State::Fixed };
         Latch { negotiated, waits: false, state }
     }
 
@@ -77,10 +86,14 @@ impl Latch {
 
     #[cold]
     fn learn(&mut self, from: SocketAddr, header: &Header, arrival: Mono) -> Verdict {
-        let State::Learning(candidates) = &mut self.state else { return Verdict::Reject };
+        let State::Learning(learning) = &mut self.state else { return Verdict::Reject };
+        let Learning { candidates, before } = &mut **learning;
         // No address negotiated: neither way.
         let Some(negotiated) = self.negotiated else { return Verdict::Reject };
-        let same_host = from.ip() == negotiated.ip();
+        let before = *before;
+        let is_known =
+            |from: SocketAddr| from.ip() == negotiated.ip() || before.is_some_and(|before| from.ip() == before.ip());
+        let same_host = is_known(from);
         let known = candidates.iter_mut().find(|c| same(c.from, from));
         let candidate = match known {
             Some(candidate) if candidate.ssrc == header.ssrc && candidate.next == header.sequence => {
@@ -105,7 +118,7 @@ impl Latch {
                         if candidates.len() >= CANDIDATES {
                             let stalest = candidates.iter().enumerate().min_by_key(|(_, c)| {
                                 // A stranger never pushes out the negotiated host.
-                                (c.from.ip() == negotiated.ip(), c.last_arrival)
+                                (is_known(c.from), c.last_arrival)
                             });
                             if let Some((index, _)) = stalest {
                                 candidates.swap_remove(index);
@@ -117,14 +130,14 @@ impl Latch {
                 fresh
             }
         };
-        let believed = if same(from, negotiated) {
+        let believed = if same(from, negotiated) || before.is_some_and(|before| same(from, before)) {
             true
         } else if same_host {
             candidate.packets >= SAME_HOST_PACKETS
         } else {
             candidate.packets >= OTHER_HOST_PACKETS
                 && candidate.keeps_pace(header)
-                && !candidates.iter().any(|c| c.from.ip() == negotiated.ip())
+                && !candidates.iter().any(|c| is_known(c.from))
         };
         if believed {
             self.state = State::Locked(from);
@@ -138,20 +151,22 @@ impl Latch {
     pub(crate) fn destination(&self) -> Option<SocketAddr> {
         match &self.state {
             State::Locked(address) => Some(*address),
-            State::Fixed | State::Learning(_) => self.negotiated.filter(|_| !self.waits),
+            State::Fixed => self.negotiated,
+            State::Learning(learning) => learning.before.or(self.negotiated.filter(|_| !self.waits)),
         }
     }
 
     /// Whether nothing is sent yet.
     pub(crate) fn waits(&self) -> bool {
-        self.waits && !self.is_locked()
+        self.waits && matches!(&self.state, State::Learning(learning) if learning.before.is_none())
     }
 
     /// Whether RTCP that came by the port of RTP is the peer's. It is not learned from: reports have no pace.
     pub(crate) fn accepts_control(&self, from: SocketAddr) -> bool {
         let source = match &self.state {
             State::Locked(address) => Some(*address),
-            State::Fixed | State::Learning(_) => self.negotiated,
+            State::Fixed => self.negotiated,
+            State::Learning(learning) => learning.before.or(self.negotiated),
         };
         source.is_some_and(|address| same(address, from))
     }
@@ -173,6 +188,10 @@ impl Latch {
         }
     }
 
+    pub(crate) fn is_learning(&self) -> bool {
+        matches!(self.state, State::Learning(_))
+    }
+
     pub(crate) fn is_locked(&self) -> bool {
         matches!(self.state, State::Locked(_))
     }
@@ -180,10 +199,20 @@ impl Latch {
     /// Forgets the source that was learned; packets go on to where they went.
     pub(crate) fn relearn(&mut self) {
         if let State::Locked(address) = self.state {
-            self.negotiated = Some(address);
-            self.waits = false;
-            self.state = State::Learning(Vec::new());
+            self.state = State::Learning(Box::new(Learning { before: Some(address), ..Learning::default() }));
         }
+    }
+
+    /// For a new description that names the same address, what an earlier latch has learned.
+    pub(crate) fn succeeding(mut self, old: &Latch) -> Self {
+        if let State::Learning(learning) = &mut self.state {
+            learning.before = match &old.state {
+                State::Locked(address) => Some(*address),
+                State::Learning(old) => old.before,
+                State::Fixed => None,
+            };
+        }
+        self
     }
 }
 

@@ -266,9 +266,12 @@ impl Leg {
             || old.sends_first != self.config.sends_first
             || old.latch_generation != self.config.latch_generation;
         let before = self.latch.source();
-        if relearn {
-            self.latch = latch(&self.config);
-            self.rtcp_from = None;
+        let is_told_again = old.remote_rtp == self.config.remote_rtp && old.symmetric && self.config.symmetric;
+        // On hold it stays as it is: the peer sends nothing to learn from, and hears what it hears where it is.
+        if relearn && !(is_told_again && !self.config.may_receive && self.latch.is_locked()) {
+            let new = latch(&self.config);
+            self.latch = if is_told_again { new.succeeding(&self.latch) } else { new };
+            self.rtcp_from = self.rtcp_from.filter(|_| is_told_again);
         }
         if !(old.may_receive && old.remote_rtp.is_some()) {
             // It was not due before: its silence counts from now.
@@ -413,7 +416,7 @@ impl Leg {
         if let Some(watch) = self.watch.as_ref().filter(|watch| !watch.told && self.rtp_is_due()) {
             deadline = deadline.min(self.silent_since(watch) + watch.after);
         }
-        if let Some(last) = self.incoming.last.filter(|_| self.latch.is_locked()) {
+        if let Some(last) = self.incoming.last.filter(|_| self.latch.is_locked() && self.rtp_is_due()) {
             deadline = deadline.min(last + latch::RELEARN_AFTER);
         }
         self.deadline = deadline;

@@ -54,6 +54,9 @@ pub(crate) fn rtp<O: Out + ?Sized>(
         }
         Err(_) => return,
     };
+    if !leg.incoming.wanted && leg.latch.is_learning() {
+        return;
+    }
     match leg.latch.judge(from, &header, arrival) {
         Verdict::Accept => {}
         Verdict::Locked(address) => {

@@ -291,7 +291,10 @@ fn timers<O: Out + ?Sized>(leg: &mut Leg, now: Now, rng: &mut impl RngCore, scra
             }
         }
     }
-    if leg.latch.is_locked() && leg.incoming.last.is_some_and(|last| now.mono >= last + latch::RELEARN_AFTER) {
+    if leg.latch.is_locked()
+        && leg.rtp_is_due()
+        && leg.incoming.last.is_some_and(|last| now.mono >= last + latch::RELEARN_AFTER)
+    {
         // DESIGN 7: silence learns anew.
         leg.latch.relearn();
         leg.aim();

@@ -160,6 +160,50 @@ fn symmetric_media_is_learned_locked_and_learned_anew() {
     assert_eq!(world.out.accepted.last(), Some(&(a, Some(negotiated))));
 }
 
+/// A peer behind a NAT is held and resumes. Meanwhile it sends nothing, and strangers at the pace of a call do: they get and give nothing.
+#[test]
+fn a_held_peer_is_sent_to_where_it_was_and_nobody_takes_its_place() {
+    for sends_first in [false, true] {
+        let mut world = World::new(1, 29);
+        let a = leg(0, 1);
+        let active = LegConfig { symmetric: true, sends_first, ..config(leg(9, 1)) };
+        world.open(a, active.clone());
+        let translated = "198.51.100.1:60123".parse().unwrap();
+        let stranger = rtp_address(leg(9, 7));
+        let mut n = 0;
+        let mut send = |world: &mut World, from, count| {
+            for _ in 0..count {
+                world.deliver(from, a, &packet(0, n, u32::from(n) * 160, 1, &[0; 160]));
+                world.run(ms(20));
+                n += 1;
+            }
+        };
+        send(&mut world, translated, 10);
+        let generation = |latch_generation, may_receive| LegConfig { latch_generation, may_receive, ..active.clone() };
+        world.configure(a, generation(1, false));
+        world.forget();
+        send(&mut world, stranger, 500);
+        assert!(world.sent_by(a).len() > 490 && world.sent_by(a).iter().all(|sent| sent.to == translated));
+        assert!(!world.out.rtcp.iter().any(|(_, _, to, _)| to.ip() == stranger.ip()));
+        // It resumes, and is where it was; a packet of its is enough.
+        let received = world.statistics(a).packets_received;
+        world.configure(a, generation(2, true));
+        world.forget();
+        world.run(ms(40));
+        assert!(world.sent_by(a).iter().all(|sent| sent.to == translated));
+        send(&mut world, translated, 1);
+        assert_eq!(world.out.accepted.last(), Some(&(a, Some(translated))));
+        send(&mut world, stranger, 100);
+        assert_eq!(world.statistics(a).packets_received, received + 1);
+        // What it says is another address: that one, then.
+        world.configure(a, LegConfig { remote_rtp: Some(rtp_address(leg(9, 3))), ..generation(3, true) });
+        world.forget();
+        world.run(ms(40));
+        let to: BTreeSet<_> = world.sent_by(a).iter().map(|sent| sent.to).collect();
+        assert_eq!(to, if sends_first { BTreeSet::new() } else { BTreeSet::from([rtp_address(leg(9, 3))]) });
+    }
+}
+
 #[test]
 fn every_digit_is_told_once_through_loss_reordering_and_duplication() {
     let (mut told, mut dialled) = (0, 0);
