@@ -139,6 +139,8 @@ def carry_out(command: dict[str, Any]) -> None:
         message = pj.SendInstantMessageParam()
         message.content = command["text"]
         buddy.sendInstantMessage(message)
+    elif do == "unregister":
+        account.setRegistration(False)
     elif call is None:
         raise ValueError("no call")
     elif do == "answer":

@@ -5,8 +5,10 @@ import dataclasses
 import os
 import re
 import signal
+import socket
 import sqlite3
 import sys
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -24,6 +26,7 @@ from ringback import (
     Registrar,
     SessionControl,
     SessionError,
+    Transport,
 )
 
 DOMAIN = "pbx.example"
@@ -40,13 +43,20 @@ class Phone(Peer):
         self.call_id = os.urandom(8).hex()
 
     async def register(
-        self, server, contacts: str | None = None, *, headers: str = "", cseq: int | None = None, uri: str | None = None
+        self,
+        server,
+        contacts: str | None = None,
+        *,
+        headers: str = "",
+        cseq: int | None = None,
+        uri: str | None = None,
+        port: int | None = None,
     ) -> str:
         """Sends a REGISTER (`contacts` "": a query) and returns the answer."""
         self.cseq = self.cseq + 1 if cseq is None else cseq
         if contacts is None:
             contacts = f"<{self.uri}>"
-        port = int(server.local_address.rpartition(":")[2])
+        port = port or int(server.local_address.rpartition(":")[2])
         lines = [
             f"REGISTER {uri or 'sip:' + DOMAIN} SIP/2.0",
             f"Via: SIP/2.0/UDP 127.0.0.1:{self.port};branch=z9hG4bK{os.urandom(8).hex()};rport",
@@ -435,6 +445,47 @@ async def test_flows_of_one_contact_are_kept_apart(systems, tmp_path):
             assert [binding.reg_id for binding in await registrar.lookup(BOB)] == [2]
         if where is store:
             assert [key[1] for key in store.kept] == [("urn:uuid:00000000-0000-0000-0000-000000000001", 2)]
+
+
+async def test_a_flow_over_udp_is_reached_from_where_it_came_to(systems, tmp_path):
+    # RFC 5626 §5.3: of two sockets the one that the REGISTER came to, after a restart too.
+    path = tmp_path / "bindings.db"
+    with socket.socket(type=socket.SOCK_DGRAM) as one, socket.socket(type=socket.SOCK_DGRAM) as other:
+        for probe in (one, other):
+            probe.bind(("127.0.0.1", 0))
+        ports = sorted(probe.getsockname()[1] for probe in (one, other))
+
+    async def start(name: str):
+        registrar = Registrar(domains=[DOMAIN], store=path)
+        builder = systems.builder(name).with_registrar(registrar)
+        for port in ports:
+            builder.with_transport(Transport.UDP, port=port)
+        return await systems.run(builder), registrar
+
+    async with AsyncExitStack() as stack:
+        phones = [await stack.enter_async_context(Phone()) for _ in ports]
+        for run in ("first", "second"):
+            pbx, registrar = await start(run)
+            if run == "first":
+                for number, (phone, port) in enumerate(zip(phones, ports, strict=True), 1):
+                    # What a telephone at home believes of itself.
+                    contact = flow("sip:bob@192.0.2.9;ob", 1, number)
+                    assert status(await phone.register(pbx, contact, headers=OUTBOUND, port=port)) == 200
+            bound = {binding.received_from: binding.received_to for binding in await registrar.lookup(BOB)}
+            assert bound == {
+                f"127.0.0.1:{phone.port}": f"127.0.0.1:{port}" for phone, port in zip(phones, ports, strict=True)
+            }
+            call = await SessionControl.create_outgoing_call(pbx, pbx.local_address, BOB)
+            for phone, port in zip(phones, ports, strict=True):
+                invite = await phone.receive("INVITE")
+                assert phone.remote == ("127.0.0.1", port), run
+                assert header(invite, "Via").startswith(f"SIP/2.0/UDP 127.0.0.1:{port};")
+                phone.respond(invite, "180 Ringing")
+            await call.hangup()
+            for phone, port in zip(phones, ports, strict=True):
+                phone.respond(await phone.receive("CANCEL"), "200 OK")
+                assert phone.remote == ("127.0.0.1", port), run
+            await SessionControl.stop(pbx)
 
 
 async def test_a_store_that_knows_contacts_alone_keeps_one_flow_of_each(systems):

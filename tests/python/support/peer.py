@@ -21,6 +21,8 @@ class Peer(asyncio.DatagramProtocol):
     def __init__(self) -> None:
         self._messages: asyncio.Queue[str] = asyncio.Queue()
         self.tag = uuid.uuid4().hex[:8]
+        # All that ever came.
+        self.received: list[str] = []
         self.remote: tuple[str, int] | None = None
 
     async def __aenter__(self) -> "Peer":
@@ -34,7 +36,8 @@ class Peer(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self.remote = addr
-        self._messages.put_nowait(data.decode())
+        self.received.append(data.decode())
+        self._messages.put_nowait(self.received[-1])
 
     @property
     def uri(self) -> str:
