@@ -26,7 +26,8 @@ impl Ua {
     /// The address of ours that a request to `target` leaves by.
     pub(super) fn local_for(&mut self, target: &Target) -> Option<SocketAddr> {
         // RFC 5626 §5.3: by a flow, from where its datagrams come to. Nothing else passes the NAT that it was opened through.
-        let own = target.local.filter(|local| self.routes.leaves_by(*local, target.address));
+        let datagram = !target.transport.is_reliable();
+        let own = target.local.filter(|local| datagram && self.routes.leaves_by(*local, target.address));
         own.or_else(|| self.routes.local_address(target.transport, target.address))
     }
 

@@ -59,6 +59,10 @@ impl Routes for Here {
     fn local_address(&mut self, _: Transport, _: SocketAddr) -> Option<SocketAddr> {
         HERE.parse().ok()
     }
+
+    fn leaves_by(&mut self, local: SocketAddr, _: SocketAddr) -> bool {
+        local.ip() == HERE.parse::<SocketAddr>().unwrap().ip()
+    }
 }
 
 /// One user agent, and the test as its peer.

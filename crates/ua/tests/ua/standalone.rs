@@ -6,8 +6,8 @@ use std::time::Duration;
 use ringback_sip::{Method, NameAddr, Uri};
 use ringback_ua::fuzz::pair::{Conditions, Pair};
 use ringback_ua::{
-    Answer, Body, Config, ConnectionId, ContactForm, Event, FailCause, Flow, Live, Request, StandaloneKey, Transport,
-    Ua, UaError,
+    Answer, Body, Config, ConnectionId, ContactForm, Credentials, Event, FailCause, Flow, Live, Request, StandaloneKey,
+    Transport, Ua, UaError,
 };
 
 use crate::common::{Solo, has_header, header, response};
@@ -385,6 +385,34 @@ fn what_is_too_long_for_a_datagram_goes_by_stream_and_comes_back() {
     solo.receive(&response(&text, "200 OK", "peer", &[], ""));
     assert_eq!(status(&outcome(&mut solo, key)), 200);
     solo.assert_nothing_left();
+}
+
+/// RFC 5626 §5.3: what goes by a flow of datagrams leaves from its own end. A stream is no part of it, whatever is sent by one instead.
+#[test]
+fn a_flow_of_datagrams_leaves_from_its_own_end_and_a_stream_from_ours() {
+    let credentials = Credentials { username: "a".into(), password: "b".into(), realm: Some("pbx".into()) };
+    let mut solo = Solo::with(Config { credentials: vec![credentials.into()], ..Config::default() });
+    let (own, remote) = (address("192.0.2.1:5099"), address("192.0.2.2:5070"));
+    let flow = Some(Flow { transport: Transport::Udp, local: own, remote, connection: None });
+    send(&mut solo, Request { flow, ..options("sip:nowhere.example") });
+    assert_eq!(solo.sent[0].1.local, Some(own));
+    assert!(header(&solo.only_text(), "Via").starts_with("SIP/2.0/UDP 192.0.2.1:5099;"));
+
+    let body = Some(Body { content_type: "text/plain".into(), bytes: vec![b'x'; 1300].into() });
+    let long = Request { method: Method::Message, body, flow, ..options("sip:nowhere.example") };
+    send(&mut solo, long.clone());
+    let first = solo.only_text();
+    assert!(header(&first, "Via").starts_with("SIP/2.0/TCP 192.0.2.1:5060;"), "{first}");
+    let asks = "WWW-Authenticate: Digest realm=\"pbx\", nonce=\"n\"";
+    solo.receive_by(Transport::Tcp, Some(3), &response(&first, "401 Unauthorized", "peer", &[asks], ""));
+    let second = solo.only_text();
+    assert!(has_header(&second, "Authorization"));
+    assert!(header(&second, "Via").starts_with("SIP/2.0/TCP 192.0.2.1:5060;"), "{second}");
+    // And where the stream cannot be had.
+    send(&mut solo, long);
+    solo.texts();
+    solo.call(|ua, now| ua.handle_connect_failed(now, Transport::Tcp, remote, None, "refused"));
+    assert_eq!((solo.sent[0].1.transport, solo.sent[0].1.local), (Transport::Udp, Some(own)));
 }
 
 #[test]
