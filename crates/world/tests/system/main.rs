@@ -5,6 +5,7 @@
 mod calls;
 mod common;
 mod flows;
+mod groups;
 mod limits;
 mod media;
 mod paths;
