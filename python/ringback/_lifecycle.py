@@ -8,8 +8,12 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from typing import TypeVar
 
+from ringback._dispatch import settle
 from ringback._ringback import CoordinatorBase, shutdown_all
+
+_Result = TypeVar("_Result")
 
 _all: "weakref.WeakSet[CoordinatorBase]" = weakref.WeakSet()
 
@@ -34,29 +38,24 @@ atexit.register(_at_exit)
 os.register_at_fork(after_in_child=_in_child)
 
 
-async def in_thread(work: Callable[[], None]) -> None:
+async def in_thread(work: Callable[[], _Result]) -> _Result:
     """Runs `work` in a thread of its own: the loop's executor may be full, or gone. Not cancellable; `work` goes on."""
     loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def settle(error: BaseException | None) -> None:
-        if not done.done():
-            if error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(error)
+    done: asyncio.Future[_Result] = loop.create_future()
 
     def run() -> None:
+        result: _Result | None = None
         error: BaseException | None = None
         try:
-            work()
+            result = work()
         except BaseException as caught:
             error = caught
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-            loop.call_soon_threadsafe(settle, error)
+            loop.call_soon_threadsafe(settle, done, result, error)
 
-    thread = threading.Thread(target=run, name="ringback-stop", daemon=True)
+    thread = threading.Thread(target=run, name="ringback-work", daemon=True)
     thread.start()
-    await done
+    result = await done
     # Telling us was the last it did: nothing is left to wait for but its end.
     thread.join()
+    return result

@@ -2,6 +2,7 @@
 # pyright: reportUnnecessaryIsInstance=false, reportPrivateUsage=false
 
 import asyncio
+import functools
 import inspect
 import ipaddress
 import os
@@ -9,7 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import NamedTuple, Self, TypeAlias
 
-from ringback import _nat, _ringback
+from ringback import _lifecycle, _nat, _ringback
 from ringback._seconds import Seconds, seconds
 from ringback.accounts import Account
 from ringback.authentication import Authenticator, Credentials
@@ -393,7 +394,9 @@ class SessionManagerBuilder:
             authenticator = self._authenticator._settings()
             if authenticator[1] is None:
                 methods["password"] = (self._authenticator._answer, True)
-        binding = _ringback.bind(
+        path = None if self._registrar is None else self._registrar._path()
+        bind = functools.partial(
+            _ringback.bind,
             listen=[(kind.value, host, port, tls) for kind, host, port, tls in listen],
             media_ports=self._media_ports,
             media_threads=self._media_threads,
@@ -421,8 +424,10 @@ class SessionManagerBuilder:
             turn=None if turn is None else (*await turn.server.locate(families), turn.username, turn.password),
             interest=[name for name in methods if name not in ("on_incoming_call", "on_error", "password")],
             registrar=None if self._registrar is None else self._registrar._settings(),
-            binding_store=None if self._registrar is None else self._registrar._path(),
+            binding_store=path,
         )
+        # A file of bindings may be on a slow disk, and another process may hold it for a while.
+        binding = bind() if path is None else await _lifecycle.in_thread(bind)
         coordinator = SessionCoordinator(binding, methods, self._dial_uri(binding))
         coordinator._handler = handler
         coordinator._accounts = tuple(self._accounts)

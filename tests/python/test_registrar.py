@@ -201,6 +201,33 @@ def test_bad_settings(keywords, error):
         Registrar(**keywords)
 
 
+HOLD = """
+import sqlite3, sys
+held = sqlite3.connect(sys.argv[1], isolation_level=None)
+held.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+async def test_a_file_that_another_process_holds_does_not_hold_the_loop(systems, tmp_path):
+    path = tmp_path / "bindings"
+    builder = systems.builder("pbx").with_registrar(Registrar(domains=["pbx.example"], store=path))
+    await builder.build()
+    pipe = asyncio.subprocess.PIPE
+    holder = await asyncio.create_subprocess_exec(sys.executable, "-c", HOLD, str(path), stdin=pipe, stdout=pipe)
+    assert holder.stdin is not None and holder.stdout is not None
+    assert await holder.stdout.readline() == b"held\n"
+    turns = []
+    asyncio.get_running_loop().call_later(0.05, turns.append, 1)
+    with pytest.raises(OSError, match="locked"):
+        await builder.build()
+    assert turns, "the loop went on meanwhile"
+    holder.stdin.close()
+    await holder.wait()
+    await systems.run(builder)
+
+
 # ---- calls
 
 
