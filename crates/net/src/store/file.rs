@@ -37,6 +37,8 @@ const SCHEMA: &str = "
         PRIMARY KEY (aor, key)
     ) WITHOUT ROWID";
 
+const COLUMNS: &str = "aor, contact, expires, q, call_id, cseq, user_agent, path, instance, reg_id, transport, remote, natted, key, local";
+
 /// Version 2 did not know which of our addresses a REGISTER came to.
 const FROM_2: &str = "ALTER TABLE bindings ADD COLUMN local TEXT";
 
@@ -59,6 +61,8 @@ impl File {
         // Nobody else changes it in between, and it is changed wholly or not at all.
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         migrate(&transaction)?;
+        // A table of that name that is somebody else's is left as it is.
+        transaction.prepare(&format!("SELECT {COLUMNS} FROM bindings"))?;
         transaction.commit()?;
         Ok(File(connection))
     }

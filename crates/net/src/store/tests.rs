@@ -132,6 +132,18 @@ fn flows_are_kept_by_instance_and_reg_id() {
     assert_eq!(kept, [plain, moved]);
 }
 
+/// A program's own database, named by mistake.
+#[test]
+fn a_table_of_somebody_else_is_left_as_it_is() {
+    let place = Place::new("foreign");
+    let other = rusqlite::Connection::open(&place.0).expect("made");
+    other.execute_batch("CREATE TABLE bindings (aor TEXT, contact TEXT)").expect("a table");
+    let why = open(&place.0).expect_err("it is refused");
+    assert!(why.contains("no such column: expires"), "{why}");
+    let version: i64 = other.pragma_query_value(None, "user_version", |row| row.get(0)).expect("read");
+    assert_eq!(version, 0);
+}
+
 /// What the engine could not have deleted in time does not stay for ever.
 #[test]
 fn rows_whose_time_is_over_go_within_hours() {
