@@ -20,6 +20,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use crate::NetError;
 
 mod pinned;
+mod signatures;
 mod verify;
 
 use pinned::{Named, PinnedClient};
