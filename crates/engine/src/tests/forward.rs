@@ -18,6 +18,13 @@ fn forwarded(net: &mut Net) -> (Arc<Session>, Arc<Session>, Arc<Session>, Arc<Se
     (caller, first, second, called)
 }
 
+/// ... and answered.
+fn connected(net: &mut Net) -> (Arc<Session>, Arc<Session>, Arc<Session>, Arc<Session>) {
+    let sessions = forwarded(net);
+    decide(net, C, &sessions.3, accept()).expect("accepted");
+    sessions
+}
+
 #[test]
 fn a_forwarded_call_lives_and_ends_as_one() {
     for who_ends in 0..4 {
@@ -359,8 +366,7 @@ fn a_call_forwarded_to_itself_is_a_loop_and_one_to_another_extension_is_not() {
 #[test]
 fn each_leg_answers_its_own_re_invites() {
     let mut net = three();
-    let (caller, first, second, called) = forwarded(&mut net);
-    decide(&mut net, C, &called, accept()).expect("accepted");
+    let (caller, first, second, called) = connected(&mut net);
     let id = caller.id;
     net.ask(A, |token| Command::Hold { token, session: id }).expect("answered").expect("held");
     assert_eq!((caller.state(), first.remote_hold(), second.remote_hold()), (State::OnHold, true, false));
@@ -372,20 +378,23 @@ fn each_leg_answers_its_own_re_invites() {
 #[test]
 fn a_destroyed_bridge_leaves_the_legs_linked() {
     let mut net = three();
-    let (caller, first, _, called) = forwarded(&mut net);
-    decide(&mut net, C, &called, accept()).expect("accepted");
-    let id = first.id;
-    let Some(Ok(Reply::SessionBridge(Some(bridge)))) =
-        net.ask(B, |token| Command::SessionBridge { token, session: id })
-    else {
-        panic!("no bridge")
-    };
-    net.ask(B, |token| Command::DestroyBridge { token, bridge }).expect("at once").expect("done");
+    let (caller, first, _, called) = connected(&mut net);
+    part(&mut net, &first);
     assert!(net.nodes[B].legs.bridged.is_empty());
     assert_eq!((caller.state(), called.state()), (State::Active, State::Active));
     hang_up(&mut net, A, &caller);
     assert_eq!(called.state(), State::Terminated);
     net.assert_idle();
+}
+
+/// Ends the bridge that a leg of the switch is in.
+fn part(net: &mut Net, leg: &Session) {
+    let session = leg.id;
+    let Some(Ok(Reply::SessionBridge(Some(bridge)))) = net.ask(B, |token| Command::SessionBridge { token, session })
+    else {
+        panic!("no bridge")
+    };
+    net.ask(B, |token| Command::DestroyBridge { token, bridge }).expect("at once").expect("done");
 }
 
 fn hold(net: &mut Net, node: usize, session: &Session, on: bool) {
@@ -397,8 +406,7 @@ fn hold(net: &mut Net, node: usize, session: &Session, on: bool) {
 #[test]
 fn holding_passes_to_the_other_leg_and_back() {
     let mut net = three();
-    let (caller, first, second, called) = forwarded(&mut net);
-    decide(&mut net, C, &called, accept()).expect("accepted");
+    let (caller, first, second, called) = connected(&mut net);
     for _ in 0..2 {
         hold(&mut net, A, &caller, true);
         net.advance(SECOND);
@@ -423,8 +431,7 @@ fn holding_passes_to_the_other_leg_and_back() {
 #[test]
 fn what_the_program_holds_stays_held() {
     let mut net = three();
-    let (caller, first, second, called) = forwarded(&mut net);
-    decide(&mut net, C, &called, accept()).expect("accepted");
+    let (caller, first, second, _) = connected(&mut net);
     hold(&mut net, B, &second, true);
     hold(&mut net, A, &caller, true);
     net.advance(SECOND);
@@ -438,15 +445,8 @@ fn what_the_program_holds_stays_held() {
 #[test]
 fn legs_that_the_program_has_parted_hold_for_themselves() {
     let mut net = three();
-    let (caller, first, second, called) = forwarded(&mut net);
-    decide(&mut net, C, &called, accept()).expect("accepted");
-    let id = first.id;
-    let Some(Ok(Reply::SessionBridge(Some(bridge)))) =
-        net.ask(B, |token| Command::SessionBridge { token, session: id })
-    else {
-        panic!("no bridge")
-    };
-    net.ask(B, |token| Command::DestroyBridge { token, bridge }).expect("at once").expect("done");
+    let (caller, first, second, called) = connected(&mut net);
+    part(&mut net, &first);
     hold(&mut net, A, &caller, true);
     net.advance(SECOND);
     assert_eq!((second.state(), called.remote_hold()), (State::Active, false));
@@ -527,6 +527,14 @@ fn the_targets_see_what_the_caller_may_tell_them_and_no_more() {
     assert!(!invite.contains("P-Asserted-Identity") && !invite.contains("X-Secret"));
 }
 
+/// What the legs of the switch send with.
+fn codecs_in_use(net: &Net) -> Vec<ringback_media_api::Codec> {
+    let legs = net.nodes[B].legs.open.values();
+    let mut used: Vec<_> = legs.map(|config| config.send.expect("it sends").codec).collect();
+    used.sort_by_key(|codec| codec.name());
+    used
+}
+
 #[test]
 fn both_legs_use_one_codec_where_both_peers_know_it() {
     use ringback_media_api::Codec::{G722, Pcma, Pcmu};
@@ -548,10 +556,7 @@ fn both_legs_use_one_codec_where_both_peers_know_it() {
             }
             decide(&mut net, C, &called, accept()).expect("accepted");
             assert_eq!(first.state(), State::Active);
-            let mut used: Vec<_> =
-                net.nodes[B].legs.open.values().map(|config| config.send.expect("it sends").codec).collect();
-            used.sort_by_key(|codec| codec.name());
-            assert_eq!(used, expected, "{caller:?} {switch:?} {target:?} {early}");
+            assert_eq!(codecs_in_use(&net), expected, "{caller:?} {switch:?} {target:?} {early}");
         }
     }
 }
@@ -583,10 +588,7 @@ fn who_was_answered_by_early_media_of_another_codec_is_offered_the_answers_codec
         decide(&mut net, 3, &at_d, accept()).expect("accepted");
         let what = format!("{caller:?} {first:?} {second:?}");
         assert_eq!(calls.state(), State::Active, "{what}");
-        let mut used: Vec<_> =
-            net.nodes[B].legs.open.values().map(|config| config.send.expect("it sends").codec).collect();
-        used.sort_by_key(|codec| codec.name());
-        assert_eq!(used, expected, "{what}");
+        assert_eq!(codecs_in_use(&net), expected, "{what}");
         let offers = sent(&net, B, "INVITE").iter().filter(|it| header(it, "Call-ID") == Some(&*calls.call_id)).count();
         assert_eq!(offers, usize::from(anew), "{what}");
         // What the program asks for goes on as ever.
