@@ -50,30 +50,38 @@ def receive_proof(method: str, number: int, *, text: str = "") -> tuple[Step, ..
     )
 
 
-async def test_sipp_is_let_in_with_its_password() -> None:
+PROOF = ("[authentication username=peer password=secret]",)
+
+
+def authenticator(nonce_seconds: int = 300) -> Authenticator:
+    """Of a server that knows SIPp."""
+    return Authenticator(HOST, {"peer": "secret"}, algorithms=("MD5",), nonce_seconds=nonce_seconds)
+
+
+async def calls(name: str, asks: Authenticator, steps: tuple[Step, ...], *, cseq: int) -> None:
+    """SIPp, which has come so far as to be let in with INVITE number `cseq`, calls and hangs up."""
     handler = Recorder()
-    authenticator = Authenticator(HOST, {"peer": "secret"}, algorithms=("MD5",))
-    steps = (
-        invite(),
-        receive_challenge(401),
-        ack_refusal(),
-        invite(cseq=2, early=True, label="AGAIN", headers=("[authentication username=peer password=secret]",)),
-        *receive_final(200),
-        ack(cseq=2),
-        bye(cseq=3),
-        receive(200),
-    )
-    async with await builder(handler).with_authenticator(authenticator).build() as server:
-        async with Sipp("asked", steps, host_port(server)) as sipp:
+    steps = (*steps, *receive_final(200), ack(cseq=cseq), bye(cseq=cseq + 1), receive(200))
+    async with await builder(handler).with_authenticator(asks).build() as server:
+        async with Sipp(name, steps, host_port(server)) as sipp:
             await soon(handler.established)
             assert (await soon(handler.ended))[1] == "remote hangup"
             await sipp.finished()
 
 
+async def test_sipp_is_let_in_with_its_password() -> None:
+    steps = (
+        invite(),
+        receive_challenge(401),
+        ack_refusal(),
+        invite(cseq=2, early=True, label="AGAIN", headers=PROOF),
+    )
+    await calls("asked", authenticator(), steps, cseq=2)
+
+
 @pytest.mark.parametrize(("username", "password"), [("peer", "wrong"), ("nobody", "secret")])
 async def test_sipp_is_not_let_in_without(username: str, password: str) -> None:
     handler = Recorder()
-    authenticator = Authenticator(HOST, {"peer": "secret"}, algorithms=("MD5",))
     steps = (
         invite(),
         receive_challenge(401),
@@ -84,7 +92,7 @@ async def test_sipp_is_not_let_in_without(username: str, password: str) -> None:
         receive(401),
         ack_refusal(cseq=2, of="AGAIN"),
     )
-    async with await builder(handler).with_authenticator(authenticator).build() as server:
+    async with await builder(handler).with_authenticator(authenticator()).build() as server:
         async with Sipp("refused", steps, host_port(server)) as sipp:
             await sipp.finished()
     assert handler.incoming.empty()
@@ -92,30 +100,19 @@ async def test_sipp_is_not_let_in_without(username: str, password: str) -> None:
 
 async def test_sipp_s_nonce_expires_and_is_replaced() -> None:
     # RFC 7616 §3.3: the password is right, so nobody is asked for it again.
-    handler = Recorder()
-    authenticator = Authenticator(HOST, {"peer": "secret"}, algorithms=("MD5",), nonce_seconds=1)
-    proof = ("[authentication username=peer password=secret]",)
     stale = '<ereg regexp="stale=true" search_in="hdr" header="WWW-Authenticate:" check_it="true" assign_to="stale" />'
     steps = (
         invite(),
         receive_challenge(401),
         ack_refusal(),
         Step('<pause milliseconds="2500" />\n'),
-        invite(cseq=2, early=True, label="AGAIN", headers=proof),
+        invite(cseq=2, early=True, label="AGAIN", headers=PROOF),
         Step(f'<recv response="401" auth="true" rrs="true"><action>{stale}</action></recv>\n'),
         Step('<nop><action><log message="[$stale]" /></action></nop>\n'),
         ack_refusal(cseq=2, of="AGAIN"),
-        invite(cseq=3, early=True, label="ONCEMORE", headers=proof),
-        *receive_final(200),
-        ack(cseq=3),
-        bye(cseq=4),
-        receive(200),
+        invite(cseq=3, early=True, label="ONCEMORE", headers=PROOF),
     )
-    async with await builder(handler).with_authenticator(authenticator).build() as server:
-        async with Sipp("stale", steps, host_port(server)) as sipp:
-            await soon(handler.established)
-            assert (await soon(handler.ended))[1] == "remote hangup"
-            await sipp.finished()
+    await calls("stale", authenticator(nonce_seconds=1), steps, cseq=3)
 
 
 async def test_sipp_asks_us_as_a_proxy_and_as_a_server_and_says_stale() -> None:
