@@ -26,7 +26,7 @@ from scenario import (
 from sipp_peer import Sipp
 from systems import Recorder, dial, host_port, soon, system
 
-from ringback import CallDecision, CallRejected, CallSession, CallState, MediaControl, SessionControl
+from ringback import CallDecision, CallRejected, CallSession, CallState, InvalidState, MediaControl, SessionControl
 
 pytestmark = pytest.mark.peer("sipp")
 EXPECTED = ("sip", "sdp", "rtp", "udp")
@@ -127,6 +127,67 @@ async def test_sipp_updates_a_call() -> None:
             await sipp.finished()
         session, reason = await soon(handler.ended)
         assert (session.remote_hold, reason) == (False, "remote hangup")
+
+
+async def test_we_update_a_call_before_the_answer() -> None:
+    """RFC 3311 §5.1: as soon as the first offer has its answer and that has arrived, in a call that we placed."""
+    steps = (
+        receive_invite(),
+        respond("183 Session Progress", sdp(), headers=RELIABLE),
+        receive_request("PRACK", text="RAck: 7 1 INVITE"),
+        respond("200 OK", tag=False, headers=()),
+        receive_request("UPDATE", text="m=audio"),
+        respond("200 OK", sdp(version=2), tag=False),
+        accept(sdp(version=2), remembered=True),
+        receive_request("ACK"),
+        *receive_bye(),
+    )
+    handler = Recorder()
+    async with Sipp("updated", steps) as sipp, await system(handler) as caller:
+        call = await dial(caller, sipp.uri)
+        assert (await soon(handler.progress))[0] == 183
+        await updated(call)
+        await call.wait_for_answer(20)
+        await call.hangup()
+        await sipp.finished()
+
+
+async def test_we_update_a_call_before_we_answer_it() -> None:
+    """The same in a call that SIPp placed, once it has acknowledged our answer in a 183."""
+    steps = (
+        invite(headers=["Supported: 100rel", "Allow: INVITE, ACK, BYE, CANCEL, PRACK, UPDATE"]),
+        receive(100, optional=True),
+        receive(180),
+        receive_reliable(183),
+        request("PRACK", cseq=2, headers=["RAck: [$rseq] 1 INVITE"], early=False),
+        receive(200, text="2 PRACK"),
+        receive_request("UPDATE", text="m=audio"),
+        respond("200 OK", sdp(version=2), tag=False),
+        receive(200, text="1 INVITE"),
+        ack(),
+        *receive_bye(),
+    )
+    handler = Recorder(CallDecision.Defer())
+    async with await system(handler) as server, Sipp("updated_caller", steps, host_port(server)) as sipp:
+        incoming = await soon(handler.incoming)
+        session = await SessionControl.progress_incoming_call(server, incoming)
+        await updated(session)
+        assert session.state is CallState.RINGING
+        await incoming.accept()
+        # SIPp's ACK first.
+        await SessionControl.send_dtmf(server, session.id, ",")
+        await session.hangup()
+        await sipp.finished()
+
+
+async def updated(call: CallSession) -> None:
+    """Offers anew as soon as that may be done: what must have arrived before is on its way."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await SessionControl.update_media(call.coordinator, call.id)
+            except InvalidState:
+                await asyncio.sleep(0.02)
 
 
 async def test_a_second_answer_of_a_fork_is_acknowledged_and_ended() -> None:
