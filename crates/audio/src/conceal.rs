@@ -82,7 +82,7 @@ impl Concealer {
     }
 
     /// The last samples played.
-    fn past(&self) -> &[i16] {
+    pub(crate) fn past(&self) -> &[i16] {
         let start = self.history.len().saturating_sub(HISTORY * self.scale);
         self.history.get(start..).unwrap_or_default()
     }

@@ -35,6 +35,7 @@ pub(crate) struct Decoding {
     stage: Option<Stage>,
     /// The sender is silent, and this is what with.
     noise: Option<Box<ComfortNoise>>,
+    /// The last piece at the decoder's own rate; empty where it went out as it was decoded.
     decoded: Vec<i16>,
 }
 
@@ -76,60 +77,59 @@ impl Hearing {
 
     /// Appends the next `ms` milliseconds.
     pub(crate) fn pull(&mut self, ms: usize, to: &mut Vec<i16>) {
-        let want = ms * self.decoding.rate as usize / 1000;
-        while self.ready.len() < want {
-            self.play(want - self.ready.len());
+        let end = to.len() + ms * self.decoding.rate as usize / 1000;
+        to.extend(self.ready.drain(..self.ready.len().min(end - to.len())));
+        // Nothing is ready any more. What comes goes where it is wanted, past no memory of its own that nobody has touched for a packet time.
+        while to.len() < end {
+            self.play(end - to.len(), to);
         }
-        to.extend(self.ready.drain(..want));
+        self.ready.extend(to.drain(end..));
     }
 
-    /// The next packet or gap, of about so many samples.
-    fn play(&mut self, samples: usize) {
+    /// Appends the next packet or gap, of about so many samples.
+    fn play(&mut self, samples: usize, to: &mut Vec<i16>) {
         let want = (samples as u64 * u64::from(self.clock_rate)).div_ceil(u64::from(self.decoding.rate));
         match self.jitter.next(want as u32) {
             Next::Packet { format, payload, skip } => match codec::of_tag(format) {
                 Some(codec) => {
-                    let start = self.ready.len();
-                    self.decoding.decode(codec, payload, skip, &mut self.ready);
-                    self.hurry(start);
+                    let start = to.len();
+                    self.decoding.decode(codec, payload, skip, to);
+                    self.hurry(start, to);
                 }
                 None => {
                     self.decoding.begin_noise(payload);
-                    self.decoding.conceal(self.decoding.rate as usize / 100, None, &mut self.ready);
+                    self.decoding.conceal(self.decoding.rate as usize / 100, None, to);
                 }
             },
             Next::Gap(units) => {
                 let samples = u64::from(units) * u64::from(self.decoding.rate) / u64::from(self.clock_rate.max(1));
                 let next = self.jitter.following().and_then(|(tag, next)| Some((codec::of_tag(tag)?, next)));
                 // A gap shorter than a sample passes unheard.
-                self.decoding.conceal(samples.max(1) as usize, next, &mut self.ready);
+                self.decoding.conceal(samples.max(1) as usize, next, to);
             }
         }
     }
 
     /// Where the playout waits longer than it need, silence is left out. `start`: of what was decoded just now.
-    fn hurry(&mut self, start: usize) {
+    fn hurry(&mut self, start: usize, to: &mut Vec<i16>) {
         let excess = self.jitter.excess();
         if excess == 0 {
             return;
         }
-        let said = self.ready.get(start..).unwrap_or_default();
+        let said = to.get(start..).unwrap_or_default();
         if said.iter().any(|sample| sample.unsigned_abs() > QUIET) {
             return;
         }
         let samples = u64::from(excess) * u64::from(self.decoding.rate) / u64::from(self.clock_rate.max(1));
         let samples = (samples as usize).min(said.len());
-        self.ready.truncate(self.ready.len() - samples);
+        to.truncate(to.len() - samples);
         let units = samples as u64 * u64::from(self.clock_rate) / u64::from(self.decoding.rate.max(1));
         self.jitter.left_out(units as u32);
     }
 
     /// Packets of another clock come: decodes all that waits.
     fn change_clock(&mut self, clock_rate: u32, timestamp: u32) {
-        let most = MOST_AHEAD_MS * self.decoding.rate as usize / 1000;
-        while !self.jitter.is_empty() && self.ready.len() < most {
-            self.play(most - self.ready.len());
-        }
+        self.play_all();
         self.discarded += self.jitter.len() as u64 + discarded(&self.jitter);
         self.clock_rate = clock_rate;
         let waited = !self.ready.is_empty();
@@ -155,11 +155,17 @@ impl Hearing {
 
     /// Decodes and appends all that waits, in one go.
     pub(crate) fn drain(&mut self, to: &mut Vec<i16>) {
-        let most = MOST_AHEAD_MS * self.decoding.rate as usize / 1000;
-        while !self.jitter.is_empty() && self.ready.len() < most {
-            self.play(most - self.ready.len());
-        }
+        self.play_all();
         to.append(&mut self.ready);
+    }
+
+    fn play_all(&mut self) {
+        let most = MOST_AHEAD_MS * self.decoding.rate as usize / 1000;
+        let mut ready = std::mem::take(&mut self.ready);
+        while !self.jitter.is_empty() && ready.len() < most {
+            self.play(most - ready.len(), &mut ready);
+        }
+        self.ready = ready;
     }
 
     /// Samples of another rate are pulled from now on.
@@ -238,7 +244,8 @@ impl Decoding {
         self.stage = self.stage.take().filter(|stage| stage.codec != Codec::Opus).and_then(|stage| {
             let mut resampler = Resampler::new(stage.decoder.sample_rate(), rate).ok()?;
             // What was decoded last leads to what comes.
-            resampler.process(&self.decoded, &mut Vec::new());
+            let last = if self.decoded.is_empty() { stage.decoder.past() } else { &self.decoded };
+            resampler.process(last, &mut Vec::new());
             Some(Stage { resampler, ..stage })
         });
     }
@@ -254,14 +261,19 @@ impl Decoding {
         self.noise = None;
         let decoder_rate = stage.decoder.sample_rate();
         self.decoded.clear();
-        if stage.decoder.decode(payload, &mut self.decoded) == 0 {
+        let skip = (u64::from(skip) * u64::from(decoder_rate) / u64::from(codec.clock_rate())) as usize;
+        let start = to.len();
+        if decoder_rate == self.rate && stage.decoder.decode(payload, to) > 0 {
+            to.drain(start..to.len().min(start + skip));
+            return;
+        }
+        if decoder_rate == self.rate || stage.decoder.decode(payload, &mut self.decoded) == 0 {
             // Not what it says it is: as good as lost.
             let samples =
                 u64::from(codec::units(codec, payload)) * u64::from(decoder_rate) / u64::from(codec.clock_rate());
             stage.decoder.conceal(samples as usize, &mut self.decoded);
         }
-        let skip = u64::from(skip) * u64::from(decoder_rate) / u64::from(codec.clock_rate());
-        stage.resampler.process(self.decoded.get(skip as usize..).unwrap_or_default(), to);
+        stage.resampler.process(self.decoded.get(skip..).unwrap_or_default(), to);
     }
 
     /// Appends `samples` at the outgoing rate in place of what is missing. `next`: the payload right after the gap, if it is there.
@@ -309,4 +321,31 @@ fn stage(slot: &mut Option<Stage>, codec: Codec, rate: u32) -> Option<&mut Stage
         *slot = Some(Stage { codec, decoder, resampler });
     }
     slot.as_mut()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_rate_goes_on_where_the_last_frame_ended() {
+        const LOUDEST: [u8; 160] = [0x80; 160];
+        let mut decoding = Decoding::new(8_000);
+        let mut said = Vec::new();
+        decoding.decode(Codec::Pcmu, &LOUDEST, 0, &mut said);
+        decoding.change_rate(16_000);
+        decoding.decode(Codec::Pcmu, &LOUDEST, 0, &mut said);
+        assert_eq!(said.len(), 160 + 320);
+        assert!(said.iter().all(|&sample| sample > 30_000), "nothing rises from silence");
+    }
+
+    #[test]
+    fn what_was_played_already_is_left_out_of_a_frame() {
+        let frame: Vec<u8> = (0..160).collect();
+        let (mut whole, mut rest) = (vec![7], vec![7]);
+        Decoding::new(8_000).decode(Codec::Pcmu, &frame, 0, &mut whole);
+        Decoding::new(8_000).decode(Codec::Pcmu, &frame, 40, &mut rest);
+        assert_eq!((whole.len(), rest.len()), (161, 121));
+        assert_eq!((rest[0], &rest[1..]), (7, &whole[41..]));
+    }
 }

@@ -134,6 +134,15 @@ impl Decoder {
         }
     }
 
+    /// The last samples that were decoded, as far as they are kept to conceal what is lost.
+    pub fn past(&self) -> &[i16] {
+        match &self.state {
+            State::Plain(concealer) => concealer.past(),
+            State::G722(both) => both.1.past(),
+            State::Opus { .. } => &[],
+        }
+    }
+
     /// Another stream begins.
     pub fn reset(&mut self) {
         match &mut self.state {
