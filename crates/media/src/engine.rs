@@ -11,7 +11,6 @@ use ringback_media_api::{AudioPort, Command, Event, LegConfig, LegId, Statistics
 use ringback_time::{Mono, Now};
 use slab::Slab;
 
-use crate::Out;
 use crate::calm::Calms;
 use crate::keypad::Keypad;
 use crate::leg::{Leg, Retention, millis};
@@ -20,6 +19,7 @@ use crate::rooms::{ROOM, Rooms};
 use crate::statistics::statistics;
 use crate::turn::{self, Scratch};
 use crate::wheel::{Entry, Wheel};
+use crate::{Out, ahead};
 
 /// Legs of 20 ms take their turns spread over as many phases of 1 ms.
 const PHASES: usize = 20;
@@ -124,11 +124,14 @@ impl MediaEngine {
     /// Gives every leg its turn that is due by `now`. After a stall each has one turn, and its timestamps say what time it is.
     pub fn handle_timeout<O: Out + ?Sized>(&mut self, now: Now, out: &mut O) {
         let now_ms = millis(now.mono);
-        while let Some((due_ms, mut entries)) = self.wheel.take_due(now_ms) {
-            for entry in entries.drain(..) {
-                match self.calms.passes(entry, due_ms, now_ms) {
-                    Some(next_ms) => self.wheel.insert(now_ms, next_ms, entry),
-                    None => self.turn(now, now_ms, entry, out),
+        while let Some((due_ms, entries)) = self.wheel.take_due(now_ms) {
+            for some in entries.chunks(ahead::LEGS) {
+                self.look_ahead_at_turns(some, due_ms, now_ms);
+                for &entry in some {
+                    match self.calms.passes(entry, due_ms, now_ms) {
+                        Some(next_ms) => self.wheel.insert(now_ms, next_ms, entry),
+                        None => self.turn(now, now_ms, entry, out),
+                    }
                 }
             }
             self.wheel.give_back(entries);

@@ -206,6 +206,22 @@ impl Hearing {
         self.ready.drain(..)
     }
 
+    /// See [`crate::ahead`].
+    #[inline]
+    pub(crate) fn look_ahead(&self) -> u64 {
+        self.jitter.look_ahead() ^ u64::from(self.clock_rate) ^ self.ready.len() as u64
+    }
+
+    #[inline]
+    pub(crate) fn look_ahead_at_push(&self) -> u64 {
+        self.jitter.look_ahead_at_push()
+    }
+
+    #[inline]
+    pub(crate) fn look_ahead_at_pull(&self) -> u64 {
+        self.jitter.look_ahead_at_next()
+    }
+
     /// Another stream begins; what waits of the old one is not played.
     pub(crate) fn reset(&mut self) {
         self.jitter.reset();

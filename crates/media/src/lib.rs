@@ -13,6 +13,7 @@
 //! - in a conference the packet goes into the member's own playout buffer, and what the leg sends on its turn is the room's (`room`);
 //! - a leg may go to another engine, between two inputs, and what it was doing goes on there (`travel`);
 //! - while relayed packets come, turns are passed over without a look at the leg (`calm`);
+//! - what the next legs' packets and turns will need is read for several of them in one go (`ahead`);
 //! - whoever feeds it, a leg's stream keeps one SSRC, sequence numbers without a gap, and one clock (`outgoing`).
 //!
 //! Decisions:
@@ -26,6 +27,7 @@
 //!
 //! Invariant: work on one leg is done under `catch_unwind`; a panic costs that leg alone.
 
+mod ahead;
 mod audio;
 mod calm;
 mod codec;

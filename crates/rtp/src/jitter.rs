@@ -354,6 +354,29 @@ impl JitterBuffer {
         self.played = None;
     }
 
+    /// Reads a bit of each part of it, so that a caller who has many buffers does not wait for the memory of each in turn. What is
+    /// returned means nothing.
+    #[inline]
+    pub fn look_ahead(&self) -> u64 {
+        self.arrivals.look_ahead() ^ self.counters.late ^ self.filled ^ u64::from(self.settings.depth)
+    }
+
+    /// The same for what the next `push` needs beyond that.
+    #[inline]
+    pub fn look_ahead_at_push(&self) -> u64 {
+        let next = (self.highest as usize).wrapping_add(1) % SLOTS;
+        self.slots.get(next).map_or(0, |slot| slot.extended)
+    }
+
+    /// The same for `next`.
+    #[inline]
+    pub fn look_ahead_at_next(&self) -> u64 {
+        let first = self.slots.get(self.filled.trailing_zeros() as usize);
+        let octets = first.and_then(|slot| self.buffers.get(usize::from(slot.buffer)));
+        let octet = |at: usize| octets.and_then(|octets| octets.get(at)).map_or(0, |octet| u64::from(*octet));
+        octet(0) ^ octet(64) ^ octet(128)
+    }
+
     pub fn counters(&self) -> Counters {
         self.counters
     }

@@ -28,9 +28,9 @@ use listen::{Lane, Shared};
 pub(crate) use member::{Leaving, Member};
 use tape::Taping;
 
-use crate::Out;
 use crate::leg::Leg;
 use crate::player::Player;
+use crate::{Out, ahead};
 
 pub(crate) const FRAME_MS: u64 = 20;
 /// Legs whose whole work, some 5 us each, fits well into one millisecond.
@@ -255,8 +255,14 @@ impl Room {
     /// A frame from everyone who may be heard, and a look at who speaks.
     fn take<O: Out + ?Sized>(&mut self, legs: &mut Slab<Box<Leg>>, missed: u64, out: &mut O) {
         self.scores.clear();
-        for &key in &self.busy {
+        let together = self.is_together();
+        for (place, &key) in self.busy.iter().enumerate() {
             self.current = Some(key);
+            // Those of a larger room have taken their frames on their own turns.
+            if together && place.is_multiple_of(ahead::LEGS) {
+                let next = self.busy.iter().skip(place).take(ahead::LEGS);
+                ahead::look_ahead_at_turns(legs, next.copied());
+            }
             let Some(leg) = legs.get_mut(key as usize) else { continue };
             let Some(member) = &mut leg.member else { continue };
             if member.role == Role::Listener && !member.heard && member.beside.is_none() {

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng as _;
 use ringback_media::MediaEngine;
 use ringback_media_api::Command;
-use ringback_time::Mono;
+use ringback_time::{Mono, Now};
 
 use super::gather::Gather;
 use super::gauges::Gauges;
@@ -285,33 +285,45 @@ impl MediaThread {
         if self.keys.len() >= READY {
             self.gather.goes_on();
         }
-        for key in self.keys.drain(..) {
-            if key == WAKE_KEY {
-                self.bed.wake.clear();
-                continue;
+        let mut keys = std::mem::take(&mut self.keys);
+        for some in keys.chunks(MediaEngine::AHEAD) {
+            let sockets = some.iter().filter_map(|key| self.io.socket(*key));
+            self.engine.look_ahead(sockets.filter(|(_, _, rtcp)| !rtcp).map(|(leg, ..)| leg));
+            for &key in some {
+                self.receive_from(now, key);
             }
-            let Some((leg, fd, rtcp)) = self.io.socket(key) else {
-                self.io.stray(now.mono, key);
-                continue;
-            };
-            // An error is an ICMP message that came back: taken by being reported, and of no further meaning here.
-            let Ok(count) = self.batch.receive(fd) else { continue };
-            let crosses = self.io.crosses(key);
-            for index in 0..count {
-                let Some(datagram) = self.batch.get(index) else { continue };
-                let (mut from, mut bytes) = (datagram.from, datagram.bytes);
-                if crosses {
-                    // By a relay it has another sender, and something around it.
-                    let Some((sender, start, length)) = self.io.cross(now.mono, key, from, bytes) else { continue };
-                    let Some(inside) = bytes.get_mut(start..start + length) else { continue };
-                    (from, bytes) = (sender, inside);
-                }
-                if rtcp {
-                    self.engine.handle_rtcp(now, leg, from, bytes, &mut self.io);
-                } else {
-                    let arrival = clock::arrival(now, datagram.stamp);
-                    self.engine.handle_rtp(now, leg, arrival, from, bytes, &mut self.io);
-                }
+        }
+        keys.clear();
+        self.keys = keys;
+    }
+
+    /// What has come on one socket.
+    fn receive_from(&mut self, now: Now, key: u64) {
+        if key == WAKE_KEY {
+            self.bed.wake.clear();
+            return;
+        }
+        let Some((leg, fd, rtcp)) = self.io.socket(key) else {
+            self.io.stray(now.mono, key);
+            return;
+        };
+        // An error is an ICMP message that came back: taken by being reported, and of no further meaning here.
+        let Ok(count) = self.batch.receive(fd) else { return };
+        let crosses = self.io.crosses(key);
+        for index in 0..count {
+            let Some(datagram) = self.batch.get(index) else { continue };
+            let (mut from, mut bytes) = (datagram.from, datagram.bytes);
+            if crosses {
+                // By a relay it has another sender, and something around it.
+                let Some((sender, start, length)) = self.io.cross(now.mono, key, from, bytes) else { continue };
+                let Some(inside) = bytes.get_mut(start..start + length) else { continue };
+                (from, bytes) = (sender, inside);
+            }
+            if rtcp {
+                self.engine.handle_rtcp(now, leg, from, bytes, &mut self.io);
+            } else {
+                let arrival = clock::arrival(now, datagram.stamp);
+                self.engine.handle_rtp(now, leg, arrival, from, bytes, &mut self.io);
             }
         }
     }
