@@ -1,5 +1,6 @@
 //! The SQLite file: its one table, and the work on it.
 
+use std::fs::OpenOptions;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -54,6 +55,7 @@ pub(crate) struct File(Connection);
 
 impl File {
     pub(super) fn open(path: &Path) -> rusqlite::Result<File> {
+        make(path);
         let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_MOST)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -115,6 +117,20 @@ impl File {
         transaction.commit()?;
         Ok(found)
     }
+}
+
+/// Makes the file for its owner alone: it says who is where, and has the key by which temporary GRUUs are told apart. What SQLite puts beside
+/// it has the same rights. One that is there keeps what it has; why there can be none, SQLite says.
+fn make(path: &Path) {
+    // SQLite knows a file by a URI as well.
+    if path.to_str().is_some_and(|path| path.starts_with("file:")) {
+        return;
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let _ = options.open(path);
 }
 
 /// Brings a file of an earlier version, or a new one, to this one.

@@ -132,6 +132,27 @@ fn flows_are_kept_by_instance_and_reg_id() {
     assert_eq!(kept, [plain, moved]);
 }
 
+/// RFC 5627 §3.2: a temporary GRUU tells nobody whose it is, unless the key can be read by everybody.
+#[cfg(unix)]
+#[test]
+fn a_file_is_its_owner_s_alone_and_one_that_is_there_keeps_its_rights() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new("rights");
+    let rights = |end: &str| {
+        let path = format!("{}{end}", place.0.display());
+        std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777
+    };
+    let mut file = open(&place.0).expect("made");
+    file.gruu_key(&[1; 32]).expect("made");
+    for end in ["", "-wal", "-shm"] {
+        assert_eq!(rights(end), 0o600, "{end:?}");
+    }
+    drop(file);
+    std::fs::set_permissions(&place.0, std::fs::Permissions::from_mode(0o640)).expect("changed");
+    drop(open(&place.0).expect("opened"));
+    assert_eq!(rights(""), 0o640);
+}
+
 /// A program's own database, named by mistake.
 #[test]
 fn a_table_of_somebody_else_is_left_as_it_is() {
