@@ -21,6 +21,13 @@ fn decide_transfer(net: &mut Net, node: usize, session: &Session, accept: bool) 
     net.command(node, |token| Command::DecideTransfer { token, session: id, accept });
 }
 
+/// A second telephone that calls node B.
+fn another_phone() -> Phone {
+    let mut phone = Phone::new(B);
+    (phone.call_id, phone.branch) = ("other".into(), 1000);
+    phone
+}
+
 /// The session that a node placed last.
 fn placed(net: &Net, node: usize) -> Arc<Session> {
     let directory = net.nodes[node].engine.directory();
@@ -396,8 +403,7 @@ fn who_watches_a_user_picks_its_call_up_by_what_the_document_says() {
     phone.reply(&mut net, &invite, "180 Ringing", "", "");
     let session = placed(&net, B);
     let ours = tag(header(&invite, "From").expect("a From")).to_owned();
-    let mut other = Phone::new(B);
-    (other.call_id, other.branch) = ("other".into(), 1000);
+    let mut other = another_phone();
     // RFC 4235: local-tag is the watched user's, which is not us.
     other.invite(&mut net, &replaces(&session, "phone", &ours, ";early-only"), &sdp(4002, 1, "sendrecv"));
     other.receive(&mut net, "SIP/2.0 200");
@@ -589,6 +595,17 @@ fn forwarded(net: &mut Net) -> [Arc<Session>; 4] {
     [caller, called, leg, target]
 }
 
+/// C, to whom B has forwarded A, sends A on to a fourth.
+fn sent_on() -> (Net, [Arc<Session>; 4]) {
+    let mut net = three();
+    net.add(config());
+    let sessions = forwarded(&mut net);
+    let [_, _, leg, target] = &sessions;
+    transfer(&mut net, C, target, to_uri(3));
+    decide_transfer(&mut net, B, leg, true);
+    (net, sessions)
+}
+
 fn bridged(net: &Net, node: usize) -> Vec<Vec<SessionId>> {
     let mut net_rooms: Vec<Vec<SessionId>> =
         net.nodes[node].engine.list_bridges().into_iter().map(|room| room.sessions).collect();
@@ -601,12 +618,7 @@ fn bridged(net: &Net, node: usize) -> Vec<Vec<SessionId>> {
 #[test]
 fn the_other_leg_of_a_forwarded_call_gets_the_target() {
     for hangs_up in [false, true] {
-        let mut net = three();
-        net.add(config());
-        let [caller, called, leg, target] = forwarded(&mut net);
-        // C sends A, which B stands between, to the fourth.
-        transfer(&mut net, C, &target, to_uri(3));
-        decide_transfer(&mut net, B, &leg, true);
+        let (mut net, [caller, called, leg, target]) = sent_on();
         let new = placed(&net, B);
         assert_eq!(new.from_uri, leg.from_uri, "it speaks for the caller");
         let fourth = net.nodes[3].incoming().expect("it rings");
@@ -630,11 +642,7 @@ fn the_other_leg_of_a_forwarded_call_gets_the_target() {
 #[test]
 fn a_caller_who_waits_for_a_target_shares_its_fate() {
     for caller_gives_up in [false, true] {
-        let mut net = three();
-        net.add(config());
-        let [caller, called, leg, target] = forwarded(&mut net);
-        transfer(&mut net, C, &target, to_uri(3));
-        decide_transfer(&mut net, B, &leg, true);
+        let (mut net, [caller, called, leg, target]) = sent_on();
         let fourth = net.nodes[3].incoming().expect("it rings");
         if caller_gives_up {
             hang_up(&mut net, A, &caller);
@@ -682,8 +690,7 @@ fn who_may_replace_what() {
         assert_eq!(session.state(), State::Active);
     }
     // With nothing in common the old call stays.
-    let mut other = Phone::new(B);
-    (other.call_id, other.branch) = ("other".into(), 1000);
+    let mut other = another_phone();
     let offer = sdp(4000, 1, "sendrecv").replace("RTP/AVP 0 8", "RTP/AVP 96");
     other.invite(&mut net, &(replaces(&session, &ours, "own", "") + "Require: replaces\r\n"), &offer);
     other.receive(&mut net, "SIP/2.0 488");
@@ -703,8 +710,7 @@ fn the_bridge_goes_with_the_call_that_replaces() {
         decide(&mut net, A, &called, accept()).expect("it is accepted");
         let (first, second) = (session.id, partner.id);
         net.command(B, |token| Command::Bridge { token, first, second });
-        let mut other = Phone::new(B);
-        (other.call_id, other.branch) = ("other".into(), 1000);
+        let mut other = another_phone();
         let offer = if late_offer { String::new() } else { sdp(4002, 1, "sendrecv") };
         other.invite(&mut net, &replaces(&session, &ours, "own", ""), &offer);
         other.receive(&mut net, "SIP/2.0 200");
@@ -739,8 +745,7 @@ fn a_ringing_call_of_ours_is_picked_up_elsewhere() {
         phone.reply(&mut net, &invite, "180 Ringing", "", "");
         let session = placed(&net, B);
         let ours = tag(header(&invite, "From").expect("a From")).to_owned();
-        let mut other = Phone::new(B);
-        (other.call_id, other.branch) = ("other".into(), 1000);
+        let mut other = another_phone();
         other.invite(&mut net, &replaces(&session, &ours, "phone", ";early-only"), &sdp(4002, 1, "sendrecv"));
         other.receive(&mut net, "SIP/2.0 200");
         other.ack(&mut net, "");
