@@ -93,7 +93,8 @@ class Registrar:
 
     `domains` are the hosts of the addresses that it serves; others get 404. `store`: ":memory:", which a `stop` and another
     start of the same coordinator leave as it is; the path of an SQLite file that survives a restart of the program (a
-    REGISTER is answered when it is durable); or a `BindingStore`. A contact may ask for
+    REGISTER is answered when it is durable), and is one system's at a time, for it is read at the start alone; or a
+    `BindingStore`, which several systems may share. A contact may ask for
     `min_expires` (default 60 s, or `max_expires` where that is less; less gets 423) to `max_expires` (more is shortened).
     More than `max_contacts` of one address of record get 403.
 
