@@ -63,7 +63,7 @@ readline.createInterface({ input: process.stdin }).on('line', (line) => {
   } else if (command.do === 'call') {
     ua.call(command.uri, silent);
   } else if (command.do === 'hold') {
-    session.hold();
+    session.hold({}, () => tell('held'));
   } else if (command.do === 'unhold') {
     session.unhold();
   } else if (command.do === 'digits') {

@@ -237,6 +237,9 @@ def serve(endpoint: pj.Endpoint) -> None:
         read = os.read(0, 65_536)
         if not read:
             return
+        # What has come before the command counts before it: an ACK, without which it could not offer anew.
+        while endpoint.libHandleEvents(0) > 0:
+            pass
         *lines, waiting = (waiting + read).split(b"\n")
         for line in lines:
             command = json.loads(line)

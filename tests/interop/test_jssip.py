@@ -75,6 +75,8 @@ async def test_a_browser_calls(transport: Transport, tmp_path: Path) -> None:
         await browser.until_event("confirmed")
         await browser.do("hold")
         await until(lambda: call.remote_hold, what="being held")
+        # Our answer is there; before it JsSIP does not offer again, and says nothing.
+        await browser.until_event("held")
         await browser.do("unhold")
         await until(lambda: not call.remote_hold, what="being resumed")
         await browser.do("digits", digits="5")

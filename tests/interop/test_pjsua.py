@@ -79,6 +79,8 @@ async def test_holding_both_ways() -> None:
         await peer.until_event("media", status="active", count=2)
         await peer.do("hold")
         await until(lambda: call.remote_hold, what="being held")
+        # Our answer is there; before it PJSUA may not offer again.
+        await peer.until_event("media", status="local hold")
         await peer.do("unhold")
         await until(lambda: not call.remote_hold, what="being resumed")
         await exchange_tones(call, peer, 450.0)
@@ -133,6 +135,8 @@ async def test_pjsua_is_forwarded_to_pjsua() -> None:
                 await until(lambda: _hears(peer, other.frequency), what="the other's tone")  # noqa: B023
             await first.do("hold")
             await second.until_event("media", status="remote hold")
+            # The answer has come back to it.
+            await first.until_event("media", status="local hold")
             await first.do("unhold")
             await second.until_event("media", status="active", count=2)
             await second.do("hangup")
