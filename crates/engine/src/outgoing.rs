@@ -185,6 +185,9 @@ impl Engine {
     }
 
     pub(crate) fn send(&mut self, now: Now, key: Key) -> Result<(), Error> {
+        if self.waits_for_server(now, key) {
+            return Ok(());
+        }
         if self.registry.is_some() && self.waits_for_store(now, key) {
             return Ok(());
         }

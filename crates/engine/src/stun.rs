@@ -19,8 +19,10 @@ use ringback_time::{Mono, Now};
 use ringback_ua::{Flow, Routes as _, Transmit, Transport};
 
 use crate::api::RegistrationState;
+use crate::call::Stage;
 use crate::engine::{Engine, Output};
 use crate::limits::{self, Bucket};
+use crate::table::Key;
 
 /// RFC 5626 §4.4.2: how long after the last one the next keep-alive goes out, at random, in seconds.
 const EVERY: (f64, f64) = (24.0, 29.0);
@@ -28,7 +30,7 @@ const EVERY: (f64, f64) = (24.0, 29.0);
 const PART: (f64, f64) = (0.8, 1.0);
 /// A STUN server that did not answer is asked again so much later.
 const RETRY: Duration = Duration::from_secs(30);
-/// How long a registration waits, at the start, for what a STUN server says.
+/// How long a registration, or a call that goes out, waits at the start for what a STUN server says: its Contact is where others see us.
 const FIRST_MOST: Duration = Duration::from_secs(1);
 /// RFC 5626 §3.5.1.
 const CRLF_CRLF: &[u8] = b"\r\n\r\n";
@@ -93,6 +95,9 @@ pub(crate) struct Stun {
     settled: bool,
     /// It did not answer last time.
     silent: bool,
+    /// Calls that wait with their INVITE until it has answered, and no longer than until then.
+    held: Vec<Key>,
+    held_until: Option<Mono>,
 }
 
 impl Stun {
@@ -106,7 +111,8 @@ impl Stun {
     }
 
     pub(crate) fn next(&self) -> Option<Mono> {
-        self.due.first().map(|(at, _)| *at)
+        let released = self.held_until.filter(|_| !self.held.is_empty());
+        self.due.first().map(|(at, _)| *at).into_iter().chain(released).min()
     }
 
     /// A registration at the start says where we are, once that is known.
@@ -168,6 +174,9 @@ impl Engine {
 
     /// What is due.
     pub(crate) fn stun_due(&mut self, now: Now) {
+        if self.stun.held_until.is_some_and(|until| until <= now.mono) {
+            self.release_calls(now);
+        }
         while let Some((at, purpose)) = self.stun.due.first().copied().filter(|(at, _)| *at <= now.mono) {
             let Some(watch) = self.stun.watches.get_mut(&purpose) else {
                 self.stun.due.remove(&(at, purpose));
@@ -325,6 +334,7 @@ impl Engine {
             at: now.mono,
         };
         self.stun.watches.insert(Purpose::Server, watch);
+        self.stun.held_until.get_or_insert(now.mono + FIRST_MOST);
         self.keep_alive(now, Purpose::Server);
     }
 
@@ -370,6 +380,27 @@ impl Engine {
     fn settled(&mut self, now: Now) {
         if !std::mem::replace(&mut self.stun.settled, true) {
             self.register_waiting(now);
+            self.release_calls(now);
+        }
+    }
+
+    /// Whether a call has to wait with its INVITE for what the STUN server says first: by a Contact that names our side of the NAT the
+    /// callee could not even hang up.
+    pub(crate) fn waits_for_server(&mut self, now: Now, key: Key) -> bool {
+        if !self.stun.is_first() || *self.stun.held_until.get_or_insert(now.mono + FIRST_MOST) <= now.mono {
+            return false;
+        }
+        if let Some(call) = self.calls.get_mut(key) {
+            call.stage = Stage::Locating;
+            self.stun.held.push(key);
+        }
+        true
+    }
+
+    fn release_calls(&mut self, now: Now) {
+        for key in std::mem::take(&mut self.stun.held) {
+            self.current = Some(key);
+            self.go_out(now, key);
         }
     }
 }

@@ -396,6 +396,36 @@ fn a_stun_server_is_asked_from_the_sip_socket() {
     assert!(header(invite, "Contact").is_some_and(|text| text.contains("@203.0.113.8:41000>")), "{invite}");
 }
 
+/// The callee answers to the Contact: one that names our side of the NAT would leave it without a way to hang up.
+#[test]
+fn the_first_calls_wait_for_the_stun_server() {
+    let (mut net, server) = (node(true), Edge::new(STUN));
+    let invites = |net: &Net| sent(net, A, "INVITE ").len();
+    let dial =
+        |net: &mut Net, who: &str| dial_from(net, "sip:me@elsewhere.example", &format!("sip:{who}@198.51.100.1"));
+    let (_first, second) = (dial(&mut net, "bob"), dial(&mut net, "carol"));
+    net.advance(SECOND / 10);
+    assert_eq!(invites(&net), 0, "they wait");
+    hang_up(&mut net, A, &second);
+    assert_eq!(second.state(), State::Cancelled, "and may be given up");
+    server.answer(&mut net);
+    net.advance(Duration::ZERO);
+    assert_eq!(invites(&net), 1);
+    let invite = sent(&net, A, "INVITE sip:bob@").last().copied().expect("an INVITE");
+    assert!(header(invite, "Contact").is_some_and(|text| text.contains("@203.0.113.7:40000>")), "{invite}");
+    // From then on nobody waits, and for a server that is silent no longer than a second.
+    let _third = dial(&mut net, "dave");
+    assert_eq!(sent(&net, A, "INVITE sip:dave@").len(), 1);
+    let mut net = node(true);
+    let _call = dial(&mut net, "bob");
+    net.advance(SECOND - SECOND / 10);
+    assert_eq!(invites(&net), 0);
+    net.advance(SECOND / 10);
+    assert_eq!(invites(&net), 1);
+    let _call = dial(&mut net, "carol");
+    assert_eq!(sent(&net, A, "INVITE sip:carol@").len(), 1);
+}
+
 #[test]
 fn a_stun_server_that_is_silent_keeps_nobody_waiting() {
     let (mut net, edge, server) = (node(true), Edge::new(EDGE), Edge::new(STUN));
