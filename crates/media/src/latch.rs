@@ -2,8 +2,8 @@
 //!
 //! Without `symmetric` that is the negotiated address and no other. With it the address that packets really come from is learned
 //! once, and then held as strictly (the kernel drops strangers): the negotiated address itself is believed at its first packet; another
-//! port of the same host after two packets in a row; any other host after four in a row that keep the pace that their timestamps say,
-//! and only if nothing of the negotiated host came before. A re-offer, or silence for [`RELEARN_AFTER`] where sound is due, begins anew; until
+//! port of the same host after two packets in a row; any other host after four in a row, and only if nothing of the negotiated host came
+//! before; both only if they keep the pace that their timestamps say, which a flood does not. A re-offer, or silence for [`RELEARN_AFTER`] where sound is due, begins anew; until
 //! then, and where the address that was told is still the same, it is sent to where the source was, which is believed as the negotiated one
 //! is. While nothing is due (the peer is on hold) nothing is learned: whoever sends then is not the peer.
 
@@ -76,16 +76,23 @@ impl Latch {
     }
 
     #[inline]
-    pub(crate) fn judge(&mut self, from: SocketAddr, header: &Header, arrival: Mono) -> Verdict {
+    /// `clock_rate`: of the packet's payload type, asked for while the source is learned.
+    pub(crate) fn judge(
+        &mut self,
+        from: SocketAddr,
+        header: &Header,
+        arrival: Mono,
+        clock_rate: impl FnOnce() -> u32,
+    ) -> Verdict {
         match &self.state {
             State::Fixed => accept_if(self.negotiated.is_some_and(|address| same(address, from))),
             State::Locked(address) => accept_if(same(*address, from)),
-            State::Learning(_) => self.learn(from, header, arrival),
+            State::Learning(_) => self.learn(from, header, arrival, clock_rate()),
         }
     }
 
     #[cold]
-    fn learn(&mut self, from: SocketAddr, header: &Header, arrival: Mono) -> Verdict {
+    fn learn(&mut self, from: SocketAddr, header: &Header, arrival: Mono, clock_rate: u32) -> Verdict {
         let State::Learning(learning) = &mut self.state else { return Verdict::Reject };
         let Learning { candidates, before } = &mut **learning;
         // No address negotiated: neither way.
@@ -133,10 +140,10 @@ impl Latch {
         let believed = if same(from, negotiated) || before.is_some_and(|before| same(from, before)) {
             true
         } else if same_host {
-            candidate.packets >= SAME_HOST_PACKETS
+            candidate.packets >= SAME_HOST_PACKETS && candidate.keeps_pace(header, clock_rate)
         } else {
             candidate.packets >= OTHER_HOST_PACKETS
-                && candidate.keeps_pace(header)
+                && candidate.keeps_pace(header, clock_rate)
                 && !candidates.iter().any(|c| is_known(c.from))
         };
         if believed {
@@ -218,10 +225,11 @@ impl Latch {
 
 impl Candidate {
     /// A stream that plays as it comes: four packets take three packet times. Half of that is allowed for jitter.
-    fn keeps_pace(&self, header: &Header) -> bool {
-        let meant_units = i64::from(distance32(header.timestamp, self.first_timestamp));
-        let took_units = (self.last_arrival.since(self.first_arrival).as_nanos() / 125_000) as i64;
-        meant_units > 0 && took_units * 2 >= meant_units && took_units <= meant_units * 3
+    fn keeps_pace(&self, header: &Header, clock_rate: u32) -> bool {
+        let meant_us =
+            i64::from(distance32(header.timestamp, self.first_timestamp)) * 1_000_000 / i64::from(clock_rate.max(1));
+        let took_us = self.last_arrival.since(self.first_arrival).as_micros() as i64;
+        meant_us > 0 && took_us * 2 >= meant_us && took_us <= meant_us * 3
     }
 }
 
@@ -252,7 +260,7 @@ mod tests {
 
     /// Packets `n` from `from`, 20 ms apart.
     fn feed(latch: &mut Latch, from: &str, numbers: impl IntoIterator<Item = u16>) -> Vec<Verdict> {
-        numbers.into_iter().map(|n| latch.judge(address(from), &header(n), at(u64::from(n) * 20))).collect()
+        numbers.into_iter().map(|n| latch.judge(address(from), &header(n), at(u64::from(n) * 20), || 8000)).collect()
     }
 
     const PEER: &str = "192.0.2.1:4000";
@@ -295,9 +303,29 @@ mod tests {
 
         let mut flooded = Latch::new(Some(address(PEER)), true);
         for n in 0..1000 {
-            assert_eq!(flooded.judge(address(OTHER), &header(n), at(1)), Verdict::Reject, "a flood keeps no pace");
+            for stranger in [OTHER, NATTED] {
+                let verdict = flooded.judge(address(stranger), &header(n), at(1), || 8000);
+                assert_eq!(verdict, Verdict::Reject, "a flood keeps no pace");
+            }
         }
         assert_eq!(feed(&mut flooded, PEER, [0]), [Verdict::Locked(address(PEER))]);
+    }
+
+    /// Whatever the codec's clock and packet time, and where the first packets come in one go, as out of a queue.
+    #[test]
+    fn pace_is_told_by_the_codecs_clock() {
+        for (clock_rate, packet_ms) in [(48_000, 20), (48_000, 60), (16_000, 10), (8000, 30), (44_100, 20)] {
+            for (from, at_most) in [(OTHER, 8), (NATTED, 6)] {
+                let mut latch = Latch::new(Some(address(PEER)), true);
+                let units = clock_rate * packet_ms / 1000;
+                let needed = (0..20_u16).find(|n| {
+                    let header = Header { timestamp: u32::from(*n) * units, ..header(*n) };
+                    let arrival = at(u64::from(n.saturating_sub(2)) * u64::from(packet_ms));
+                    latch.judge(address(from), &header, arrival, || clock_rate) == Verdict::Locked(address(from))
+                });
+                assert!(needed.is_some_and(|n| n < at_most), "{clock_rate} Hz, {packet_ms} ms: {needed:?}");
+            }
+        }
     }
 
     #[test]

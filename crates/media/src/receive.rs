@@ -57,7 +57,10 @@ pub(crate) fn rtp<O: Out + ?Sized>(
     if !leg.incoming.wanted && leg.latch.is_learning() {
         return;
     }
-    match leg.latch.judge(from, &header, arrival) {
+    let incoming = &leg.incoming;
+    // Of events and comfort noise nothing is learned: their timestamps stand still.
+    let clock_rate = || incoming.codec_of(header.payload_type).map_or(8000, |codec| codec.clock_rate());
+    match leg.latch.judge(from, &header, arrival, clock_rate) {
         Verdict::Accept => {}
         Verdict::Locked(address) => {
             tracing::debug!(target: "ringback.media", leg = ?leg.id, %address, "media source learned");
