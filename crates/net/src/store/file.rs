@@ -8,7 +8,7 @@ use std::time::Duration;
 use ringback_engine::api::{GruuKey, Record, Source, StoreRequest, StoreWork, Write};
 use ringback_time::{Now, Wall};
 use ringback_ua::Transport;
-use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Row, Rows, Transaction, TransactionBehavior, params};
 
 use super::Stored;
 
@@ -74,8 +74,7 @@ impl File {
         self.sweep(now)?;
         // In the order in which they were registered last, as far as that is known.
         let mut select = self.0.prepare("SELECT * FROM bindings ORDER BY aor, expires")?;
-        let rows = select.query_map([], read)?;
-        rows.collect()
+        read_all(select.query([])?)
     }
 
     /// Removes the bindings whose time is over.
@@ -156,7 +155,7 @@ fn migrate(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 
 fn find(connection: &Connection, aor: &str) -> rusqlite::Result<Vec<Record>> {
     let mut select = connection.prepare_cached("SELECT * FROM bindings WHERE aor = ?1")?;
-    select.query_map([aor], read)?.collect()
+    read_all(select.query([aor])?)
 }
 
 fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
@@ -192,12 +191,31 @@ fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
     Ok(())
 }
 
+fn read_all(mut rows: Rows<'_>) -> rusqlite::Result<Vec<Record>> {
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        match read(row) {
+            Ok(record) => found.push(record),
+            // Its telephone registers again before long. The others do not wait for somebody to mend the file.
+            Err(error) => {
+                let aor: String = row.get("aor").unwrap_or_default();
+                tracing::error!(
+                    target: "ringback.registrar", aor, %error, "a binding in the file cannot be read, and is left out"
+                );
+            }
+        }
+    }
+    Ok(found)
+}
+
 fn read(row: &Row<'_>) -> rusqlite::Result<Record> {
     let expires: i64 = row.get("expires")?;
     let transport: String = row.get("transport")?;
     let remote: String = row.get("remote")?;
     let local: Option<String> = row.get("local")?;
-    let remote = remote.parse().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+    let remote = remote.parse::<SocketAddr>().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, format!("{remote:?}: {error}").into())
+    })?;
     Ok(Record {
         aor: row.get("aor")?,
         contact: row.get("contact")?,

@@ -266,6 +266,23 @@ fn a_file_of_the_first_version_is_taken_over() {
 }
 
 #[test]
+fn a_row_that_cannot_be_read_costs_nobody_else_anything() {
+    let place = Place::new("damaged");
+    let mut file = open(&place.0).expect("made");
+    for user in ["alice", "bob", "carol"] {
+        file.carry_out(&mut vec![save(1, &record(user, 100))]);
+    }
+    let other = rusqlite::Connection::open(&place.0).expect("opened");
+    for damage in ["cseq = 'many'", "remote = 'nowhere'", "contact = x'ff00'"] {
+        let set = format!("UPDATE bindings SET {damage} WHERE aor = 'sip:bob@pbx.example'");
+        assert_eq!(other.execute(&set, []).expect("damaged"), 1);
+        assert_eq!(file.load(now(0)).expect("read"), [record("alice", 100), record("carol", 100)], "{damage}");
+        file.carry_out(&mut vec![save(2, &record("bob", 100))]);
+        assert_eq!(file.load(now(0)).expect("read").len(), 3, "registered again");
+    }
+}
+
+#[test]
 fn what_is_no_store_is_told() {
     let place = Place::new("nonsense");
     std::fs::write(&place.0, "this is not a database, but a text that is long enough to be read as one: no.")
