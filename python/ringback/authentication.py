@@ -55,11 +55,13 @@ class Authenticator:
         *,
         trusted: Sequence[str] = (),
         algorithms: Sequence[str] = ("SHA-256", "MD5"),
+        integrity: bool = False,
         nonce_seconds: Seconds = 300,
     ) -> None:
         """`trusted`: networks in CIDR form ("10.0.0.0/8", "2001:db8::/32", "192.0.2.7") that are let in without
         (trunks). `algorithms`: what is asked for, the preferred one first: of "SHA-512-256", "SHA-256", "MD5". Some
-        old programs (SIPp 3.6) want ("MD5",).
+        old programs (SIPp 3.6) want ("MD5",). `integrity`: bodies are signed as well (`qop=auth-int`), so that nobody on the
+        way changes an SDP; few telephones can, and no proxy that rewrites bodies may stand between.
 
         Raises `ValueError` and `TypeError` for what is no realm, user, password or network.
         """
@@ -79,6 +81,7 @@ class Authenticator:
             if name not in _ALGORITHMS:
                 raise ValueError(f"no digest algorithm {name!r}; there are {', '.join(_ALGORITHMS)}")
         self._algorithms = tuple(algorithms)
+        self._integrity = bool(integrity)
         self._nonce_seconds = seconds(nonce_seconds, "nonce_seconds", zero=False)
         if not 1 <= self._nonce_seconds <= 86_400:
             raise ValueError(f"nonce_seconds must be 1 to 86400, not {nonce_seconds}")
@@ -98,15 +101,17 @@ class Authenticator:
         """
         return self._passwords.get(username)
 
-    def _settings(self) -> tuple[str, dict[str, str] | None, tuple[str, ...], tuple[str, ...], float]:
-        """The realm, the passwords (None: `password` is to be asked), trusted networks, algorithms, and a nonce's life."""
+    def _settings(self) -> tuple[str, dict[str, str] | None, tuple[str, ...], tuple[str, ...], bool, float]:
+        """The realm, the passwords (None: `password` is to be asked), trusted networks, algorithms, whether bodies are signed, and a
+        nonce's life.
+        """
         if getattr(self.password, "__func__", None) is not Authenticator.password:
-            return self._realm, None, self._trusted, self._algorithms, self._nonce_seconds
+            return self._realm, None, self._trusted, self._algorithms, self._integrity, self._nonce_seconds
         table = dict(self._passwords)
         for username, password in table.items():
             _check(username, "a user name")
             _check(password, f"the password of {username!r}", empty=True)
-        return self._realm, table, self._trusted, self._algorithms, self._nonce_seconds
+        return self._realm, table, self._trusted, self._algorithms, self._integrity, self._nonce_seconds
 
     async def _answer(self, coordinator: CoordinatorBase, key: int, username: str, realm: str) -> None:
         """The engine asks for a password."""

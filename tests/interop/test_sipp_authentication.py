@@ -53,9 +53,11 @@ def receive_proof(method: str, number: int, *, text: str = "") -> tuple[Step, ..
 PROOF = ("[authentication username=peer password=secret]",)
 
 
-def authenticator(nonce_seconds: int = 300) -> Authenticator:
+def authenticator(nonce_seconds: int = 300, *, integrity: bool = False) -> Authenticator:
     """Of a server that knows SIPp."""
-    return Authenticator(HOST, {"peer": "secret"}, algorithms=("MD5",), nonce_seconds=nonce_seconds)
+    return Authenticator(
+        HOST, {"peer": "secret"}, algorithms=("MD5",), integrity=integrity, nonce_seconds=nonce_seconds
+    )
 
 
 async def calls(name: str, asks: Authenticator, steps: tuple[Step, ...], *, cseq: int) -> None:
@@ -69,14 +71,15 @@ async def calls(name: str, asks: Authenticator, steps: tuple[Step, ...], *, cseq
             await sipp.finished()
 
 
-async def test_sipp_is_let_in_with_its_password() -> None:
+@pytest.mark.parametrize("integrity", [False, True])
+async def test_sipp_is_let_in_with_its_password(integrity: bool) -> None:
     steps = (
         invite(),
         receive_challenge(401),
         ack_refusal(),
         invite(cseq=2, early=True, label="AGAIN", headers=PROOF),
     )
-    await calls("asked", authenticator(), steps, cseq=2)
+    await calls("asked", authenticator(integrity=integrity), steps, cseq=2)
 
 
 @pytest.mark.parametrize(("username", "password"), [("peer", "wrong"), ("nobody", "secret")])

@@ -185,9 +185,10 @@ def asks(passwords=None, **keywords):
     return lambda builder: builder.with_authenticator(Authenticator("pbx", passwords, **keywords))
 
 
-async def test_two_systems(systems):
+@pytest.mark.parametrize("integrity", [False, True])
+async def test_two_systems(systems, integrity):
     bob = Recorder()
-    called = await systems.start("bob", bob, asks())
+    called = await systems.start("bob", bob, asks(integrity=integrity))
     caller = await systems.start("alice", Recorder(), lambda builder: builder.with_credentials(ALICE))
     for _ in range(2):
         call = await systems.answered(caller, called)
@@ -237,6 +238,16 @@ async def test_challenges_are_strongest_first_and_stale_nonces_are_said_to_be(sy
         told.append(re.sub(r'nonce="\w+"|branch=\w+|tag=\w+|CSeq: \d+', "", text))
     assert told[0] == told[1], "a wrong user looks like a wrong password"
     assert (await client.ask("OPTIONS", client.answer(replayed, "OPTIONS"))).startswith("SIP/2.0 200")
+
+
+async def test_bodies_are_signed_where_that_is_asked_for(systems, peer):
+    called = await systems.start("bob", Recorder(), asks(integrity=True))
+    client = Client(peer, called.local_address)
+    refusal = await client.ask("OPTIONS")
+    assert given(refusal, "WWW-Authenticate")["qop"] == "auth-int"
+    # It signs the request alone.
+    again = await client.ask("OPTIONS", client.answer(refusal, "OPTIONS"))
+    assert again.startswith("SIP/2.0 401") and "stale" not in again
 
 
 async def test_a_user_speaks_for_itself_only(systems, peer):

@@ -13,8 +13,8 @@ use crate::coordinator::Coordinator;
 
 /// (user name, password, realm).
 pub(crate) type CredentialTuple = (String, String, Option<String>);
-/// (realm, passwords or `None` to ask for each, networks, algorithms, life of a nonce in seconds).
-pub(crate) type AuthenticatorTuple = (String, Option<HashMap<String, String>>, Vec<String>, Vec<String>, f64);
+/// (realm, passwords or `None` to ask for each, networks, algorithms, whether bodies are signed, life of a nonce in seconds).
+pub(crate) type AuthenticatorTuple = (String, Option<HashMap<String, String>>, Vec<String>, Vec<String>, bool, f64);
 
 pub(crate) fn credentials(given: Vec<CredentialTuple>) -> Vec<Arc<Credentials>> {
     let make = |(username, password, realm)| Arc::new(Credentials { username, password, realm });
@@ -22,7 +22,7 @@ pub(crate) fn credentials(given: Vec<CredentialTuple>) -> Vec<Arc<Credentials>> 
 }
 
 pub(crate) fn authenticator(given: AuthenticatorTuple) -> PyResult<Authenticator> {
-    let (realm, passwords, trusted, algorithms, nonce_life) = given;
+    let (realm, passwords, trusted, algorithms, integrity, nonce_life) = given;
     let trusted = trusted.iter().map(|network| {
         network.parse().map_err(|error: ringback_ua::NetworkError| PyValueError::new_err(error.to_string()))
     });
@@ -33,6 +33,7 @@ pub(crate) fn authenticator(given: AuthenticatorTuple) -> PyResult<Authenticator
     Ok(Authenticator {
         trusted: trusted.collect::<PyResult<_>>()?,
         algorithms: algorithms.collect::<PyResult<_>>()?,
+        integrity,
         nonce_life: crate::convert::duration(nonce_life),
         ..Authenticator::new(realm, passwords)
     })

@@ -122,13 +122,13 @@ impl Nonces {
 
 #[cfg(test)]
 mod tests {
-    use ringback_sip::digest::{Algorithm, ha1};
+    use ringback_sip::digest::{Algorithm, Qop, ha1};
 
     use super::*;
 
     fn nonce(realm: &str, text: &str) -> Nonce {
         Nonce {
-            challenge: Challenge::new(realm, text, Algorithm::Md5, false),
+            challenge: Challenge::new(realm, text, Algorithm::Md5, Qop::Auth, false),
             username: "alice".into(),
             ha1: ha1(Algorithm::Md5, "alice", realm, "x"),
             cnonce: 1,

@@ -23,11 +23,11 @@ impl Challenge {
         found.next().is_none().then_some(first)
     }
 
-    /// `qop` is `auth`. Neither text may have control characters.
-    pub fn new(realm: &str, nonce: &str, algorithm: Algorithm, stale: bool) -> Challenge {
+    /// Neither text may have control characters.
+    pub fn new(realm: &str, nonce: &str, algorithm: Algorithm, qop: Qop, stale: bool) -> Challenge {
         let params = List::default().quoted("realm", realm).quoted("nonce", nonce);
         let params = if stale { params.token("stale", "true") } else { params };
-        Challenge { params: params.token("algorithm", algorithm.as_str()).quoted("qop", Qop::Auth.as_str()) }
+        Challenge { params: params.token("algorithm", algorithm.as_str()).quoted("qop", qop.as_str()) }
     }
 
     pub fn realm(&self) -> &str {

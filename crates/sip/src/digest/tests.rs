@@ -63,7 +63,7 @@ const VECTORS: &[Vector] = &[
 #[test]
 fn vectors_of_the_standards() {
     for vector in VECTORS {
-        let challenge = Challenge::new(vector.realm, vector.nonce, vector.algorithm, false);
+        let challenge = Challenge::new(vector.realm, vector.nonce, vector.algorithm, Qop::Auth, false);
         let ha1 = ha1(vector.algorithm, vector.username, vector.realm, vector.password);
         let answer = Answer {
             challenge: &challenge,

@@ -19,6 +19,8 @@ pub struct Authenticator {
     pub domains: Vec<String>,
     /// What is asked for, the preferred one first (RFC 8760 §2.3). None of the `-sess` ones.
     pub algorithms: Vec<Algorithm>,
+    /// The body has to be what was signed, too (RFC 7616 §3.3, `qop=auth-int`). Whoever says so by itself is believed in any case.
+    pub integrity: bool,
     /// A nonce is good for so long. Then a client with the right password is told that it is stale, and nobody is asked again.
     pub nonce_life: Duration,
 }
@@ -33,6 +35,7 @@ impl Authenticator {
             trusted: Vec::new(),
             domains: Vec::new(),
             algorithms,
+            integrity: false,
             nonce_life: Duration::from_secs(300),
         }
     }

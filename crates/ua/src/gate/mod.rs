@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use aws_lc_rs::hmac;
 use rand_core::RngCore;
-use ringback_sip::digest::{Algorithm, Authorization, Challenge, ha1};
+use ringback_sip::digest::{Algorithm, Authorization, Challenge, Qop, ha1};
 use ringback_sip::{HeaderName, Host, Message, Method, Uri};
 use ringback_time::Mono;
 
@@ -98,7 +98,7 @@ impl Gate {
         given.into_iter().find(|one| {
             one.realm() == self.config.realm
                 && one.algorithm().is_some_and(|algorithm| self.config.algorithms.contains(&algorithm))
-                && one.qop().is_some()
+                && one.qop().is_some_and(|qop| !self.config.integrity || qop == Some(Qop::AuthInt))
         })
     }
 
@@ -145,7 +145,8 @@ impl Gate {
                 .any(|name| agent.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)));
         let algorithms =
             self.config.algorithms.iter().filter(move |algorithm| !md5_alone || **algorithm == Algorithm::Md5);
-        algorithms.map(move |algorithm| Challenge::new(&self.config.realm, nonce, *algorithm, stale))
+        let qop = if self.config.integrity { Qop::AuthInt } else { Qop::Auth };
+        algorithms.map(move |algorithm| Challenge::new(&self.config.realm, nonce, *algorithm, qop, stale))
     }
 
     /// Whether an address of record is the user's own: `ours` are addresses of ours beside the realm and the domains.

@@ -1,5 +1,5 @@
 use rand_core::SeedableRng;
-use ringback_sip::digest::Answer;
+use ringback_sip::digest::{Answer, Qop};
 
 use super::*;
 use crate::api::Passwords;
@@ -27,7 +27,7 @@ fn request() -> Message {
 }
 
 fn authorization(nonce: &str, password: &str, nc: u32) -> Authorization {
-    let challenge = Challenge::new("pbx", nonce, Algorithm::Sha256, false);
+    let challenge = Challenge::new("pbx", nonce, Algorithm::Sha256, Qop::Auth, false);
     let ha1 = ha1(Algorithm::Sha256, "alice", "pbx", password);
     let answer = Answer {
         challenge: &challenge,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringback_sip::digest::{Algorithm, Answer, Challenge, ha1};
+use ringback_sip::digest::{Algorithm, Answer, Challenge, Qop, ha1};
 use ringback_sip::{HeaderName, Message, Method};
 use ringback_ua::fuzz::pair::{Conditions, Pair, authenticated};
 use ringback_ua::{Authenticator, Config, Event, Live, Password, PasswordKey, Passwords, Reply, Transport};
@@ -48,8 +48,12 @@ const GOOD: Given<'_> =
 
 /// The request with credentials for the nonce.
 fn with(request: &str, nonce: &str, given: &Given<'_>) -> String {
+    with_qop(request, nonce, given, Qop::Auth)
+}
+
+fn with_qop(request: &str, nonce: &str, given: &Given<'_>, qop: Qop) -> String {
     let message = Message::parse(Bytes::from(request.to_owned())).unwrap();
-    let challenge = Challenge::new("192.0.2.2", nonce, given.algorithm, false);
+    let challenge = Challenge::new("192.0.2.2", nonce, given.algorithm, qop, false);
     let answer = Answer {
         challenge: &challenge,
         username: given.username,
@@ -135,6 +139,34 @@ fn who_sends_is_asked_before_what_is_sent() {
     let mut solo = Solo::with(Config { authenticator: Some(authenticator), ..Config::default() });
     solo.receive(&plain("BREW", "z9hG4bK-1"));
     assert_eq!(status(&mut solo), "501");
+}
+
+/// RFC 7616 §3.3, §3.4.3: where bodies are to be signed, one that was changed on the way is refused, and so is who signs none.
+#[test]
+fn a_body_that_was_changed_on_the_way_is_refused_where_it_is_signed() {
+    let changed = |text: String| text.replace("\r\n\r\nv=0", "\r\n\r\nv=1");
+    for (integrity, qop, is_changed, let_in) in [
+        (true, Qop::AuthInt, false, true),
+        (true, Qop::AuthInt, true, false),
+        (true, Qop::Auth, false, false),
+        // By itself.
+        (false, Qop::AuthInt, false, true),
+        (false, Qop::AuthInt, true, false),
+        (false, Qop::Auth, true, true),
+    ] {
+        let authenticator = Authenticator { integrity, ..Authenticator::new("192.0.2.2", table()) };
+        let mut solo = Solo::with(Config { authenticator: Some(authenticator), ..Config::default() });
+        solo.receive(&plain("INVITE", "z9hG4bK-1"));
+        let asked = challenges(&solo.only_text());
+        let wanted = if integrity { "auth-int" } else { "auth" };
+        assert!(asked.iter().all(|one| one.get("qop") == Some(wanted)), "{asked:?}");
+        let signed = with_qop(&plain("INVITE", "z9hG4bK-2"), asked[0].nonce(), &GOOD, qop);
+        let sent = if is_changed { changed(signed.clone()) } else { signed.clone() };
+        assert_eq!(sent != signed, is_changed, "{signed}");
+        solo.receive(&sent);
+        let came = solo.events.iter().any(|event| matches!(event, Event::Invite { .. }));
+        assert_eq!(came, let_in, "{wanted}, {qop:?}, changed: {is_changed}");
+    }
 }
 
 #[test]
