@@ -185,7 +185,7 @@ def bind(
     inband_dtmf: bool | None,
     forwarded_headers: Sequence[str] | None,
     credentials: Sequence[tuple[str, str, str | None]],
-    authenticator: tuple[str, dict[str, str] | None, Sequence[str], Sequence[str], float] | None,
+    authenticator: tuple[str, dict[str, str] | None, Sequence[str], Sequence[str], bool, float] | None,
     limits: Limits,
     shut_out: float,
     session_timeout: float | None,
