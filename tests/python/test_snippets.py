@@ -40,9 +40,14 @@ async def test_a_program_takes_a_call_and_can_be_interrupted(code, tmp_path):
     program = tmp_path / "program.py"
     # The standard's port may be somebody's.
     program.write_text(code.replace("SessionManagerBuilder()", "SessionManagerBuilder().with_sip_port(0)"))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-u", str(program), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
+    # What a shell runs in the background ignores interrupts, and so would what it starts; what is caught here is the default there.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-u", str(program), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
     try:
         async with asyncio.timeout(30), Systems() as systems:
