@@ -79,7 +79,7 @@ impl Engine {
         else {
             return;
         };
-        let passes = config.send.is_some_and(|send| is_relayable(send.codec, wanted));
+        let passes = config.send.is_some_and(|send| send.codec.passes_as(wanted));
         let knows = config.receive.iter().any(|format| format.codec == wanted);
         if call.media.external || passes || !knows {
             return;
@@ -109,10 +109,4 @@ impl Engine {
     fn codec_of(&self, key: Key) -> Option<Codec> {
         Some(self.calls.get(key)?.media.config.as_ref()?.send?.codec)
     }
-}
-
-/// As the media engine sees it: one law is the other by a table.
-fn is_relayable(a: Codec, b: Codec) -> bool {
-    let is_g711 = |codec| matches!(codec, Codec::Pcmu | Codec::Pcma);
-    a == b || is_g711(a) && is_g711(b)
 }

@@ -43,6 +43,11 @@ impl Codec {
     /// What is offered where nothing else is asked for, by preference.
     pub const DEFAULT: [Codec; 4] = [Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma];
 
+    /// Whether its payloads need no decoding to become those of `other`: one law is the other by a table.
+    pub fn passes_as(self, other: Codec) -> bool {
+        self == other || matches!((self, other), (Codec::Pcmu, Codec::Pcma) | (Codec::Pcma, Codec::Pcmu))
+    }
+
     /// The encoding name of the RTP registry, as SDP's `rtpmap` has it.
     pub const fn name(self) -> &'static str {
         match self {

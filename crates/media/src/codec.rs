@@ -46,11 +46,6 @@ pub(crate) const fn octets_per_unit(codec: Codec) -> Option<usize> {
     }
 }
 
-/// Whether payloads of one need no decoding to become payloads of the other.
-pub(crate) fn is_relayable(from: Codec, to: Codec) -> bool {
-    from == to || matches!((from, to), (Codec::Pcmu, Codec::Pcma) | (Codec::Pcma, Codec::Pcmu))
-}
-
 /// Turns a payload of one law into one of the other, in place.
 pub(crate) fn exchange_laws(from: Codec, to: Codec, payload: &mut [u8]) {
     match (from, to) {

@@ -358,7 +358,7 @@ impl Leg {
     /// Whether packets of `codec` leave it as they come: the codec is its own, or it sends nothing.
     #[inline]
     pub(crate) fn passes(&self, codec: Codec) -> bool {
-        self.target.is_none_or(|target| codec::is_relayable(codec, target.format.codec))
+        self.target.is_none_or(|target| codec.passes_as(target.format.codec))
     }
 
     pub(crate) fn rtp_is_due(&self) -> bool {

@@ -155,7 +155,7 @@ fn pass_noise<O: Out + ?Sized>(
     let (Some(target), Some(payload_type)) = (to.target, to.config.comfort_noise_send) else {
         return withheld(Some(to));
     };
-    if to.is_overridden() || !codec::is_relayable(comes, target.format.codec) {
+    if to.is_overridden() || !comes.passes_as(target.format.codec) {
         return withheld(Some(to));
     }
     if to.reframe.take().is_some() {
@@ -299,7 +299,7 @@ fn relay<O: Out + ?Sized>(
     let now_ms = millis(now.mono);
     let sends = target.format.codec;
     let payload = bytes.get_mut(placed.payload.clone())?;
-    if !codec::is_relayable(codec, sends) {
+    if !codec.passes_as(sends) {
         return transcode(to, stream, placed, codec, sends, payload);
     }
     to.joint.forget();
@@ -471,7 +471,7 @@ fn event<O: Out + ?Sized>(
     peer.outgoing.fed(now_ms, EVENT_MS);
     let octets = placed.payload.len();
     let comes = leg.incoming.codec.unwrap_or_else(|| leg.codec());
-    let header = if codec::is_relayable(comes, sends) {
+    let header = if comes.passes_as(sends) {
         if peer.reframe.take().is_some() {
             peer.outgoing.unnumber();
         }

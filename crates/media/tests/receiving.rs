@@ -3,9 +3,10 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use common::*;
-use ringback_media_api::{Codec, Command, Event, LegConfig, Statistics, Token, Tone};
+use ringback_media_api::{Codec, Command, Event, LegConfig, LegId, Statistics, Token, Tone};
 use ringback_rtp::rtcp;
 use ringback_time::Mono;
 
@@ -116,6 +117,18 @@ fn media_is_taken_from_the_negotiated_address_only() {
     assert_eq!(world.out.accepted.len(), 2, "nothing new is not told");
 }
 
+/// Sends one stream to a leg, so many packets more of it from one address or another.
+fn stream_to(leg: LegId) -> impl FnMut(&mut World, SocketAddr, usize) {
+    let mut n = 0_u16;
+    move |world, from, count| {
+        for _ in 0..count {
+            world.deliver(from, leg, &packet(0, n, u32::from(n) * 160, 1, &[0; 160]));
+            world.run(ms(20));
+            n += 1;
+        }
+    }
+}
+
 #[test]
 fn symmetric_media_is_learned_locked_and_learned_anew() {
     let mut world = World::new(1, 27);
@@ -124,14 +137,7 @@ fn symmetric_media_is_learned_locked_and_learned_anew() {
     world.open(a, symmetric.clone());
     assert_eq!(world.out.accepted, [(a, None)]);
     let translated = "10.0.9.1:60123".parse().unwrap();
-    let mut n = 0;
-    let mut send = |world: &mut World, from, count| {
-        for _ in 0..count {
-            world.deliver(from, a, &packet(0, n, u32::from(n) * 160, 1, &[0; 160]));
-            world.run(ms(20));
-            n += 1;
-        }
-    };
+    let mut send = stream_to(a);
     send(&mut world, translated, 5);
     assert_eq!(world.out.accepted.last(), Some(&(a, Some(translated))));
     assert_eq!(world.statistics(a).packets_received, 4);
@@ -170,14 +176,7 @@ fn a_held_peer_is_sent_to_where_it_was_and_nobody_takes_its_place() {
         world.open(a, active.clone());
         let translated = "198.51.100.1:60123".parse().unwrap();
         let stranger = rtp_address(leg(9, 7));
-        let mut n = 0;
-        let mut send = |world: &mut World, from, count| {
-            for _ in 0..count {
-                world.deliver(from, a, &packet(0, n, u32::from(n) * 160, 1, &[0; 160]));
-                world.run(ms(20));
-                n += 1;
-            }
-        };
+        let mut send = stream_to(a);
         send(&mut world, translated, 10);
         let generation = |latch_generation, may_receive| LegConfig { latch_generation, may_receive, ..active.clone() };
         world.configure(a, generation(1, false));

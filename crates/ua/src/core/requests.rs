@@ -250,7 +250,7 @@ fn is_insecure(incoming: &Incoming<'_>) -> bool {
     sips && !flow.transport.is_secure() && !(proxied && flow.remote.ip().is_loopback())
 }
 
-/// What is answered in any case, otherwise than so.
+/// Of the methods that are answered whatever the configuration serves; of others, 405 where they are known and 501 where they are not.
 pub(super) fn check_method(method: &Method) -> Result<(), StatusCode> {
     match method {
         Method::Invite
