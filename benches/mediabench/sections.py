@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from callbench.process import PeerError
@@ -60,12 +60,11 @@ class Found:
     rows: list[Row]
     late: list[Late]
     left_out: list[str]
-    # CPU time that the floor's relay takes for a packet, once it was measured.
-    packet_us: float | None = None
+    # CPU time that the floor's relay takes for a packet, by the number of legs, once it was measured.
+    packet_us: dict[int, float] = field(default_factory=dict)
 
 
 FLOOR, RINGBACK, RTPENGINE = "floor", "ringback", "rtpengine"
-FLOOR_LEGS = 400
 
 
 @contextmanager
@@ -94,13 +93,13 @@ def _row(
     return row
 
 
-def _packet_us(setting: Setting, found: Found) -> float | None:
-    """What the floor's relay charges for a packet; measured here where it was not yet."""
-    if found.packet_us is None:
+def _packet_us(setting: Setting, found: Found, legs: int) -> float | None:
+    """What the floor's relay charges for a packet at the same rate, for fewer cost more each; measured here where it was not yet."""
+    if legs not in found.packet_us:
         with _excused(found, "floor relay"):
-            setting.tell(f"relay, floor, {FLOOR_LEGS} legs:")
-            found.packet_us = _floor_relay(setting, FLOOR_LEGS).cpu_us
-    return found.packet_us
+            setting.tell(f"relay, floor, {legs} legs:")
+            found.packet_us[legs] = _floor_relay(setting, legs).cpu_us
+    return found.packet_us.get(legs)
 
 
 # ---- relaying
@@ -140,7 +139,7 @@ def relay(setting: Setting, sizes: Sizes, found: Found, install: Callable[[str],
             setting.tell(f"relay, floor, {legs} legs:")
             floor = _floor_relay(setting, legs)
             found.rows.append(floor)
-            found.packet_us = floor.cpu_us
+            found.packet_us[legs] = floor.cpu_us
         if program is not None:
             with _excused(found, f"rtpengine, {legs} legs"):
                 setting.tell(f"relay, rtpengine, {legs} legs:")
@@ -166,7 +165,7 @@ def conference(setting: Setting, sizes: Sizes, found: Found) -> None:
         with _excused(found, f"conference, {title}"):
             row = _row(setting, "conference", title, ["PCMU"] * (rooms * size), f"rooms {size}")
             found.rows.append(row)
-            packets = _packet_us(setting, found)
+            packets = _packet_us(setting, found, rooms * size)
             if packets is not None:
                 found.rows[-1] = replace(row, limit_us=packets + limits.mix_us(setting, size, rooms))
 
@@ -194,7 +193,7 @@ def transcoding(setting: Setting, sizes: Sizes, found: Found, codecs: limits.Cod
         with _excused(found, f"transcoding, {title}"):
             row = _row(setting, "transcoding", title, list(pair) * (legs // 2), "bridge")
             found.rows.append(row)
-            packets = _packet_us(setting, found)
+            packets = _packet_us(setting, found, legs)
             if codecs is not None and packets is not None:
                 alone = sum(sum(codecs.alone_us(codec, legs // 2)) for codec in pair) / 2
                 found.rows[-1] = replace(row, limit_us=packets + alone)
@@ -212,7 +211,7 @@ def bots(setting: Setting, sizes: Sizes, found: Found) -> None:
         for count in counts:
             with _excused(found, f"{title}, {count} calls"):
                 row = _row(setting, "bots", title, ["PCMU"] * count, order)
-                found.rows.append(replace(row, limit_us=_packet_us(setting, found)))
+                found.rows.append(replace(row, limit_us=_packet_us(setting, found, count)))
 
 
 def threads(setting: Setting, sizes: Sizes, found: Found) -> None:

@@ -301,8 +301,10 @@ class SessionManagerBuilder:
     def with_symmetric_rtp(self, allowed: bool = True) -> Self:
         """Sends media back to where the peer's really comes from, whatever its SDP says: for peers behind NAT (RFC 4961).
 
-        The source is learned once, from consecutive packets in a short window, and locked; when it falls silent, or after
-        a re-offer, it is learned anew. Without this, only packets from the negotiated address are accepted.
+        The source is learned once, from consecutive packets in a short window, and locked; after a re-offer it is learned
+        anew, and where it falls silent it may come back from another port. The negotiated address is believed before any
+        other, then the host of it and the one that signalling comes from. A third host is believed only where those two
+        differ, for else there is no NAT or proxy between. Without this, only packets from the negotiated address are accepted.
 
         A peer that says `a=direction:active` in its SDP ("comedia": it sends first, its address is of no use) is treated so
         in any case, and gets nothing before its source is learned.

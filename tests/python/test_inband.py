@@ -135,3 +135,48 @@ async def test_media_comes_back_to_where_it_comes_from_if_allowed(systems, peer,
         await asyncio.sleep(0.1)
         assert received == []
     transport.close()
+
+
+class Sender(asyncio.DatagramProtocol):
+    """Sends a stream of G.711 at its pace, and counts what comes."""
+
+    def __init__(self, ssrc):
+        self.ssrc, self.received, self.number, self.transport = ssrc, 0, 0, None
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, addr):
+        self.received += 1
+
+    async def send(self, port, packets):
+        for _ in range(packets):
+            header = (
+                bytes([0x80, 0]) + self.number.to_bytes(2) + (160 * self.number).to_bytes(4) + self.ssrc.to_bytes(4)
+            )
+            self.transport.sendto(header + b"\x80" * 160, ("127.0.0.1", port))
+            self.number += 1
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
+async def test_a_stranger_who_sends_first_gets_nothing_once_the_peer_is_there(systems, peer, host):
+    called = await systems.start("bob", Recorder(), lambda builder: builder.with_symmetric_rtp())
+    loop = asyncio.get_running_loop()
+    _, phone = await loop.create_datagram_endpoint(lambda: Sender(1), local_addr=("127.0.0.1", 0))
+    _, stranger = await loop.create_datagram_endpoint(lambda: Sender(2), local_addr=(host, 0))
+    port = phone.transport.get_extra_info("sockname")[1]
+    _, answer = await peer.call(called.local_address, body=EXTERNAL.replace("4000", str(port)))
+    to = int(answer.split("m=audio ")[1].split(" ")[0])
+    await stranger.send(to, 25)
+    if host != "127.0.0.1":
+        # Media and signalling are of one host, and it is not this one.
+        assert stranger.received == 0
+    await phone.send(to, 3)
+    await asyncio.sleep(0.1)
+    before, heard = stranger.received, phone.received
+    await asyncio.gather(stranger.send(to, 50), phone.send(to, 50))
+    assert stranger.received == before
+    assert phone.received > heard
+    for sender in (phone, stranger):
+        sender.transport.close()

@@ -4,7 +4,7 @@
 //! and stands in the output queue. The driver drains `poll_output` until `None`, then asks `poll_timeout`.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,6 +127,8 @@ pub struct Engine {
     /// What is being worked on, for the one who catches a panic.
     pub(crate) current: Option<Key>,
     current_token: Token,
+    /// Where the message came from that is being worked on.
+    pub(crate) heard_from: Option<IpAddr>,
 }
 
 /// Ended sessions are looked through this often.
@@ -200,6 +202,7 @@ impl Engine {
             cname,
             current: None,
             current_token: Token::default(),
+            heard_from: None,
             config,
         }
     }
@@ -233,7 +236,9 @@ impl Engine {
         if flow.transport == Transport::Udp && ringback_nat::is_stun(&bytes) {
             return self.guarded(now, |engine| engine.stun_received(now, flow, &bytes));
         }
+        self.heard_from = Some(flow.remote.ip().to_canonical());
         self.guarded(now, |engine| engine.ua.handle_message(now, flow, bytes));
+        self.heard_from = None;
     }
 
     pub fn handle_resolved(&mut self, now: Now, id: ResolveId, result: Result<Vec<SocketAddr>, String>) {

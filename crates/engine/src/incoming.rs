@@ -51,6 +51,7 @@ impl Engine {
             let mut media = Media::new(local, engine.session_number());
             media.port = Some(port);
             media.remote_offer = offer;
+            media.signalling = Some(flow.remote.ip().to_canonical());
             Call::new(now, Arc::new(session), Stage::Undecided, media)
         });
         self.current = Some(key);

@@ -42,6 +42,8 @@ pub(crate) struct Media {
     pub(crate) codecs: Option<Box<[LocalCodec]>>,
     /// The other side of a forwarded call has comfort noise.
     pub(crate) offers_noise: bool,
+    /// The host that the peer's messages come from.
+    pub(crate) signalling: Option<IpAddr>,
     /// What we want; holding makes it less.
     pub(crate) direction: Direction,
     /// The descriptions in force.
@@ -103,6 +105,7 @@ impl Media {
             session_id,
             codecs: None,
             offers_noise: false,
+            signalling: None,
             direction: Direction::SendRecv,
             local_sdp: None,
             remote_sdp: None,
@@ -354,6 +357,7 @@ impl Engine {
         }
         let media = &mut call.media;
         let mut config = leg_config(&negotiated, &self.config, &self.cname);
+        config.signalling = media.signalling;
         config.dtmf_inband = match self.config.inband_dtmf {
             InbandDtmf::Never => false,
             InbandDtmf::WithoutEvents => config.dtmf_receive.is_empty(),
@@ -369,6 +373,7 @@ impl Engine {
                 config.remote_rtp = before.remote_rtp;
                 config.remote_rtcp = before.remote_rtcp;
                 config.sends_first = before.sends_first;
+                config.signalling = before.signalling;
             }
         }
         media.described = negotiated.remote_rtp;
@@ -443,6 +448,7 @@ impl Engine {
         config.remote_rtcp = remote.port().checked_add(1).map(|port| SocketAddr::new(remote.ip(), port));
         // The program knows the address.
         config.sends_first = false;
+        config.signalling = Some(remote.ip());
         config.latch_generation = before.latch_generation.wrapping_add(1);
         self.apply(now, key, config);
         Ok(())
@@ -521,6 +527,7 @@ fn leg_config(negotiated: &Negotiated, config: &Config, cname: &Arc<str>) -> Leg
         send,
         // A peer that says that it sends first says that its address is to be learned.
         symmetric: config.symmetric_rtp || negotiated.remote_role == Some(Role::Active),
+        signalling: None,
         sends_first: negotiated.remote_role == Some(Role::Active) && negotiated.direction.receives(),
         latch_generation: 0,
         cname: Arc::clone(cname),

@@ -65,6 +65,11 @@ impl Engine {
             return;
         };
         self.current = Some(key);
+        if let Some(from) = self.heard_from
+            && let Some(call) = self.calls.get_mut(key)
+        {
+            call.media.signalling = Some(from);
+        }
         if let Some(ua) = event.call()
             && self.calls.get(key).is_some_and(|call| call.forks.is_some())
         {

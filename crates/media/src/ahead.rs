@@ -62,7 +62,7 @@ impl Leg {
     fn look_ahead_at_packet(&self) -> u64 {
         let incoming = &self.incoming;
         let stream = u64::from(incoming.stream) ^ incoming.state.unique() ^ incoming.state.jitter_nanos();
-        u64::from(self.epoch) ^ u64::from(self.latch.is_locked()) ^ incoming.octets ^ incoming.discarded ^ stream
+        u64::from(self.epoch) ^ u64::from(self.latch.has_learned()) ^ incoming.octets ^ incoming.discarded ^ stream
     }
 
     #[inline]

@@ -272,6 +272,7 @@ fn config(who: u8, x: u8, y: u8) -> Box<LegConfig> {
         may_receive: x & 64 == 0,
         symmetric: x & 128 != 0,
         sends_first: y & 32 != 0,
+        signalling: (y & 128 == 0).then(|| address(who, 0).ip()),
         rtcp_mux: y & 4 != 0,
         xr_voip: y & 8 != 0,
         xr_reference_time: y & 16 != 0,

@@ -63,6 +63,11 @@ impl Joint {
         self.meets = true;
     }
 
+    /// Nothing is to be sent next, which would be a step.
+    pub(crate) fn falls(&self) -> bool {
+        self.meets && self.last.is_some_and(|last| last != 0)
+    }
+
     /// Something else was sent.
     pub(crate) fn forget(&mut self) {
         *self = Joint::default();

@@ -268,7 +268,7 @@ impl Leg {
         let before = self.latch.source();
         let is_told_again = old.remote_rtp == self.config.remote_rtp && old.symmetric && self.config.symmetric;
         // On hold it stays as it is: the peer sends nothing to learn from, and hears what it hears where it is.
-        if relearn && !(is_told_again && !self.config.may_receive && self.latch.is_locked()) {
+        if relearn && !(is_told_again && !self.config.may_receive && self.latch.has_learned()) {
             let new = latch(&self.config);
             self.latch = if is_told_again { new.succeeding(&self.latch) } else { new };
             self.rtcp_from = self.rtcp_from.filter(|_| is_told_again);
@@ -378,7 +378,7 @@ impl Leg {
         if self.config.rtcp_mux {
             return false;
         }
-        match self.latch.locked_host() {
+        match self.latch.learned_host() {
             // Behind a translator the port is as unforeseeable as RTP's.
             Some(host) => from.ip() == host,
             None => self.config.remote_rtcp.is_some_and(|address| latch::same(address, from)),
@@ -416,7 +416,7 @@ impl Leg {
         if let Some(watch) = self.watch.as_ref().filter(|watch| !watch.told && self.rtp_is_due()) {
             deadline = deadline.min(self.silent_since(watch) + watch.after);
         }
-        if let Some(last) = self.incoming.last.filter(|_| self.latch.is_locked() && self.rtp_is_due()) {
+        if let Some(last) = self.incoming.last.filter(|_| self.latch.has_learned() && self.rtp_is_due()) {
             deadline = deadline.min(last + latch::RELEARN_AFTER);
         }
         self.deadline = deadline;
@@ -580,7 +580,7 @@ impl Leg {
 }
 
 fn latch(config: &LegConfig) -> Latch {
-    let latch = Latch::new(config.remote_rtp, config.symmetric);
+    let latch = Latch::new(config.remote_rtp, config.symmetric, config.signalling);
     if config.sends_first { latch.waiting() } else { latch }
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn rtp<O: Out + ?Sized>(
         }
         Err(_) => return,
     };
-    if !leg.incoming.wanted && leg.latch.is_learning() {
+    if !leg.incoming.wanted && leg.latch.learns_from(from) {
         return;
     }
     let incoming = &leg.incoming;
@@ -62,9 +62,11 @@ pub(crate) fn rtp<O: Out + ?Sized>(
     let clock_rate = || incoming.codec_of(header.payload_type).map_or(8000, |codec| codec.clock_rate());
     match leg.latch.judge(from, &header, arrival, clock_rate) {
         Verdict::Accept => {}
-        Verdict::Locked(address) => {
+        verdict @ (Verdict::Learned(address) | Verdict::Locked(address)) => {
             tracing::debug!(target: "ringback.media", leg = ?leg.id, %address, "media source learned");
-            out.accept_from(leg.id, Some(address));
+            if let Verdict::Locked(_) = verdict {
+                out.accept_from(leg.id, Some(address));
+            }
             leg.aim();
             leg.schedule();
         }
@@ -528,7 +530,7 @@ fn tell<O: Out + ?Sized>(leg: LegId, budget: &mut DigitBudget, now: Mono, digit:
 }
 
 pub(crate) fn rtcp(leg: &mut Leg, now: Now, from: SocketAddr, packet: &[u8]) {
-    if leg.accepts_rtcp(from) && control(leg, now, packet) && leg.latch.is_locked() {
+    if leg.accepts_rtcp(from) && control(leg, now, packet) && leg.latch.has_learned() {
         // Behind a translator the answer goes to where it came from.
         leg.rtcp_from = Some(from);
     }

@@ -113,6 +113,7 @@ fn send<O: Out + ?Sized>(
     if !sounds && !leg.muted {
         let lasts = shared.is_none() && leg.outgoing.is_lasting(leg.due_ms, units);
         if lasts || leg.outgoing.is_fed(leg.due_ms) {
+            leg.joint.forget();
             return;
         }
     }
@@ -121,6 +122,11 @@ fn send<O: Out + ?Sized>(
     } else {
         (timestamp, gap)
     };
+    if !sounds && shared.is_none() && leg.joint.falls() {
+        scratch.samples.clear();
+        scratch.samples.resize(samples, 0);
+        sounds = true;
+    }
     if sounds {
         leg.joint.pass(&mut scratch.samples, samples / 4);
     } else {
@@ -291,7 +297,7 @@ fn timers<O: Out + ?Sized>(leg: &mut Leg, now: Now, rng: &mut impl RngCore, scra
             }
         }
     }
-    if leg.latch.is_locked()
+    if leg.latch.has_learned()
         && leg.rtp_is_due()
         && leg.incoming.last.is_some_and(|last| now.mono >= last + latch::RELEARN_AFTER)
     {

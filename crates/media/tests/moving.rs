@@ -332,6 +332,34 @@ fn members_from_two_threads_hear_each_other_and_go_on_where_they_are() {
 }
 
 #[test]
+fn who_is_moved_out_of_a_room_hears_no_click() {
+    let mut steps = Vec::new();
+    for frames in 0..12 {
+        let (mut world, pairs) = calls(50 + frames, 2);
+        let room = RoomId::new(1, 1);
+        for (leg, phone) in &pairs {
+            // No whole number of periods a frame: it is cut wherever it may be.
+            world.command(Command::PlayTone { leg: *phone, tone: tone(437.0), token: Token(1) });
+            world.move_to(*leg, 1);
+            world.command(Command::Join { leg: *leg, room, role: Role::Member });
+        }
+        world.run(ms(500 + 20 * frames));
+        world.forget();
+        world.run(ms(100));
+        let gone = pairs[0].0;
+        world.move_to(gone, 0);
+        world.run(ms(200));
+        let heard = decoded(&world, gone);
+        assert!(heard.iter().rev().take(800).all(|sample| sample.abs() < 10), "nothing is left");
+        let loudest = heard.iter().map(|sample| i32::from(sample.abs())).max().expect("samples");
+        let step = heard.windows(2).map(|pair| (i32::from(pair[1]) - i32::from(pair[0])).abs()).max().expect("samples");
+        steps.push(f64::from(step) / f64::from(loudest));
+    }
+    // By itself it steps by 0.35 of its peak, and cut off by all of it.
+    assert!(steps.iter().all(|step| *step < 0.45), "{steps:.2?}");
+}
+
+#[test]
 fn a_panic_in_a_leg_that_has_moved_is_its_own() {
     let (mut world, pairs) = calls(9, 4);
     let (guilty, other) = (pairs[0].0, pairs[2].0);

@@ -139,31 +139,60 @@ fn symmetric_media_is_learned_locked_and_learned_anew() {
     let translated = "10.0.9.1:60123".parse().unwrap();
     let mut send = stream_to(a);
     send(&mut world, translated, 5);
-    assert_eq!(world.out.accepted.last(), Some(&(a, Some(translated))));
     assert_eq!(world.statistics(a).packets_received, 4);
     assert_eq!(world.sent_by(a).last().unwrap().to, translated, "and that is where it sends");
     let elsewhere = "10.0.9.2:4000".parse().unwrap();
+    send(&mut world, elsewhere, 5);
+    // After three seconds for good.
+    send(&mut world, translated, 160);
+    assert_eq!(world.out.accepted.last(), Some(&(a, Some(translated))));
     send(&mut world, elsewhere, 100);
-    assert_eq!(world.statistics(a).packets_received, 4);
+    assert_eq!(world.statistics(a).packets_received, 164);
     // RTCP from the same host is taken from whatever port, and answered there.
     let mut report = Vec::new();
     rtcp::write(&rtcp::Report { ssrc: 1, cname: "x", ..rtcp::Report::default() }, &mut report);
     world.deliver_rtcp("10.0.9.2:4001".parse().unwrap(), a, &report);
     world.deliver_rtcp("10.0.9.1:61111".parse().unwrap(), a, &report);
     world.forget();
-    world.run(ms(6000 - 2200));
+    world.run(ms(8000));
     // Silence for five seconds: the source may have moved.
     assert_eq!(world.out.accepted, [(a, None)]);
     assert!(world.out.rtcp.iter().all(|(_, _, to, _)| *to == "10.0.9.1:61111".parse().unwrap()));
     assert!(!world.out.rtcp.is_empty());
-    send(&mut world, elsewhere, 5);
-    assert_eq!(world.out.accepted.last(), Some(&(a, Some(elsewhere))));
+    // To another port, not to another host: who changes that says so.
+    let moved = "10.0.9.1:60125".parse().unwrap();
+    world.forget();
+    send(&mut world, elsewhere, 50);
+    assert!(world.sent_by(a).iter().all(|sent| sent.to == translated));
+    send(&mut world, moved, 165);
+    assert_eq!(world.sent_by(a).last().unwrap().to, moved);
     // A re-offer begins anew.
     world.configure(a, LegConfig { latch_generation: 1, ..symmetric });
     assert_eq!(world.out.accepted.last(), Some(&(a, None)));
     let negotiated = rtp_address(leg(9, 1));
     send(&mut world, negotiated, 1);
     assert_eq!(world.out.accepted.last(), Some(&(a, Some(negotiated))));
+}
+
+/// At the pace of a call and beside it, from before its first packet: what it says is not heard for long, and what it is sent is nothing.
+#[test]
+fn a_stranger_that_is_there_before_the_peer_makes_way_for_it() {
+    let mut world = World::new(1, 30);
+    let (a, peer) = (leg(0, 1), rtp_address(leg(9, 1)));
+    let signalling = |host: &str| Some(host.parse().unwrap());
+    let stranger = rtp_address(leg(9, 7));
+    for (host, heard) in [("10.0.9.1", false), ("10.0.9.2", true)] {
+        world.open(a, LegConfig { symmetric: true, signalling: signalling(host), ..config(leg(9, 1)) });
+        stream_to(a)(&mut world, stranger, 10);
+        assert_eq!(world.statistics(a).packets_received > 0, heard, "signalling from {host}");
+        stream_to(a)(&mut world, peer, 1);
+        world.forget();
+        let received = world.statistics(a).packets_received;
+        stream_to(a)(&mut world, stranger, 50);
+        assert!(world.sent_by(a).iter().all(|sent| sent.to == peer));
+        assert_eq!((world.statistics(a).packets_received, world.out.accepted.len()), (received, 0));
+        world.command(Command::Close { leg: a });
+    }
 }
 
 /// A peer behind a NAT is held and resumes. Meanwhile it sends nothing, and strangers at the pace of a call do: they get and give nothing.

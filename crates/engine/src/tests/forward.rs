@@ -660,3 +660,24 @@ fn comfort_noise_is_offered_to_the_target_of_a_caller_that_has_it() {
         assert_eq!(sends, [knows.then_some(13); 2]);
     }
 }
+
+/// Whom each leg may learn its source from: the host that its own peer's messages come from, though both are settled by one message.
+#[test]
+fn each_leg_of_a_forwarded_call_knows_the_host_of_its_own_peer() {
+    let mut net = three();
+    connected(&mut net);
+    let hosts = |node: usize| -> Vec<_> {
+        let log = net.nodes[node].legs.log.iter();
+        let opened = log.filter_map(|command| match command {
+            MediaCommand::Open { config, .. } => Some(config.signalling),
+            _ => None,
+        });
+        opened.collect()
+    };
+    let mut of_b = hosts(B);
+    of_b.sort();
+    assert_eq!(of_b, [A, C].map(|node| Some(address(node).ip())));
+    for node in [A, C] {
+        assert_eq!(hosts(node), [Some(address(B).ip())]);
+    }
+}
