@@ -243,6 +243,7 @@ impl Worker {
     }
 
     fn round(&mut self) {
+        self.reels.iter_mut().for_each(Reel::look);
         let jobs = std::mem::take(&mut *self.shared.jobs.lock());
         for job in jobs {
             self.begin(job);
@@ -314,6 +315,9 @@ impl Worker {
         let mut reels = std::mem::take(&mut self.reels);
         reels.retain_mut(|reel| {
             if reel.write(now, last) == Left::More {
+                if reel.is_overtaken() {
+                    self.shared.call();
+                }
                 return true;
             }
             for token in reel.waiting.drain(..) {

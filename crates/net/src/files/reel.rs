@@ -33,6 +33,8 @@ pub(super) struct Reel {
     /// It was not there before.
     created: bool,
     begun: bool,
+    /// Its tape was stopped when the round began, before it was looked who waits for it.
+    stopped: bool,
     /// Bytes of samples in the file.
     data: u64,
     header_at: Mono,
@@ -74,6 +76,7 @@ impl Reel {
             identity: (metadata.dev(), metadata.ino()),
             created,
             begun: false,
+            stopped: false,
             data: 0,
             header_at: Mono::ZERO,
             bytes: Vec::new(),
@@ -86,6 +89,16 @@ impl Reel {
             return Err(failed(error));
         }
         Ok(reel)
+    }
+
+    /// To be called before it is looked who waits for the file: whoever stops a tape says first that they do.
+    pub(super) fn look(&mut self) {
+        self.stopped = self.tape.is_stopped();
+    }
+
+    /// Whether it was stopped since, so that it needs another look soon.
+    pub(super) fn is_overtaken(&self) -> bool {
+        !self.begun && !self.stopped && self.tape.is_stopped()
     }
 
     /// Writes what has come. `last`: nothing more will.
@@ -115,7 +128,7 @@ impl Reel {
 
     fn work(&mut self, now: Mono, last: bool) -> io::Result<Left> {
         let Some(rate) = self.tape.rate() else {
-            if last || self.tape.is_stopped() || Arc::strong_count(&self.tape) == 1 {
+            if last || self.stopped || Arc::strong_count(&self.tape) == 1 {
                 if !self.waiting.is_empty() {
                     self.file.set_len(0)?;
                     self.file.write_all_at(&wav::header(self.tape.channels(), RATE_OF_NOTHING, 0), 0)?;

@@ -75,12 +75,14 @@ fn what_never_begins_leaves_the_disk_as_it_was() {
     let mut reel = Reel::open(&path, Arc::clone(&never)).expect("a file");
     assert!(path.exists());
     never.stop();
+    reel.look();
     assert_eq!(reel.write(at(1), false), Left::Nothing);
     assert!(!path.exists());
     std::fs::write(&path, b"precious").expect("a file");
     let never = tape(false);
     let mut reel = Reel::open(&path, Arc::clone(&never)).expect("a file");
     never.stop();
+    reel.look();
     assert_eq!(reel.write(at(1), false), Left::Nothing);
     assert_eq!(std::fs::read(&path).expect("still there"), b"precious");
     std::fs::remove_file(path).expect("removed");
@@ -113,6 +115,7 @@ fn who_waits_for_a_recording_that_never_began_has_an_empty_one() {
                 reel.waiting.push(Token(1));
             }
             tape.stop();
+            reel.look();
             assert_eq!(reel.write(at(1), false), Left::Nothing);
             match waits {
                 true => assert_eq!((read(&path).0.format.channels, read(&path).1.len()), (2, 0)),
@@ -122,4 +125,22 @@ fn who_waits_for_a_recording_that_never_began_has_an_empty_one() {
         }
     }
     let _ = std::fs::remove_file(path);
+}
+
+/// The program stops it, and waits, in the middle of a round: after it was looked who waits.
+#[test]
+fn who_stops_a_recording_that_has_not_begun_while_it_is_looked_after_is_not_overlooked() {
+    let path = path("overtaken.wav");
+    std::fs::write(&path, "what was recorded before").expect("written");
+    let tape = tape(false);
+    let mut reel = Reel::open(&path, Arc::clone(&tape)).expect("a file");
+    reel.look();
+    tape.stop();
+    assert_eq!(reel.write(at(1), false), Left::More);
+    assert!(reel.is_overtaken(), "it is looked at again soon");
+    reel.look();
+    reel.waiting.push(Token(1));
+    assert_eq!(reel.write(at(1), false), Left::Nothing);
+    assert_eq!(read(&path).1.len(), 0);
+    std::fs::remove_file(path).expect("removed");
 }
