@@ -27,6 +27,12 @@ impl Target {
         Target { transport, address, connection: None, local: None }
     }
 
+    /// RFC 3261 §18.1.1: whether a stream is to be tried where a request is too long for a datagram. Not in place of a flow (RFC 5626 §5.3), which
+    /// leads through a NAT that a connection of ours does not.
+    pub(crate) fn gives_way_to_stream(&self) -> bool {
+        self.transport == Transport::Udp && self.local.is_none()
+    }
+
     /// Whether trying both is trying one place twice.
     pub(crate) fn is_same(&self, other: &Target) -> bool {
         *self == Target { local: self.local, ..*other }

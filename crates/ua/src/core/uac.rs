@@ -389,7 +389,7 @@ impl Ua {
         draft.address(&self.sender(target.transport, local, target.address), *branch);
         let (mut target, mut local) = (target, local);
         // RFC 3261 §18.1.1. A retransmission of it goes by UDP where the stream cannot be had.
-        if target.transport == Transport::Udp
+        if target.gives_way_to_stream()
             && draft.bytes.len() > LONGEST_DATAGRAM
             && let Some(stream_local) = self.routes.local_address(Transport::Tcp, target.address)
         {

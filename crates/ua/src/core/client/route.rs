@@ -100,7 +100,7 @@ impl Ua {
         client.draft.address(&sender(target.transport, local), branch);
         client.moved = false;
         // RFC 3261 §18.1.1.
-        if target.transport == Transport::Udp
+        if target.gives_way_to_stream()
             && !keep_udp
             && client.draft.bytes.len() > LONGEST_DATAGRAM
             && let Some(stream_local) = self.routes.local_address(Transport::Tcp, target.address)
