@@ -9,6 +9,7 @@
 use std::f64::consts::PI;
 use std::sync::OnceLock;
 
+use crate::kaiser::kaiser;
 use crate::round::to_sample;
 
 /// Half the length of the filter, in samples of the lower rate.
@@ -117,22 +118,10 @@ fn table() -> &'static [f64] {
             .map(|i| {
                 let t = i as f64 / STEPS as f64;
                 let sinc = if i == 0 { 2.0 * CUT } else { (2.0 * PI * CUT * t).sin() / (PI * t) };
-                let inside = (1.0 - (t / HALF as f64).powi(2)).max(0.0).sqrt();
-                if t > HALF as f64 { 0.0 } else { sinc * bessel_i0(BETA * inside) / bessel_i0(BETA) }
+                if t > HALF as f64 { 0.0 } else { sinc * kaiser(BETA, t / HALF as f64) }
             })
             .collect()
     })
-}
-
-/// The modified Bessel function of the first kind and order 0, by its power series.
-fn bessel_i0(x: f64) -> f64 {
-    let (mut sum, mut term, mut k) = (1.0, 1.0, 1.0);
-    while term > sum * 1e-17 {
-        term *= (x / (2.0 * k)).powi(2);
-        sum += term;
-        k += 1.0;
-    }
-    sum
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod convert;
 mod dtmf;
 mod g711;
 mod g722;
+mod kaiser;
 mod level;
 mod mix;
 mod noise;

@@ -159,6 +159,21 @@ impl Ua {
         }
     }
 
+    fn send_response(&mut self, index: Index, path: &Path, response: Option<&Bytes>) {
+        if let (Some(bytes), Some(server)) = (response, self.servers.get_mut(index)) {
+            server.last = Some(bytes.clone());
+            self.transmit(path, bytes.clone());
+        }
+    }
+
+    /// What was sent last, once more.
+    fn send_last(&mut self, index: Index, path: &Path) {
+        if let Some(bytes) = self.servers.get(index).and_then(|server| server.last.clone()) {
+            self.counters.retransmissions_sent += 1;
+            self.transmit(path, bytes);
+        }
+    }
+
     /// One input of an INVITE server transaction. `false`: the table leaves it out.
     pub(super) fn drive_server_invite(
         &mut self,
@@ -179,27 +194,14 @@ impl Ua {
         let reliable = path.transport.is_reliable();
         for action in actions {
             match action {
-                Action::Send => {
-                    if let (Some(bytes), Some(server)) = (&response, self.servers.get_mut(index)) {
-                        server.last = Some(bytes.clone());
-                        self.transmit(&path, bytes.clone());
-                    }
-                }
-                Action::SendAgain => {
-                    if let Some(bytes) = self.servers.get(index).and_then(|server| server.last.clone()) {
-                        self.counters.retransmissions_sent += 1;
-                        self.transmit(&path, bytes);
-                    }
-                }
+                Action::Send => self.send_response(index, &path, response.as_ref()),
+                Action::SendAgain => self.send_last(index, &path),
                 Action::Retransmit => {
                     let Some(server) = self.servers.get_mut(index) else { return true };
                     server.interval = (server.interval * 2).min(self.config.t2);
                     let wake = Wake { kind: Kind::ServerRetransmit, owner: index };
                     server.retransmit = Some(self.timers.set(now.mono, server.interval, wake));
-                    if let Some(bytes) = server.last.clone() {
-                        self.counters.retransmissions_sent += 1;
-                        self.transmit(&path, bytes);
-                    }
+                    self.send_last(index, &path);
                 }
                 Action::StopTrying => {
                     if let Some(server) = self.servers.get_mut(index) {
@@ -256,18 +258,8 @@ impl Ua {
         let path = server.path;
         for action in actions {
             match action {
-                Action::Send => {
-                    if let (Some((bytes, _)), Some(server)) = (&response, self.servers.get_mut(index)) {
-                        server.last = Some(bytes.clone());
-                        self.transmit(&path, bytes.clone());
-                    }
-                }
-                Action::SendAgain => {
-                    if let Some(bytes) = self.servers.get(index).and_then(|server| server.last.clone()) {
-                        self.counters.retransmissions_sent += 1;
-                        self.transmit(&path, bytes);
-                    }
-                }
+                Action::Send => self.send_response(index, &path, response.as_ref().map(|(bytes, _)| bytes)),
+                Action::SendAgain => self.send_last(index, &path),
                 Action::StartJ => {
                     // §17.2.2: J is zero over a reliable transport.
                     if path.transport.is_reliable() {

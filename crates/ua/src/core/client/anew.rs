@@ -10,7 +10,7 @@ use crate::arena::Index;
 use crate::core::answering::Authorizing;
 use crate::core::client::{Client, Machine, Owner};
 use crate::core::{Transaction, Ua};
-use crate::target::{Target, Targets};
+use crate::target::Target;
 use crate::timer::{Kind, Target as Wake};
 use crate::transaction::key::Key;
 use crate::transaction::linger::{Length, Past};
@@ -90,30 +90,13 @@ impl Ua {
             }
             Machine::Request(_) => self.retire(now, old, Length::Short, Past::ClientCompleted),
             Machine::Invite(_) => {
+                let draft = Draft::new(Bytes::new(), 0, false);
                 let rest = self.clients.insert(Client {
-                    pinned: false,
-                    class,
-                    machine: rest,
-                    owner: Owner::Nobody,
                     branch: Some(branch),
-                    fixed_branch: None,
-                    draft: Draft::new(Bytes::new(), 0, false),
-                    targets: Targets::new(),
-                    later: None,
                     current: Some(current),
                     local,
-                    domain: None,
-                    moved: false,
-                    keep_udp: false,
-                    resolution: None,
-                    interval: self.config.t1,
-                    retransmit: None,
-                    end: None,
                     ack,
-                    cseq: old_cseq,
-                    authorizing: None,
-                    renumbered: 0,
-                    begun: now.mono,
+                    ..Client::new(now, class, rest, draft, old_cseq, self.config.t1)
                 });
                 self.transactions.insert(old, Transaction::Client(rest));
                 let wake = Wake { kind: Kind::ClientEnd, owner: rest };

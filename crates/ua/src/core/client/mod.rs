@@ -97,6 +97,35 @@ pub(super) struct Client {
 }
 
 impl Client {
+    /// Nobody's, and addressed to nowhere yet.
+    fn new(now: Now, class: Class, machine: Machine, draft: Draft, cseq: u32, interval: Duration) -> Client {
+        Client {
+            pinned: false,
+            class,
+            machine,
+            owner: Owner::Nobody,
+            branch: None,
+            fixed_branch: None,
+            draft,
+            targets: Targets::new(),
+            later: None,
+            current: None,
+            local: None,
+            domain: None,
+            moved: false,
+            keep_udp: false,
+            resolution: None,
+            interval,
+            retransmit: None,
+            end: None,
+            ack: None,
+            cseq,
+            authorizing: None,
+            renumbered: 0,
+            begun: now.mono,
+        }
+    }
+
     /// Whether a request has been handed out.
     pub(super) fn is_sent(&self) -> bool {
         self.current.is_some()
@@ -187,28 +216,13 @@ impl Ua {
         };
         let index = self.clients.insert(Client {
             pinned: hop.is_some() && destination.is_none(),
-            class,
-            machine,
             owner,
-            branch: None,
             fixed_branch: branch,
-            draft,
             targets: hop.into_iter().collect(),
             later: destination,
-            current: None,
-            local: None,
             domain,
-            moved: false,
-            keep_udp: false,
-            resolution: None,
-            interval: self.config.t1,
-            retransmit: None,
-            end: None,
-            ack: None,
-            cseq,
             authorizing,
-            renumbered: 0,
-            begun: now.mono,
+            ..Client::new(now, class, machine, draft, cseq, self.config.t1)
         });
         self.try_next(now, index, None);
         index
@@ -219,30 +233,13 @@ impl Ua {
         let Some(client) = self.clients.get(invite) else { return };
         let (Some(bytes), Some(branch)) = (client.draft.cancel(extra), client.branch) else { return };
         let (Some(target), Some(path), cseq) = (client.current, client.path(), client.cseq) else { return };
+        let machine = Machine::Request(client_request::State::Trying);
+        let draft = Draft::new(bytes, 0, false);
         let index = self.clients.insert(Client {
-            pinned: false,
-            class: Class::Cancel,
-            machine: Machine::Request(client_request::State::Trying),
-            owner: Owner::Nobody,
             branch: Some(branch),
-            fixed_branch: None,
-            draft: Draft::new(bytes, 0, false),
-            targets: Targets::new(),
-            later: None,
             current: Some(target),
             local: Some(path.local),
-            domain: None,
-            moved: false,
-            keep_udp: false,
-            resolution: None,
-            interval: self.config.t1,
-            retransmit: None,
-            end: None,
-            ack: None,
-            cseq,
-            authorizing: None,
-            renumbered: 0,
-            begun: now.mono,
+            ..Client::new(now, Class::Cancel, machine, draft, cseq, self.config.t1)
         });
         self.transactions.insert(Key::of_client(branch, Class::Cancel), Transaction::Client(index));
         self.begin(now, index);
