@@ -23,6 +23,8 @@ FIELDS = (
     "frame.protocols",
     "ip.src",
     "ip.dst",
+    "ipv6.src",
+    "ipv6.dst",
     "udp.srcport",
     "udp.dstport",
     "tcp.srcport",
@@ -97,11 +99,11 @@ class Packet:
 
     @property
     def source(self) -> tuple[str, int]:
-        return self.one("ip.src"), int(self.one("udp.srcport") or self.one("tcp.srcport") or 0)
+        return self.one("ip.src") or self.one("ipv6.src"), int(self.one("udp.srcport") or self.one("tcp.srcport") or 0)
 
     @property
     def destination(self) -> tuple[str, int]:
-        return self.one("ip.dst"), int(self.one("udp.dstport") or self.one("tcp.dstport") or 0)
+        return self.one("ip.dst") or self.one("ipv6.dst"), int(self.one("udp.dstport") or self.one("tcp.dstport") or 0)
 
     @property
     def line(self) -> str:
@@ -172,7 +174,8 @@ def _experts(lines: Sequence[str]) -> list[Expert]:
 
 def stream_bytes(path: Path, source: tuple[str, int], destination: tuple[str, int]) -> bytes:
     """All that one side of a connection has sent, in its order."""
-    one_way = f"ip.src == {source[0]} && tcp.srcport == {source[1]} && ip.dst == {destination[0]}"
+    ip = "ipv6" if ":" in source[0] else "ip"
+    one_way = f"{ip}.src == {source[0]} && tcp.srcport == {source[1]} && {ip}.dst == {destination[0]}"
     wanted = f"{one_way} && tcp.dstport == {destination[1]} && tcp.len > 0 && !tcp.analysis.retransmission"
     return b"".join(map(bytes.fromhex, tshark(path, "-Y", wanted, "-T", "fields", "-e", "tcp.payload").split()))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from capture import MARKER_PORT, Expert, Packet, stream_bytes
-from network import HOST, MEDIA
+from network import HOST, HOST6, MEDIA
 
 # The protocols that ringback speaks, by their names in tshark's expert summary.
 PROTOCOLS = {"SIP", "SDP", "RTP", "RTCP", "RFC 2833 RTP Event", "RTP Event"}
@@ -111,7 +111,7 @@ def sip_faults(packets: Iterable[Packet]) -> Iterator[str]:
 def is_ours(packet: Packet) -> bool:
     """Media that ringback sent."""
     host, port = packet.source
-    return host == HOST and port in MEDIA
+    return host in (HOST, HOST6) and port in MEDIA
 
 
 def streams(packets: Iterable[Packet]) -> dict[tuple[object, ...], list[Packet]]:

@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 HOST = "127.0.0.1"
+HOST6 = "::1"
 _SIZE = 2560
 _STRIDE = 8
 # At the end of the block, what is not to be captured.
@@ -83,7 +84,8 @@ def is_taken(port: int, kind: socket.SocketKind) -> bool:
     """Whether somebody receives datagrams there, or listens for connections. The kernel's tables are asked: to try the port would
     take it, for that moment, from whoever is about to have it."""
     table, states = ("udp", ()) if kind is socket.SOCK_DGRAM else ("tcp", ("0A",))
-    for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+    lines = [line for of in (table, f"{table}6") for line in Path(f"/proc/net/{of}").read_text().splitlines()[1:]]
+    for line in lines:
         _, local, _, state, *_ = line.split()
         if int(local.rpartition(":")[2], 16) == port and (not states or state in states):
             return True

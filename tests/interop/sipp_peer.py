@@ -31,6 +31,7 @@ class Sipp:
     transport: str = "u1"
     service: str = "service"
     echo: bool = False
+    host: str = HOST
     extra: list[str] = field(default_factory=list)
     port: int = field(default_factory=free_ports)
     # SIPp echoes on this port and the one two above.
@@ -52,7 +53,7 @@ class Sipp:
             path.write_text(scenario(self.name, *self.steps))
             what = ["-sf", str(path)]
         arguments = [
-            *what, "-i", HOST, "-p", str(self.port), "-mi", HOST, "-mp", str(self.media_port), "-m", str(self.calls),
+            *what, "-i", self.host, "-p", str(self.port), "-mi", self.host, "-mp", str(self.media_port), "-m", str(self.calls),
             "-r", str(self.rate), "-l", str(self.calls), "-d", str(self.hold_ms), "-t", self.transport, "-s", self.service,
             "-timeout", "100", "-timeout_error", "-nostdin", "-trace_err", "-error_file", str(self.folder / "errors"),
             "-trace_stat", "-stf", str(self.folder / "stat.csv"), "-fd", "1", "-buff_size", "1048576",
@@ -81,7 +82,7 @@ class Sipp:
 
     @property
     def address(self) -> str:
-        return f"{HOST}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def uri(self) -> str:

@@ -64,10 +64,10 @@ class Recorder(CallHandler):
 
 
 async def system(
-    handler: CallHandler | None = None, *transports: Transport, codecs: tuple[str, ...] = ()
+    handler: CallHandler | None = None, *transports: Transport, codecs: tuple[str, ...] = (), host: str = HOST
 ) -> SessionCoordinator:
     """A coordinator on a free port; use it with `async with`."""
-    made = builder(handler)
+    made = builder(handler, host)
     if codecs:
         made = made.with_codecs(*codecs)
     for transport in transports:
@@ -75,9 +75,10 @@ async def system(
     return await made.build()
 
 
-def builder(handler: CallHandler | None = None) -> SessionManagerBuilder:
+def builder(handler: CallHandler | None = None, host: str = HOST) -> SessionManagerBuilder:
     """The same, to be set up further."""
-    made = SessionManagerBuilder().with_local_address(f"sip:ringback@{HOST}").with_sip_port(free_ports())
+    host = f"[{host}]" if ":" in host else host
+    made = SessionManagerBuilder().with_local_address(f"sip:ringback@{host}").with_sip_port(free_ports())
     made = made.with_media_ports(MEDIA.start, MEDIA.stop - 1)
     return made.with_handler(handler) if handler else made
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import shutil
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -120,6 +121,26 @@ async def test_a_call_goes_by_every_transport_and_family(systems, certificates, 
     await until(lambda: call.remote_hold)
     await their.hangup()
     assert await call.wait_ended() == "remote hangup"
+
+
+async def test_an_address_mapped_into_ipv6_is_reached_by_ipv4(systems, peer):
+    """RFC 5118 §4.9, in the URI and in the SDP."""
+    called = await start(systems, "127.0.0.1", Transport.UDP, Recorder())
+    caller = await start(systems, "127.0.0.1", Transport.UDP, Recorder())
+    target = f"sip:bob@[::ffff:127.0.0.1]:{port_of(called)}"
+    call = await SessionControl.create_outgoing_call(caller, caller.local_address, target)
+    await call.wait_for_answer(5)
+    await call.hangup()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+        phone.bind(("127.0.0.1", 0))
+        phone.setblocking(False)
+        offer = [
+            "v=0", "o=- 1 1 IN IP6 ::ffff:127.0.0.1", "s=-", "c=IN IP6 ::ffff:127.0.0.1", "t=0 0",
+            f"m=audio {phone.getsockname()[1]} RTP/AVP 0", "",
+        ]  # fmt: skip
+        await peer.call(called.local_address, body="\r\n".join(offer))
+        packet = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(phone, 2048), 5)
+        assert len(packet) == 172
 
 
 async def test_names_in_certificates_are_checked(systems, certificates, tmp_path):

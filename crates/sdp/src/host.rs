@@ -11,20 +11,21 @@ pub enum MediaHost {
 }
 
 impl MediaHost {
+    /// Where packets go. RFC 5118 §4.9: an IPv4 address mapped into IPv6 is reached by IPv4.
     pub const fn ip(&self) -> Option<IpAddr> {
         match self {
-            MediaHost::Ip(ip) => Some(*ip),
+            MediaHost::Ip(ip) => Some(ip.to_canonical()),
             MediaHost::Name(_) => None,
         }
     }
 
     /// `c=0.0.0.0`: the old way to put a call on hold (RFC 3264 §8.4), or an address not known yet (§5).
     pub(crate) fn is_null(&self) -> bool {
-        matches!(self, MediaHost::Ip(ip) if ip.is_unspecified())
+        matches!(self, MediaHost::Ip(ip) if ip.to_canonical().is_unspecified())
     }
 
     pub(crate) fn is_multicast(&self) -> bool {
-        matches!(self, MediaHost::Ip(ip) if ip.is_multicast())
+        matches!(self, MediaHost::Ip(ip) if ip.to_canonical().is_multicast())
     }
 
     /// `IP4` or `IP6`. RFC 8866 §5.7: a name stands with the address type that it is to be looked up as.

@@ -336,6 +336,14 @@ fn ipv6_and_names() {
     assert_eq!(negotiated.remote_rtp, Some("[2001:db8::9]:4000".parse().expect("an address")));
     assert_eq!(media_address(remote), Ok(negotiated.remote_rtp));
 
+    // RFC 5118 §4.8, §4.9: both kinds in one description, and one mapped into the other.
+    let body = ["m=audio 0 RTP/AVP 0", "c=IN IP4 192.0.2.7", "m=audio 4000 RTP/AVP 0", "c=IN IP6 2001:db8::9"];
+    let negotiated = answer_to(&body).expect("an answer");
+    assert_eq!(negotiated.remote_rtp, Some("[2001:db8::9]:4000".parse().expect("an address")));
+    let negotiated = answer_to(&["m=audio 4000 RTP/AVP 0", "c=IN IP6 ::ffff:192.0.2.4"]).expect("an answer");
+    assert_eq!(negotiated.remote_rtp, Some("192.0.2.4:4000".parse().expect("an address")));
+    assert_eq!(negotiated.remote_rtcp, Some("192.0.2.4:4001".parse().expect("an address")));
+
     let negotiated = answer_to(&["m=audio 4000 RTP/AVP 0", "c=IN IP4 media.example.com"]).expect("an answer");
     assert_eq!((negotiated.remote_rtp, negotiated.remote_rtcp), (None, None));
     assert_eq!(negotiated.remote_host, Some(MediaHost::Name("media.example.com".into())));
