@@ -52,7 +52,7 @@ impl Handover {
 /// Where two sources of what a leg sends meet: the second begins where the first ended.
 #[derive(Debug, Default)]
 pub(crate) struct Joint {
-    /// The sample that was sent last, of what was encoded here.
+    /// The sample that was sent last, of what was encoded on this thread.
     last: Option<i16>,
     meets: bool,
 }
@@ -71,6 +71,11 @@ impl Joint {
     /// Something else was sent.
     pub(crate) fn forget(&mut self) {
         *self = Joint::default();
+    }
+
+    /// What was sent ends with `last`, and is nobody's to change.
+    pub(crate) fn passed(&mut self, last: i16) {
+        *self = Joint { last: Some(last), meets: false };
     }
 
     /// `samples` are sent; the step that leads to them is spread over the first `over`.

@@ -106,7 +106,7 @@ fn send<O: Out + ?Sized>(
         match room.feed(member, codec, ptime_ms, &mut scratch.samples) {
             Feed::Silence => {}
             Feed::Samples => sounds = true,
-            Feed::Payload(payload) => shared = Some(payload),
+            Feed::Payload(payload, last) => shared = Some((payload, last)),
         }
     }
     // While it comes, what is relayed is all that is sent, and while it lasts where something else takes over.
@@ -129,6 +129,8 @@ fn send<O: Out + ?Sized>(
     }
     if sounds {
         leg.joint.pass(&mut scratch.samples, samples / 4);
+    } else if let Some((_, last)) = shared {
+        leg.joint.passed(last);
     } else {
         leg.joint.forget();
     }
@@ -138,7 +140,7 @@ fn send<O: Out + ?Sized>(
     let muted = leg.muted && !dialled;
     let encoder = leg.encoder(codec);
     match shared.filter(|_| !muted) {
-        Some(payload) => scratch.packet.extend_from_slice(payload),
+        Some((payload, _)) => scratch.packet.extend_from_slice(payload),
         None if sounds && !muted => encoder.encode(&scratch.samples, &mut scratch.packet),
         None => encoder.silence(ptime_ms, &mut scratch.packet),
     }

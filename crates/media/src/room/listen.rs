@@ -37,6 +37,8 @@ pub(super) struct Shared {
     codec: Codec,
     encoder: Encoder,
     payload: Vec<u8>,
+    /// What it ends with.
+    last: i16,
     /// Of the present frame.
     pub(super) ready: bool,
 }
@@ -44,8 +46,8 @@ pub(super) struct Shared {
 /// What a leg hears for a packet time.
 pub(crate) enum Feed<'a> {
     Silence,
-    /// Encoded already.
-    Payload(&'a [u8]),
+    /// Encoded already, and the last sample of it.
+    Payload(&'a [u8], i16),
     /// In the vector that was handed in.
     Samples,
 }
@@ -152,13 +154,13 @@ impl Room {
                 return Feed::Silence;
             }
             if !differs {
-                return Feed::Payload(self.share(codec));
+                return self.share(codec);
             }
         } else {
             member.fresh &= !alone;
             member.shares = if differs { 0 } else { member.shares.saturating_add(1) };
             if member.shares > OWN_FRAMES {
-                return Feed::Payload(self.share(codec));
+                return self.share(codec);
             }
             if alone {
                 return Feed::Silence;
@@ -170,14 +172,14 @@ impl Room {
     }
 
     /// The whole frame, encoded once for all who hear it.
-    fn share(&mut self, codec: Codec) -> &[u8] {
+    fn share(&mut self, codec: Codec) -> Feed<'_> {
         let place = self.shared.iter().position(|shared| shared.codec == codec).unwrap_or_else(|| {
             let encoder = Encoder::with(codec::coding(codec), codec.sample_rate(), &OpusSettings::default());
-            self.shared.push(Shared { codec, encoder, payload: Vec::new(), ready: false });
+            self.shared.push(Shared { codec, encoder, payload: Vec::new(), last: 0, ready: false });
             self.shared.len() - 1
         });
         let lane = self.lane(codec.sample_rate());
-        let Some(shared) = self.shared.get_mut(place) else { return &[] };
+        let Some(shared) = self.shared.get_mut(place) else { return Feed::Silence };
         if !std::mem::replace(&mut shared.ready, true) {
             let sum = lane.and_then(|lane| self.lanes.get(lane)).map_or(&self.sum, |lane| &lane.sum);
             self.samples.clear();
@@ -185,7 +187,8 @@ impl Room {
             saturate(sum, &mut self.samples);
             shared.payload.clear();
             shared.encoder.encode(&self.samples, &mut shared.payload);
+            shared.last = self.samples.last().copied().unwrap_or_default();
         }
-        &shared.payload
+        Feed::Payload(&shared.payload, shared.last)
     }
 }
