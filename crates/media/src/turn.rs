@@ -122,12 +122,16 @@ fn send<O: Out + ?Sized>(
     } else {
         (timestamp, gap)
     };
+    // Digits are no speech: they go out of a muted leg too, as events do.
+    let muted = leg.muted && !dialled;
     if !sounds && shared.is_none() && leg.joint.falls() {
         scratch.samples.clear();
         scratch.samples.resize(samples, 0);
         sounds = true;
     }
-    if sounds {
+    if muted {
+        leg.joint.forget();
+    } else if sounds {
         leg.joint.pass(&mut scratch.samples, samples / 4);
     } else if let Some((_, last)) = shared {
         leg.joint.passed(last);
@@ -136,8 +140,6 @@ fn send<O: Out + ?Sized>(
     }
     scratch.packet.clear();
     scratch.packet.resize(HEADER_LEN, 0);
-    // Digits are no speech: they go out of a muted leg too, as events do.
-    let muted = leg.muted && !dialled;
     let encoder = leg.encoder(codec);
     match shared.filter(|_| !muted) {
         Some((payload, _)) => scratch.packet.extend_from_slice(payload),
