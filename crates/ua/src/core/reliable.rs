@@ -80,6 +80,11 @@ impl Reliable {
         self.described == Some(false)
     }
 
+    /// ... and has arrived: the peer has said so.
+    pub(super) fn has_arrived(&self) -> bool {
+        self.has_answered() && !self.outstanding.as_ref().is_some_and(|outstanding| outstanding.described)
+    }
+
     /// A final response waits: nothing follows it.
     pub(super) fn is_closed(&self) -> bool {
         self.waiting.back().is_some_and(|last| last.status.is_final())

@@ -53,7 +53,8 @@ impl Call {
     fn update_place(&self) -> Option<Place> {
         match &self.stage {
             Stage::Confirmed => Some(Place::Call),
-            Stage::Incoming { .. } => self.reliable.as_ref().is_some_and(|it| it.has_answered()).then_some(Place::Call),
+            // RFC 3311 §5.1: not before the PRACK.
+            Stage::Incoming { .. } => self.reliable.as_ref().is_some_and(|it| it.has_arrived()).then_some(Place::Call),
             Stage::Calling { .. } => self.early.iter().rposition(|dialog| dialog.described).map(Place::Early),
             _ => None,
         }

@@ -88,8 +88,12 @@ fn before_the_answer_it_waits_for_the_first_offer_to_be_answered() {
     let early = Reply::with_body(StatusCode::SESSION_PROGRESS, Body::sdp(SDP));
     solo.call(|ua, now| ua.respond(now, call, early).unwrap());
     let text = solo.only_text();
+    // RFC 3311 §5.1: our answer may not have arrived yet.
+    assert!(!solo.ua.can_update(call));
+    assert!(solo.call(|ua, now| ua.update(now, call, Some(Body::sdp(SDP)))).is_err());
     solo.receive(&request("PRACK", 3, &tag, &[&format!("RAck: {} 1 INVITE", header(&text, "RSeq"))], ""));
     solo.only_text();
+    assert!(solo.ua.can_update(call));
     solo.receive(&request("UPDATE", 4, &tag, &[], SDP));
     assert!(answer(&mut solo, SDP).starts_with("SIP/2.0 200 "));
     // And ours to the caller.
