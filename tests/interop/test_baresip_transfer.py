@@ -2,7 +2,8 @@
 
 import pytest
 from baresip_peer import Baresip
-from systems import Recorder, dial, host_port, soon, system, until, until_empty
+from pjsua_peer import Pjsua
+from systems import Recorder, dial, dominant_frequency, host_port, soon, system, until, until_empty
 
 from ringback import CallSession, CallState, SessionControl, TransferFailed
 
@@ -40,6 +41,25 @@ async def test_baresip_is_transferred(attended: bool) -> None:
         assert moved.state is CallState.ACTIVE and "baresip" in moved.from_uri
         await moved.hangup()
         await peer.until_event("CALL_CLOSED", 2)
+
+
+@pytest.mark.peer("pjsua2")
+async def test_somebody_is_put_through_to_baresip() -> None:
+    """Attended, with baresip as the one who was asked first: PJSIP takes our place. baresip 1.0 does not know that it does, and has
+    one call more; ours is over as it should be."""
+    async with Pjsua(520.0) as first, Baresip(660.0) as second, await system() as coordinator:
+        call, consult = await dial(coordinator, first.uri()), await dial(coordinator, second.uri())
+        for each in (call, consult):
+            await each.wait_for_answer(20)
+        await SessionControl.transfer_session(coordinator, call.id, consult.id)
+        await until_empty(coordinator)
+        assert call.end_reason == consult.end_reason == "transferred"
+
+        def heard() -> bool:
+            found = dominant_frequency(first.heard()[-8000:], 8000)
+            return found is not None and abs(found - second.frequency) < 5
+
+        await until(heard, what="baresip's tone at PJSIP")
 
 
 async def test_baresip_transfers_us() -> None:
