@@ -1,6 +1,7 @@
 """Runs a small program in an interpreter of its own and says how it ended: what ends badly must not take the tests with it."""
 
 import asyncio
+import os
 import sys
 import textwrap
 from dataclasses import dataclass
@@ -35,8 +36,10 @@ class Ending:
     err: str
 
 
-async def run(program: str, *, timeout: float = 45, signal_after: tuple[str, int] | None = None) -> Ending:
-    """`signal_after`: once the program printed this line, send it this signal. A hang fails."""
+async def run(
+    program: str, *, timeout: float = 45, signal_after: tuple[str, int] | None = None, **environment: str
+) -> Ending:
+    """`signal_after`: once the program printed this line, send it this signal. `environment`: beside ours. A hang fails."""
     source = PRELUDE + textwrap.dedent(program)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -46,6 +49,7 @@ async def run(program: str, *, timeout: float = 45, signal_after: tuple[str, int
         source,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **environment},
     )
     assert process.stdout is not None and process.stderr is not None
     errors = asyncio.create_task(process.stderr.read())

@@ -127,7 +127,7 @@ impl Engine {
             Some(maddr) => Host::parse(maddr),
             None => towards.host(),
         };
-        let ip = host.and_then(|host| host.ip()).unwrap_or(ANYWHERE).to_canonical();
+        let ip = host.and_then(|host| host.ip()).unwrap_or(ANYWHERE);
         let remote = SocketAddr::new(ip, towards.port().unwrap_or(DEFAULT_PORT));
         self.address_to(towards, remote)
     }

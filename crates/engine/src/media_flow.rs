@@ -443,6 +443,7 @@ impl Engine {
         self.leg_for(key, "establish_media_flow")?;
         let Some(call) = self.calls.get(key) else { return Ok(()) };
         let Some(before) = &call.media.config else { return Ok(()) };
+        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
         let mut config = LegConfig::clone(before);
         config.remote_rtp = Some(remote);
         config.remote_rtcp = remote.port().checked_add(1).map(|port| SocketAddr::new(remote.ip(), port));

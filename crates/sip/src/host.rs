@@ -48,11 +48,12 @@ impl<'a> Host<'a> {
         Some((host, rest))
     }
 
+    /// Where it is to be reached. RFC 5118 §4.9: an IPv4 address mapped into IPv6 by IPv4.
     pub fn ip(&self) -> Option<IpAddr> {
         match *self {
             Host::Domain(_) => None,
             Host::V4(address) => Some(IpAddr::V4(address)),
-            Host::V6(address) => Some(IpAddr::V6(address)),
+            Host::V6(address) => Some(IpAddr::V6(address).to_canonical()),
         }
     }
 

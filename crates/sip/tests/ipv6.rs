@@ -84,7 +84,8 @@ fn both_kinds_of_addresses_stand_side_by_side() {
 fn a_mapped_address_is_read() {
     let uri = Uri::parse("sip:user@[::ffff:192.0.2.10]:5080").unwrap();
     let host = uri.host().and_then(|host| host.ip()).unwrap();
-    assert_eq!((host.to_canonical(), uri.port()), (ip("192.0.2.10"), Some(5080)));
+    assert_eq!((host, uri.port()), (ip("192.0.2.10"), Some(5080)), "it is reached by IPv4");
+    assert_eq!(uri.to_string(), "sip:user@[::ffff:192.0.2.10]:5080", "and told as it was");
 }
 
 /// §4.10: what the grammar of RFC 3261 lets pass, three colons in a row, is no address. It is told as an error, or it leads nowhere.

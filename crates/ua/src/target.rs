@@ -82,8 +82,7 @@ impl Destination {
             None => uri.host().ok_or(Unreachable)?,
         };
         Ok(match named.ip() {
-            // RFC 5118 §4.9: one that is mapped into IPv6 is reached by IPv4.
-            Some(ip) => Destination::Known(Target::at(transport, SocketAddr::new(ip.to_canonical(), port))),
+            Some(ip) => Destination::Known(Target::at(transport, SocketAddr::new(ip, port))),
             None => Destination::Named { host: named.to_string(), port, service },
         })
     }

@@ -105,12 +105,14 @@ fn an_established_flow_holds_until_the_peer_s_address_changes() {
     let (mut phone, session) = phone_calls(&mut net);
     let id = session.id;
     let elsewhere: SocketAddr = "192.0.2.7:9000".parse().expect("an address");
+    let mapped: SocketAddr = "[::ffff:192.0.2.7]:9000".parse().expect("an address");
     let before = net.nodes[B].config().expect("a leg").latch_generation;
-    net.ask(B, |token| Command::EstablishMediaFlow { token, session: id, remote: elsewhere })
+    net.ask(B, |token| Command::EstablishMediaFlow { token, session: id, remote: mapped })
         .expect("at once")
         .expect("done");
     let config = net.nodes[B].config().expect("a leg");
     assert_eq!((config.remote_rtp, config.remote_rtcp.map(|rtcp| rtcp.port())), (Some(elsewhere), Some(9001)));
+    assert_eq!(config.signalling, Some(elsewhere.ip()), "no third host is believed");
     assert!(config.latch_generation > before, "learning starts anew");
     phone.invite(&mut net, "", &sdp(4000, 2, "sendonly"));
     phone.receive(&mut net, "SIP/2.0 200");
