@@ -174,6 +174,7 @@ def bind(
     listen: Sequence[tuple[str, str, int, tuple[str | None, str | None, str | None, bool]]],
     media_ports: tuple[int, int],
     media_threads: int | None,
+    cpu_latency: float | None,
     user: str,
     public_address: str | None,
     media_address: str | None,

@@ -18,11 +18,15 @@ AT_A_TIME = 200
 class Program(Peer):
     """`peers/ringback_media.py`."""
 
-    def __init__(self, setting: Setting, *, real_time: bool = True, media_threads: int | None = None) -> None:
+    def __init__(
+        self, setting: Setting, *, real_time: bool = True, awake: bool = False, media_threads: int | None = None
+    ) -> None:
         script = str(BENCHES / "peers" / "ringback_media.py")
         command = [setting.python, script, "--media-ports", setting.media_ports]
         if not real_time:
             command.append("--no-real-time")
+        if awake:
+            command.append("--awake")
         threads = media_threads or setting.media_threads
         if threads is not None:
             command += ["--media-threads", str(threads)]
@@ -50,12 +54,13 @@ def calls(
     order: str | None,
     *,
     real_time: bool = True,
+    awake: bool = False,
     media_threads: int | None = None,
 ) -> Iterator[Calls]:
     """A call for each of `codecs`, connected by `order`; by so many media threads, or as many as is usual."""
     caller_command = [setting.python, str(BENCHES / "peers" / "ringback_caller.py")]
     with (
-        Program(setting, real_time=real_time, media_threads=media_threads) as program,
+        Program(setting, real_time=real_time, awake=awake, media_threads=media_threads) as program,
         Peer(caller_command, setting.log("caller"), setting.pin_phones, talks=True) as caller,
         Phones(setting, len(codecs)) as phones,
     ):

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -229,6 +229,12 @@ def threads(setting: Setting, sizes: Sizes, found: Found) -> None:
 
 
 PYTHON_BUSY, ALL_BUSY = "Python busy", "all CPUs busy"
+# With real-time priority, and with CPUs kept awake, or not.
+WAYS = (
+    ("real-time priority, CPUs awake", True, True),
+    ("real-time priority", True, False),
+    ("normal priority", False, False),
+)
 # Rooms that share no turn, so that there are ticks in most milliseconds.
 TICK_ROOM = 5
 
@@ -255,12 +261,26 @@ def _policies(pid: int) -> set[int]:
     return found
 
 
-def _media_thread(setting: Setting, sizes: Sizes, real_time: bool) -> tuple[Late, Late]:
+@contextmanager
+def _awake() -> Iterator[None]:
+    """No idle CPU sleeps (Linux's requests for CPU latency: microseconds, for as long as the file is open)."""
+    try:
+        device = os.open("/dev/cpu_dma_latency", os.O_WRONLY)
+    except OSError as error:
+        raise NotHere(f"/dev/cpu_dma_latency: {error.strerror}") from None
+    try:
+        os.write(device, (0).to_bytes(4, sys.byteorder))
+        yield
+    finally:
+        os.close(device)
+
+
+def _media_thread(setting: Setting, sizes: Sizes, what: str, real_time: bool, awake: bool) -> tuple[Late, Late]:
     """With Python busy in the same process, and with every CPU busy besides."""
-    what = "media thread, real-time priority" if real_time else "media thread, normal priority"
     setting.tell(f"lateness, {what}:")
     setting = replace(setting, seconds=max(setting.seconds, sizes.tick_seconds))
-    with calls(setting, ["PCMU"] * sizes.tick_calls, f"rooms {TICK_ROOM}", real_time=real_time) as made:
+    codecs = ["PCMU"] * sizes.tick_calls
+    with calls(setting, codecs, f"rooms {TICK_ROOM}", real_time=real_time, awake=awake) as made:
         made.program.order("busy")
 
         def late(situation: str) -> Late:
@@ -282,13 +302,15 @@ def _media_thread(setting: Setting, sizes: Sizes, real_time: bool) -> tuple[Late
 def lateness(setting: Setting, sizes: Sizes, found: Found) -> None:
     """How late ticks are, beside sleeps of a program that does nothing else."""
     seconds = max(setting.seconds, sizes.tick_seconds)
-    for kind in ("fifo", "normal"):
-        what = "floor, real-time priority" if kind == "fifo" else "floor, normal priority"
+    for way, real_time, awake in WAYS:
+        what = f"floor, {way}"
         for situation, count in ((PYTHON_BUSY, 1), (ALL_BUSY, os.cpu_count() or 1)):
-            with _excused(found, what), _busy(count):
+            with _excused(found, what), _awake() if awake else nullcontext(), _busy(count):
                 setting.tell(f"lateness, {what}, {situation}")
+                kind = "fifo" if real_time else "normal"
                 median, p99, most = (microseconds / 1e6 for microseconds in limits.tick(setting, seconds, kind))
                 found.late.append(Late(what, situation, round(seconds * 1000), median, p99, most))
-    for real_time in (True, False):
-        with _excused(found, f"lateness with{'' if real_time else 'out'} real-time priority"):
-            found.late.extend(_media_thread(setting, sizes, real_time))
+    for way, real_time, awake in WAYS:
+        what = f"media thread, {way}"
+        with _excused(found, f"lateness, {what}"):
+            found.late.extend(_media_thread(setting, sizes, what, real_time, awake))

@@ -1,6 +1,6 @@
 """Answers calls with ringback and connects their media as it is told: what the media bench measures.
 
-    python ringback_media.py [--media-ports LOW-HIGH] [--media-threads N] [--no-real-time]
+    python ringback_media.py [--media-ports LOW-HIGH] [--media-threads N] [--no-real-time] [--awake]
 
 Each call is to `leg-N`, and N is its number. Prints "ready PORT", serves SIP on 127.0.0.1:PORT until the end of standard
 input or SIGTERM, and answers each line from standard input with one line:
@@ -141,7 +141,7 @@ def without_real_time() -> None:
         os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
-async def serve(media_ports: tuple[int, int], media_threads: int | None) -> None:
+async def serve(media_ports: tuple[int, int], media_threads: int | None, awake: bool) -> None:
     handler = Answering()
     coordinator = await (
         SessionManagerBuilder()
@@ -149,6 +149,7 @@ async def serve(media_ports: tuple[int, int], media_threads: int | None) -> None
         .with_local_address("sip:bench@127.0.0.1")
         .with_media_ports(*media_ports)
         .with_media_threads(media_threads)
+        .with_cpu_latency(0 if awake else None)
         .with_codecs("opus", "G722", "L16", "PCMU", "PCMA")
         .with_max_sessions(MOST_SESSIONS)
         .with_handler(handler)
@@ -173,11 +174,12 @@ def main() -> None:
     parser.add_argument("--media-ports", default="20000-59999", metavar="LOW-HIGH")
     parser.add_argument("--media-threads", type=int, metavar="N")
     parser.add_argument("--no-real-time", action="store_true")
+    parser.add_argument("--awake", action="store_true")
     arguments = parser.parse_args()
     if arguments.no_real_time:
         without_real_time()
     low, high = (int(port) for port in arguments.media_ports.split("-"))
-    asyncio.run(serve((low, high), arguments.media_threads))
+    asyncio.run(serve((low, high), arguments.media_threads, arguments.awake))
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ class SessionManagerBuilder:
         self._port: int | None = None
         self._media_ports = DEFAULT_MEDIA_PORTS
         self._media_threads: int | None = None
+        self._cpu_latency: float | None = None
         self._user = DEFAULT_USER
         self._host: str | None = None
         self._address_port: int | None = None
@@ -110,6 +111,23 @@ class SessionManagerBuilder:
         Calls are spread over them, and move to one thread where they are connected. A thread without calls sleeps.
         """
         self._media_threads = None if count is None else _integer(count, "count", 1, 64)
+        return self
+
+    def with_cpu_latency(self, limit: Seconds | None = 0.0) -> Self:
+        """How long an idle CPU may take to wake while calls have audio, up to a second; 0: none sleeps. `None`, without this the
+        default: as the machine likes.
+
+        A sleeping CPU wakes late, and the packets of that moment with it: some microseconds to a hundred on hardware, on a virtual
+        machine milliseconds. It costs power (at 0 idle CPUs spin), so use it on machines that are there for telephony.
+
+        It is said to Linux by /dev/cpu_dma_latency, for the whole machine. That is for root to write unless a udev rule says
+        otherwise, and containers have it only when it is given to them: else `build` raises `PermissionError` or `FileNotFoundError`.
+        """
+        if limit is not None:
+            limit = seconds(limit, "limit")
+            if limit > 1:
+                raise ValueError(f"limit must be 0 to 1 second, not {limit:g}")
+        self._cpu_latency = limit
         return self
 
     def with_local_address(self, uri: str) -> Self:
@@ -379,7 +397,7 @@ class SessionManagerBuilder:
         """Checks all settings together, binds the ports, and gives a coordinator that does not run yet.
 
         Raises `BindError` ("Failed to bind SIP port 5060: ...", or a TLS file that cannot be read), `ValueError` (settings
-        that contradict each other, a TLS file with something else in it).
+        that contradict each other, a TLS file with something else in it), `OSError` (`with_cpu_latency`, a registrar's file).
         """
         low, high = self._media_ports
         if low + low % 2 + 1 > high:
@@ -402,6 +420,7 @@ class SessionManagerBuilder:
             listen=[(kind.value, host, port, tls) for kind, host, port, tls in listen],
             media_ports=self._media_ports,
             media_threads=self._media_threads,
+            cpu_latency=self._cpu_latency,
             user=self._user,
             public_address=self._public_address,
             # Several addresses: each call's is that which its peer is reached from.

@@ -25,6 +25,8 @@ def test_every_setting_returns_the_builder():
         .with_media_ports(20000, 20100)
         .with_media_threads(3)
         .with_media_threads()
+        .with_cpu_latency(timedelta(microseconds=20))
+        .with_cpu_latency(None)
         .with_local_address("sip:pbx@127.0.0.1")
         .with_handler(CallHandler())
         .with_max_sessions(10)
@@ -54,6 +56,11 @@ def test_every_setting_returns_the_builder():
         (lambda b: b.with_media_threads(65), ValueError),
         (lambda b: b.with_media_threads(True), TypeError),
         (lambda b: b.with_media_threads(2.0), TypeError),
+        (lambda b: b.with_cpu_latency(-1e-6), ValueError),
+        (lambda b: b.with_cpu_latency(1.5), ValueError),
+        (lambda b: b.with_cpu_latency(float("nan")), ValueError),
+        (lambda b: b.with_cpu_latency("0"), TypeError),
+        (lambda b: b.with_cpu_latency(True), TypeError),
         (lambda b: b.with_local_address("pbx"), InvalidUri),
         (lambda b: b.with_local_address(""), InvalidUri),
         (lambda b: b.with_local_address("tel:+4912345"), InvalidUri),

@@ -16,6 +16,7 @@ fn main() {
         listen: vec![Listen::new(Transport::Udp, address), Listen::new(Transport::Tcp, address)],
         media_ports: (20_000, 59_999),
         media_threads: 1,
+        cpu_latency: None,
         binding_store: None,
         nat: Default::default(),
         nameserver: None,

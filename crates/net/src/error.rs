@@ -23,6 +23,9 @@ pub enum NetError {
     /// The registrar's file cannot be used.
     #[error("cannot use the binding store {path:?}: {why}")]
     Store { path: PathBuf, why: String },
+    /// The system does not let the program say how late its CPUs may wake.
+    #[error("cannot hold the CPUs' latency: {device}: {}. The program's user needs the right to write there", os_reason(.source))]
+    CpuLatency { device: &'static str, source: io::Error },
     #[error("{0}")]
     BadSettings(String),
 }

@@ -14,6 +14,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the crate that does I/O")]
 
 pub mod clock;
+mod cpu_latency;
 mod error;
 mod files;
 mod inbox;

@@ -17,6 +17,7 @@ use ringback_ua::Transport;
 
 use crate::NetError;
 use crate::clock;
+use crate::cpu_latency::{self, CpuLatency, Hold};
 use crate::files::Files;
 use crate::inbox::Inbox;
 use crate::listen::{self, Listen, Listener};
@@ -49,6 +50,8 @@ pub struct Settings {
     pub media_ports: (u16, u16),
     /// 1 to 64.
     pub media_threads: usize,
+    /// How long an idle CPU may take to wake while there is media; `None`: as the machine likes.
+    pub cpu_latency: Option<Duration>,
     /// The SQLite file of a registrar whose store is `StoreKind::Own`.
     pub binding_store: Option<PathBuf>,
     /// Asked where others reach a call's media; those of another family than its address are not.
@@ -85,6 +88,7 @@ pub struct System {
     /// Of a registrar that keeps them in memory, between a shutdown and the next start.
     bindings: Arc<Mutex<Vec<Record>>>,
     gauges: Arc<Gauges>,
+    cpu_latency: Option<Arc<CpuLatency>>,
     state: Mutex<State>,
     /// Beside `state`, whose lock a shutdown holds for as long as it takes.
     running: AtomicBool,
@@ -119,6 +123,8 @@ impl System {
             // What is no store is told before anything else is done; the file is opened again by each start.
             store::open(path).map_err(|why| NetError::Store { path: path.clone(), why })?;
         }
+        let cpu_latency = settings.cpu_latency.map(CpuLatency::open).transpose();
+        let cpu_latency = cpu_latency.map_err(|source| NetError::CpuLatency { device: cpu_latency::DEVICE, source })?;
         let listeners = listen::bind_all(&settings.listen)?;
         let waker = Arc::new(Waker::new().map_err(start("eventfd"))?);
         let queue = Arc::new(EventQueue::new().map_err(start("eventfd"))?);
@@ -129,6 +135,7 @@ impl System {
             queue,
             directory: Arc::default(),
             gauges: Arc::default(),
+            cpu_latency: cpu_latency.map(Arc::new),
             inbox,
             totals: Arc::default(),
             connections: Mutex::default(),
@@ -224,7 +231,8 @@ impl System {
         let ring = media::ring_for(self.settings.media_threads);
         for number in 0..self.settings.media_threads {
             let number = u8::try_from(number).unwrap_or(u8::MAX);
-            let (part, link, handle) = media::Parts::new(number, ring).map_err(failed("epoll"))?;
+            let (part, link, handle) =
+                media::Parts::new(number, ring, Hold::new(self.cpu_latency.clone())).map_err(failed("epoll"))?;
             handles.push(handle);
             parts.push((part, link));
         }

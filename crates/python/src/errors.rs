@@ -110,6 +110,8 @@ pub(crate) fn net(py: Python<'_>, error: &NetError) -> PyErr {
             let errno = source.raw_os_error();
             raise(py, "BindError", &message, |attributes| attributes.set_item("errno", errno))
         }
+        // With its number it becomes a PermissionError or FileNotFoundError.
+        NetError::CpuLatency { source, .. } => PyOSError::new_err((source.raw_os_error(), message)),
         NetError::Store { .. } | NetError::Start { .. } => PyOSError::new_err(message),
         NetError::BadSettings(_) | NetError::BadCertificate { .. } => PyValueError::new_err(message),
         _ => PyRuntimeError::new_err(message),

@@ -74,7 +74,7 @@ type TlsFiles = (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>, bool);
 
 /// Binds the listening sockets; `BindError`. `listen`: (transport, host, port, TLS files). `origin`: "none", "ask" or "accept".
 #[pyfunction]
-#[pyo3(signature = (*, listen, media_ports, media_threads, user, public_address, media_address, codecs, opus, max_sessions,
+#[pyo3(signature = (*, listen, media_ports, media_threads, cpu_latency, user, public_address, media_address, codecs, opus, max_sessions,
                     symmetric_rtp, rtcp_mux, inband_dtmf, forwarded_headers, credentials, authenticator, limits, shut_out, session_timeout, session_timer, answer_timeout, origin, interest, registrar=None, binding_store=None,
                     nameserver=None, stun=None, turn=None))]
 #[expect(clippy::too_many_arguments, reason = "one for each setting, all by keyword")]
@@ -83,6 +83,7 @@ fn bind(
     listen: Vec<(String, String, u16, TlsFiles)>,
     media_ports: (u16, u16),
     media_threads: Option<usize>,
+    cpu_latency: Option<f64>,
     user: String,
     public_address: Option<String>,
     media_address: Option<String>,
@@ -181,7 +182,8 @@ fn bind(
     let stun = stun.map(|(host, port)| Ok::<_, PyErr>(SocketAddr::new(ip(&host)?, port)));
     let nat = Servers { stun: stun.transpose()?, turn: turn.transpose()? };
     let media_threads = media_threads.unwrap_or_else(ringback_net::usual_media_threads);
-    let settings = Settings { engine, listen, media_ports, media_threads, binding_store, nat, nameserver };
+    let cpu_latency = cpu_latency.map(convert::duration);
+    let settings = Settings { engine, listen, media_ports, media_threads, cpu_latency, binding_store, nat, nameserver };
     let system = py.detach(|| System::bind(settings)).map_err(|error| errors::net(py, &error))?;
     Ok(Binding(Mutex::new(Some(system))))
 }

@@ -16,6 +16,7 @@ use ringback_media_api::{
 
 use super::*;
 use crate::clock;
+use crate::cpu_latency::Hold;
 use crate::ports::{Opened, Pool};
 use crate::queue::{EventQueue, Notice, Producer};
 use crate::wake::Waker;
@@ -41,7 +42,8 @@ fn fixture_with(media_ports: (u16, u16), threads: u8) -> Fixture {
     let waker = Arc::new(Waker::new().expect("a waker"));
     let gauges = Arc::new(Gauges::default());
     let (mut links, mut handles) = (Links::default(), Vec::new());
-    let mut made: Vec<_> = (0..threads).map(|number| Parts::new(number, link::RING).expect("parts")).collect();
+    let mut made: Vec<_> =
+        (0..threads).map(|number| Parts::new(number, link::RING, Hold::new(None)).expect("parts")).collect();
     Parts::introduce(made.iter_mut().map(|(parts, ..)| parts));
     for (number, (parts, link, handle)) in made.into_iter().enumerate() {
         let rng = ChaCha12Rng::seed_from_u64(number as u64);

@@ -19,6 +19,7 @@ use super::link::{Bed, FromMedia, Link, RING, SOON, ToMedia};
 use super::pace::{Pace, Verdict};
 use super::travel::Dock;
 use crate::clock;
+use crate::cpu_latency::Hold;
 use crate::log;
 use crate::nat::Nat;
 use crate::os_thread::{self, Thread};
@@ -47,11 +48,12 @@ pub(crate) struct Parts {
     /// Of this thread, and of all.
     dock: Arc<Dock>,
     docks: Vec<Arc<Dock>>,
+    cpus: Hold,
 }
 
 impl Parts {
     /// With the link to it, for so many messages under way, and the hand by which the port pool adds sockets.
-    pub(crate) fn new(number: u8, ring: usize) -> io::Result<(Parts, Link, Handle)> {
+    pub(crate) fn new(number: u8, ring: usize, cpus: Hold) -> io::Result<(Parts, Link, Handle)> {
         use std::os::fd::AsFd as _;
         let epoll = Epoll::new(READY)?;
         let bed = Arc::new(Bed::new()?);
@@ -59,7 +61,7 @@ impl Parts {
         let (link, ring) = Link::new(ring, Arc::clone(&bed));
         let handle = epoll.handle()?;
         let dock = Arc::new(Dock::new(Arc::clone(&bed)));
-        Ok((Parts { number, epoll, ring, bed, dock, docks: Vec::new() }, link, handle))
+        Ok((Parts { number, epoll, ring, bed, dock, docks: Vec::new(), cpus }, link, handle))
     }
 
     /// Lets all threads of a system, in the order of their numbers, hand legs to each other.
@@ -109,6 +111,7 @@ pub(crate) fn spawn(
             pace: Pace::default(),
             gather: Gather::default(),
             gauges,
+            cpus: parts.cpus,
             realtime,
             leaving: false,
         }
@@ -133,6 +136,8 @@ struct MediaThread {
     pace: Pace,
     gather: Gather,
     gauges: Arc<Gauges>,
+    /// Kept from sleeping deeply while something is due here.
+    cpus: Hold,
     /// It may have real-time priority, and has it as `pace` says.
     realtime: bool,
     leaving: bool,
@@ -185,6 +190,7 @@ impl MediaThread {
         }
         let held = self.producer.wake(now.mono);
         let due = self.engine.poll_timeout();
+        self.cpus.set(due.is_some());
         let after = clock::mono();
         if self.realtime {
             self.keep_pace(after, due);

@@ -26,6 +26,7 @@ pub fn settings(media_ports: (u16, u16)) -> Settings {
         listen,
         media_ports,
         media_threads: 1,
+        cpu_latency: None,
         binding_store: None,
         nat: Default::default(),
         nameserver: None,
