@@ -54,6 +54,9 @@ class AudioStream(AudioStreamBase):
         Faster than real time is fine: waits while two seconds are queued. A `clear` ends the wait, and the rest is dropped. A
         write that the call's end overtakes is dropped too, the next one raises `MediaError`. `TypeError` or `ValueError` for
         other dtypes and shapes.
+
+        While nothing may be sent (the call is held, or `stop_audio_transmission`), what was written goes by unheard as time
+        passes, and does not count as played.
         """
         if isinstance(samples, bytearray | memoryview):
             samples = bytes(samples)

@@ -102,14 +102,18 @@ impl AudioPort {
         if self.is_closed() {
             return 0;
         }
-        let room = self.capacity.saturating_sub(self.queued.load(Ordering::Acquire));
-        let taken = room.min(samples.len());
+        let taken = self.room().min(samples.len());
         if taken > 0 {
             let generation = self.progress.load(Ordering::Acquire) >> SENT_BITS;
             self.queued.fetch_add(taken, Ordering::AcqRel);
             self.to_send.push(Playout { generation, samples: samples[..taken].into() });
         }
         taken
+    }
+
+    /// How many samples `write` would take now.
+    pub fn room(&self) -> usize {
+        self.capacity.saturating_sub(self.queued.load(Ordering::Acquire))
     }
 
     /// Drops what is not yet sent; returns the samples sent since the last clear.

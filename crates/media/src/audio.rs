@@ -129,6 +129,32 @@ impl Audio {
         true
     }
 
+    /// Nothing may be sent for `ms`: the program's samples go by unheard, as everything else that sounds does, and are not counted as played. A
+    /// program whose audio stood still would fall behind for good, and hold up the other calls that it writes to.
+    pub(crate) fn pass<O: Out + ?Sized>(&mut self, ms: usize, out: &mut O) {
+        let mut left = self.port.sample_rate() as usize / 1000 * ms;
+        let waited = self.port.queued_samples();
+        while left > 0 {
+            let Some((chunk, at)) = self.chunk.take().or_else(|| self.port.take().map(|chunk| (chunk, 0))) else {
+                break;
+            };
+            let rest = chunk.samples.len() - at;
+            let mut count = rest;
+            if self.port.is_current(&chunk) {
+                count = rest.min(left);
+                left -= count;
+            }
+            self.port.discard(count);
+            if count < rest {
+                self.chunk = Some((chunk, at + count));
+            }
+        }
+        self.sounding = false;
+        if waited > 0 {
+            self.tell(out);
+        }
+    }
+
     /// Moves up to `want` samples that were not cleared into `input`, each committed as it is taken.
     fn fill(&mut self, want: usize) {
         while self.input.len() < want {

@@ -41,6 +41,8 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(20);
 pub(crate) struct Leg {
     /// Where RTP goes and how, while it may.
     pub(crate) target: Option<Target>,
+    /// For so long it has not been known where to send.
+    pub(crate) aimless_ms: u32,
     pub(crate) id: LegId,
 
     // What feeds it, the first that there is: an event of `dial`, `keypad`, `playing`, `audio`, `member`, `peer` or `echo`, silence.
@@ -226,6 +228,7 @@ impl Leg {
             incoming: Incoming::new(),
             outgoing: Outgoing::new(rng.next_u32(), rng.next_u32() as u16, rng.next_u32(), now_ms),
             target: None,
+            aimless_ms: 0,
             control: Control::new(now, rng),
             rtcp_from: None,
             dial: None,
@@ -317,6 +320,14 @@ impl Leg {
             }
             _ => None,
         };
+        if self.target.is_some() {
+            self.aimless_ms = 0;
+        }
+    }
+
+    /// Nothing is to be sent, wherever the peer is.
+    pub(crate) fn is_held(&self) -> bool {
+        !(self.config.may_send && self.transmitting)
     }
 
     /// The encoder of what is sent.

@@ -17,6 +17,9 @@ use crate::room::{Feed, Room};
 use crate::statistics::statistics;
 use crate::{Out, codec, voip};
 
+/// For so long sounds and a program's samples wait for a peer that says by its first packet where it is.
+const GREETING_MS: u32 = 1000;
+
 /// What legs share while they take their turns: no packet is allocated.
 pub(crate) struct Scratch {
     packet: Vec<u8>,
@@ -266,11 +269,19 @@ fn dial<O: Out + ?Sized>(
     sent
 }
 
-/// A packet time in which nothing may be sent: tones go on unheard, events cannot wait for who knows what, and a program's samples do.
+/// A packet time in which nothing may be sent: sounds go on unheard, and events cannot wait for who knows what. Where it is only not known yet where to
+/// send, a greeting waits a little.
 fn pass<O: Out + ?Sized>(leg: &mut Leg, scratch: &mut Scratch, out: &mut O) {
-    if leg.playing.is_some() {
-        let samples = leg.ptime_ms() as usize * codec::samples_per_ms(leg.codec());
-        play(leg, leg.codec().sample_rate(), samples, scratch, out);
+    let ptime_ms = leg.ptime_ms();
+    leg.aimless_ms = leg.aimless_ms.saturating_add(ptime_ms as u32);
+    if leg.is_held() || leg.aimless_ms > GREETING_MS {
+        if let Some(audio) = &mut leg.audio {
+            audio.pass(ptime_ms as usize, out);
+        }
+        if leg.playing.is_some() {
+            let samples = ptime_ms as usize * codec::samples_per_ms(leg.codec());
+            play(leg, leg.codec().sample_rate(), samples, scratch, out);
+        }
     }
     if leg.dial.is_some() {
         leg.end_dialling(out);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::*;
 use ringback_audio::{dominant_frequency, pcmu_decode};
-use ringback_media_api::{AudioPort, Command, LegId, Token, Tone};
+use ringback_media_api::{AudioPort, Command, LegConfig, LegId, Token, Tone};
 
 fn open(world: &mut World, leg: LegId, sample_rate: u32, frame_ms: u32) -> Arc<AudioPort> {
     let port = Arc::new(AudioPort::new(sample_rate, frame_ms, 1000));
@@ -222,23 +222,14 @@ fn a_slow_reader_loses_its_oldest_frames_alone() {
 }
 
 #[test]
-fn muted_samples_count_as_sent_and_held_ones_wait() {
-    let (mut world, a, b) = World::call(50);
+fn muted_samples_count_as_sent() {
+    let (mut world, a, _) = World::call(50);
     let port = open(&mut world, a, 8000, 20);
     world.command(Command::Mute { leg: a, on: true });
     port.write(&[8000; 1600]);
     world.run(ms(400));
     assert_eq!(port.played_samples(), 1600);
     assert!(heard(&world, a).iter().all(|s| s.abs() < 100));
-    world.command(Command::Mute { leg: a, on: false });
-    world.command(Command::Transmit { leg: a, on: false });
-    port.write(&[8000; 1600]);
-    world.run(ms(400));
-    assert_eq!((port.played_samples(), port.queued_samples()), (1600, 1600));
-    world.command(Command::Transmit { leg: a, on: true });
-    world.run(ms(400));
-    assert_eq!(port.played_samples(), 3200);
-    let _ = b;
 }
 
 #[test]
@@ -296,4 +287,44 @@ fn what_was_cleared_is_over_within_40_ms() {
             }
         }
     }
+}
+
+#[test]
+fn what_is_written_during_a_hold_goes_by_unheard() {
+    let (mut world, a, b) = World::call(45);
+    let port = open(&mut world, a, 16_000, 20);
+    let second = [500; 16_000];
+    for hold in [true, false] {
+        match hold {
+            true => world.configure(a, LegConfig { may_send: false, ..config(b) }),
+            false => world.command(Command::Transmit { leg: a, on: false }),
+        }
+        let played = port.played_samples();
+        assert_eq!([port.write(&second), port.write(&second)], [16_000, 0]);
+        world.run(ms(500));
+        assert!((7_500..=8_500).contains(&port.queued_samples()), "{}", port.queued_samples());
+        port.clear();
+        port.write(&second[..8000]);
+        world.run(ms(520));
+        assert_eq!((port.queued_samples(), port.played_samples()), (0, played), "gone, and heard by nobody");
+        world.configure(a, config(b));
+        world.command(Command::Transmit { leg: a, on: true });
+        assert_eq!(port.write(&second), 16_000);
+        world.run(ms(1100));
+        assert_eq!(port.played_samples(), played + 16_000);
+    }
+}
+
+#[test]
+fn a_greeting_waits_a_second_for_a_peer_that_is_to_be_learned() {
+    let mut world = World::new(1, 51);
+    let (a, b) = (leg(0, 1), leg(1, 1));
+    world.open(a, LegConfig { remote_rtp: None, remote_rtcp: None, symmetric: true, ..config(b) });
+    let port = open(&mut world, a, 8000, 20);
+    port.write(&[500; 8000]);
+    world.run(ms(1000));
+    assert_eq!(port.queued_samples(), 8000);
+    world.run(ms(500));
+    assert!((3_800..=4_300).contains(&port.queued_samples()), "{}", port.queued_samples());
+    assert_eq!(port.played_samples(), 0);
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use numpy::ndarray::Axis;
 use numpy::{PyArray1, PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -148,23 +149,23 @@ impl AudioStreamBase {
 
     /// Queues samples from `offset` on; returns (samples taken, samples in all).
     fn _write(&self, samples: &Bound<'_, PyAny>, offset: usize) -> PyResult<(usize, usize)> {
-        let py = samples.py();
+        // What there is no room for is not converted: it would be again and again.
+        let some = |all: usize| offset.min(all)..offset.saturating_add(self.port.room()).min(all);
         if let Ok(array) = samples.extract::<PyReadonlyArray1<'_, i16>>() {
             let array = aligned(array)?;
             let all = array.len();
             let taken = match array.as_slice() {
                 Ok(slice) => self.port.write(slice.get(offset..).unwrap_or_default()),
-                Err(_) => {
-                    let copy: Vec<i16> = array.as_array().iter().skip(offset).copied().collect();
-                    self.port.write(&copy)
-                }
+                Err(_) => self.port.write(&array.as_array().slice_axis(Axis(0), some(all).into()).to_vec()),
             };
             return Ok((taken, all));
         }
         if let Ok(array) = samples.extract::<PyReadonlyArray1<'_, f32>>() {
             let array = aligned(array)?;
             let all = array.len();
-            let copy: Vec<i16> = array.as_array().iter().skip(offset).map(|sample| from_float(*sample)).collect();
+            let view = array.as_array();
+            let copy: Vec<i16> =
+                view.slice_axis(Axis(0), some(all).into()).iter().map(|sample| from_float(*sample)).collect();
             return Ok((self.port.write(&copy), all));
         }
         if let Ok(bytes) = samples.cast::<PyBytes>() {
@@ -176,7 +177,8 @@ impl AudioStreamBase {
                 )));
             }
             let (pairs, _) = bytes.as_chunks::<2>();
-            let copy: Vec<i16> = pairs.iter().skip(offset).map(|pair| i16::from_le_bytes(*pair)).collect();
+            let some = pairs.get(some(pairs.len())).unwrap_or_default();
+            let copy: Vec<i16> = some.iter().map(|pair| i16::from_le_bytes(*pair)).collect();
             return Ok((self.port.write(&copy), pairs.len()));
         }
         if let Ok(array) = samples.cast::<PyUntypedArray>() {
@@ -190,7 +192,6 @@ impl AudioStreamBase {
             return Err(PyTypeError::new_err(format!("samples must be int16 or float32, not {dtype}")));
         }
         let kind = samples.get_type().name()?;
-        let _ = py;
         Err(PyTypeError::new_err(format!("samples must be an int16 or float32 array or bytes, not {kind}")))
     }
 
