@@ -27,7 +27,7 @@ pub mod wav;
 
 #[doc(hidden)]
 pub use codec::fuzz;
-pub use codec::{Coding, Decoder, Encoder, OpusSettings};
+pub use codec::{Coding, Decoder, Encoder, Memory, OpusSettings};
 pub use conceal::Concealer;
 pub use convert::RateConverter;
 pub use dtmf::{DtmfDetector, HeardDigit};

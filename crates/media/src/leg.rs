@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::RngCore;
-use ringback_audio::{Encoder, ToneGenerator};
+use ringback_audio::{Encoder, Memory, ToneGenerator};
 use ringback_media_api::{AudioPort, Codec, Detection, Event, LegConfig, LegId, SendFormat, Sound, Tape, Token, Tone};
 use ringback_rtp::ReceiverState;
 use ringback_rtp::dtmf::EventReceiver;
@@ -80,6 +80,8 @@ pub(crate) struct Leg {
     pub(crate) config: Box<LegConfig>,
     /// Of what is sent, once it was.
     pub(crate) encoder: Option<Encoder>,
+    /// The last packet was of an encoder that the leg shares with others: what its peer knows by it.
+    pub(crate) shared: Option<Memory>,
     /// For the room that it is about to join.
     pub(crate) handover: Option<Box<Handover>>,
     pub(crate) monitor: Option<Monitor>,
@@ -248,6 +250,7 @@ impl Leg {
             joint: Joint::default(),
             handover: None,
             encoder: None,
+            shared: None,
             monitor: None,
             watch: None,
             deadline: now,
@@ -337,7 +340,11 @@ impl Leg {
             Some(encoder) if encoder.coding() == coding => {}
             other => *other = Some(codec::encoder(codec, &self.config.opus, self.control.peer_loss_percent)),
         }
-        self.encoder.get_or_insert_with(|| Encoder::new(coding))
+        let encoder = self.encoder.get_or_insert_with(|| Encoder::new(coding));
+        if let Some(memory) = self.shared.take() {
+            encoder.go_on_from(&memory);
+        }
+        encoder
     }
 
     #[inline]

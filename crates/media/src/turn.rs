@@ -13,7 +13,7 @@ use crate::latch;
 use crate::leg::{Leg, Target};
 use crate::outgoing::Quiet;
 use crate::receive;
-use crate::room::{Feed, Room};
+use crate::room::{Feed, Room, Stream};
 use crate::statistics::statistics;
 use crate::{Out, codec, voip};
 
@@ -106,10 +106,11 @@ fn send<O: Out + ?Sized>(
     }
     let mut shared = None;
     if !sounds && let (Some(room), Some(member)) = (room, &mut leg.member) {
-        match room.feed(member, codec, ptime_ms, &mut scratch.samples) {
+        let stream = Stream { codec, ptime_ms, opus: &leg.config.opus, encoder: leg.encoder.as_ref() };
+        match room.feed(member, &stream, &mut scratch.samples) {
             Feed::Silence => {}
             Feed::Samples => sounds = true,
-            Feed::Payload(payload, last) => shared = Some((payload, last)),
+            Feed::Shared(frame) => shared = Some(frame),
         }
     }
     // While it comes, what is relayed is all that is sent, and while it lasts where something else takes over.
@@ -136,18 +137,20 @@ fn send<O: Out + ?Sized>(
         leg.joint.forget();
     } else if sounds {
         leg.joint.pass(&mut scratch.samples, samples / 4);
-    } else if let Some((_, last)) = shared {
-        leg.joint.passed(last);
+    } else if let Some(frame) = shared {
+        leg.joint.passed(frame.last);
     } else {
         leg.joint.forget();
     }
     scratch.packet.clear();
     scratch.packet.resize(HEADER_LEN, 0);
-    let encoder = leg.encoder(codec);
     match shared.filter(|_| !muted) {
-        Some((payload, _)) => scratch.packet.extend_from_slice(payload),
-        None if sounds && !muted => encoder.encode(&scratch.samples, &mut scratch.packet),
-        None => encoder.silence(ptime_ms, &mut scratch.packet),
+        Some(frame) => {
+            scratch.packet.extend_from_slice(&frame.payload);
+            leg.shared = Some(frame.memory.clone());
+        }
+        None if sounds && !muted => leg.encoder(codec).encode(&scratch.samples, &mut scratch.packet),
+        None => leg.encoder(codec).silence(ptime_ms, &mut scratch.packet),
     }
     let Some(quiet) = saved(leg, codec, muted || !(sounds || shared.is_some()), ptime_ms, &mut scratch.packet) else {
         return;

@@ -644,3 +644,23 @@ fn a_recording_of_a_room_keeps_its_time_over_a_stall() {
     assert!((2.9..=3.1).contains(&seconds), "{seconds} of three seconds");
     assert!(world.events().iter().any(|event| matches!(event, Event::RoomRecorded { room } if *room == ROOM)));
 }
+
+#[test]
+fn of_many_who_are_made_listeners_none_goes_deaf() {
+    let mut world = calls(20, 60);
+    for n in 1..=60 {
+        join(&mut world, n, Role::Member);
+    }
+    say(&mut world, 1, -20.0);
+    say(&mut world, 2, -20.0);
+    world.run(ms(500));
+    for n in 3..=60 {
+        world.command(Command::SetRole { leg: leg(0, n), role: Role::Listener });
+        world.run(ms(7));
+    }
+    world.forget();
+    world.run(ms(400));
+    for n in 3..=60 {
+        assert_hears(&world, n, &[1, 2], 2, -20.0);
+    }
+}

@@ -254,3 +254,132 @@ fn a_recording_holds_what_all_say_at_the_rate_it_began_with() {
         }
     }
 }
+
+/// The loudest sample that phone `n` hears, its decoder having heard the whole call.
+fn loudest(world: &World, n: u8, codec: Codec) -> u16 {
+    heard(world, n, codec).iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0)
+}
+
+/// Whose packets come from the room's encoder and whose from its own changes: its decoder must be able to follow each time.
+#[test]
+fn going_over_from_one_encoder_to_another_makes_no_burst() {
+    for codec in [Codec::G722, Codec::Opus] {
+        // A tone of -20 dBm0 peaks at some 3,200.
+        let most = 4_500;
+        let calls = |seed| {
+            let mut world = World::new(2, seed);
+            for n in 1..=3 {
+                call(&mut world, n, codec, 20);
+            }
+            world
+        };
+        // Comes into a room where somebody speaks.
+        let mut world = calls(6);
+        join(&mut world, 1, Role::Member);
+        join(&mut world, 2, Role::Member);
+        say(&mut world, 1, 610.0);
+        world.run(ms(3000));
+        join(&mut world, 3, Role::Member);
+        world.run(ms(3000));
+        assert!(loudest(&world, 3, codec) < most, "{codec:?}: joins: {}", loudest(&world, 3, codec));
+        // Has been silent for long, and does what makes its packets its own.
+        for what in ["is silent", "speaks", "leaves", "is played to", "is whispered to", "loses the room"] {
+            let mut world = calls(7);
+            for n in 1..=3 {
+                join(&mut world, n, Role::Member);
+            }
+            world.run(ms(2000));
+            say(&mut world, 1, 610.0);
+            world.run(ms(2000));
+            match what {
+                "speaks" => say(&mut world, 3, 1130.0),
+                "leaves" => world.command(Command::Unbridge { leg: leg(0, 3) }),
+                "is played to" => {
+                    let tone = Tone { frequencies: vec![770.0], level_dbm0: -20.0, duration: None };
+                    world.command(Command::PlayTone { leg: leg(0, 3), tone, token: Token(9) });
+                }
+                "is whispered to" => {
+                    let role = Role::Whisper { beside: leg(0, 3) };
+                    world.command(Command::SetRole { leg: leg(0, 2), role });
+                }
+                "loses the room" => world.command(Command::CloseRoom { room: ROOM }),
+                _ => {}
+            }
+            world.run(ms(1500));
+            let peak = loudest(&world, 3, codec);
+            assert!((1_500..most).contains(&peak), "{codec:?}: {what}: {peak}");
+        }
+    }
+}
+
+#[test]
+fn opus_is_shared_only_by_those_who_have_agreed_on_the_same() {
+    let mut world = World::new(2, 8);
+    for n in 1..=5 {
+        let mut of = with_codec(leg(1, n), Codec::Opus, 20);
+        if n >= 4 {
+            of.opus.bitrate = 8_000;
+        }
+        world.open(leg(0, n), of);
+        world.open(leg(1, n), with_codec(leg(0, n), Codec::Opus, 20));
+        join(&mut world, n, Role::Member);
+    }
+    say(&mut world, 1, 610.0);
+    world.run(ms(3000));
+    world.forget();
+    world.run(ms(1000));
+    let payloads = |n| world.sent_by(leg(0, n)).into_iter().map(|sent| sent.payload).collect::<Vec<_>>();
+    let octets = |n| payloads(n).iter().map(Vec::len).sum::<usize>();
+    assert!(payloads(2) == payloads(3) && payloads(4) == payloads(5));
+    assert!(octets(4) < 1_300 && octets(2) > 2_500, "{} and {}", octets(4), octets(2));
+}
+
+#[test]
+fn a_whisper_is_clean_and_so_is_what_a_narrow_member_hears_once_it_may_not_speak() {
+    let pure = |world: &World, n: u8, codec: Codec, pitches: &[f64]| {
+        let samples = heard(world, n, codec);
+        let samples = &samples[codec.sample_rate() as usize / 10..];
+        let power = |level: f64| 10_f64.powf(level / 10.0);
+        let tones: f64 = pitches.iter().map(|&pitch| power(tone_level_dbm0(samples, codec.sample_rate(), pitch))).sum();
+        let all = power(level_dbm0(samples));
+        assert!(
+            (all - tones) / tones < 0.02,
+            "{n}: {:.1} dB of something else",
+            10.0 * ((all - tones) / tones).log10()
+        );
+    };
+    let mut world = World::new(2, 9);
+    for (n, codec) in [(1, Codec::L16At48), (2, Codec::L16At8), (3, Codec::L16At8), (4, Codec::L16At8)] {
+        call(&mut world, n, codec, if codec == Codec::L16At48 { 10 } else { 20 });
+        join(&mut world, n, Role::Member);
+    }
+    world.run(ms(500));
+    say(&mut world, 1, 445.0);
+    say(&mut world, 2, 1525.0);
+    world.command(Command::SetRole { leg: leg(0, 1), role: Role::Whisper { beside: leg(0, 2) } });
+    world.command(Command::SetRole { leg: leg(0, 3), role: Role::Listener });
+    world.run(ms(500));
+    world.forget();
+    world.run(ms(1000));
+    pure(&world, 2, Codec::L16At8, &[445.0]);
+    pure(&world, 3, Codec::L16At8, &[1525.0]);
+    // To a listener, and to nobody any more.
+    world.command(Command::SetRole { leg: leg(0, 1), role: Role::Whisper { beside: leg(0, 3) } });
+    world.run(ms(500));
+    world.forget();
+    world.run(ms(1000));
+    pure(&world, 3, Codec::L16At8, &[445.0, 1525.0]);
+    world.command(Command::SetRole { leg: leg(0, 1), role: Role::Listener });
+    world.run(ms(500));
+    world.forget();
+    world.run(ms(1000));
+    pure(&world, 3, Codec::L16At8, &[1525.0]);
+    // Made a listener while it speaks and another does.
+    world.command(Command::SetRole { leg: leg(0, 1), role: Role::Member });
+    world.run(ms(500));
+    world.command(Command::SetRole { leg: leg(0, 2), role: Role::Listener });
+    world.run(ms(100));
+    world.forget();
+    world.run(ms(700));
+    pure(&world, 2, Codec::L16At8, &[445.0]);
+}

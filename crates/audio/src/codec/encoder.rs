@@ -1,10 +1,15 @@
 //! Samples into payloads.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::Coding;
 use super::opus::{self, OpusSettings};
 use crate::{G722Encoder, PCMA_SILENCE, PCMU_SILENCE, pcma_encode, pcmu_encode};
+
+/// What the far end's decoder knows after the packets that an encoder has made, as far as it can be handed on. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(Option<Arc<G722Encoder>>);
 
 /// One sent stream.
 pub struct Encoder {
@@ -113,6 +118,24 @@ impl Encoder {
             return true;
         }
         false
+    }
+
+    /// For another encoder, whose packets are to follow this one's.
+    pub fn memory(&self) -> Memory {
+        match &self.state {
+            State::G722(encoder) => Memory(Some(Arc::from(encoder.clone()))),
+            State::Plain | State::Opus { .. } => Memory(None),
+        }
+    }
+
+    /// The far end has heard another encoder's packets up to now: goes on from what it knows by them, or, where that cannot be handed
+    /// on, with a packet that leans on nothing before.
+    pub fn go_on_from(&mut self, memory: &Memory) {
+        match (&mut self.state, &memory.0) {
+            (State::G722(encoder), Some(other)) => (**encoder).clone_from(other),
+            (State::Opus { interrupted, .. }, _) => *interrupted = true,
+            (State::G722(_), None) | (State::Plain, _) => {}
+        }
     }
 
     /// How much the far end loses, by its reports: Opus makes its copies good accordingly.

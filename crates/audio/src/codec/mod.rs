@@ -13,7 +13,7 @@ pub mod fuzz;
 mod opus;
 
 pub use decoder::Decoder;
-pub use encoder::Encoder;
+pub use encoder::{Encoder, Memory};
 pub use opus::OpusSettings;
 
 /// An audio encoding.

@@ -2,12 +2,13 @@
 //! all who hear the same.
 //!
 //! Packets of a codec with a memory must come from one encoder. Who speaks has an own one and keeps it for a while after; who has been
-//! silent for that long has the memory of the shared one, as good as, because it has heard the same.
+//! silent for that long has the memory of the shared one, as good as, because it has heard the same. From one to the other goes what the far end
+//! knows (`Memory`): a decoder that is fed by an encoder which it does not know makes a burst as loud as can be.
 //!
 //! Invariant: what a listener has added is taken out at the same rate, and past the same filter, as it is in the sum.
 
-use ringback_audio::{Encoder, OpusSettings, Resampler, saturate, saturate_without};
-use ringback_media_api::Codec;
+use ringback_audio::{Encoder, Memory, Resampler, saturate, saturate_without};
+use ringback_media_api::{Codec, OpusSend};
 use slab::Slab;
 
 use super::queue::Queue;
@@ -32,22 +33,48 @@ pub(super) struct Lane {
     quiet: u8,
 }
 
-/// One encoding for all who hear the same.
+/// One encoding for all who hear the same, and have agreed on the same.
 pub(super) struct Shared {
     codec: Codec,
+    opus: OpusSend,
     encoder: Encoder,
-    payload: Vec<u8>,
-    /// What it ends with.
-    last: i16,
-    /// Of the present frame.
-    pub(super) ready: bool,
+    frame: Frame,
+    /// `frame` is the present one; frames since there was one.
+    ready: bool,
+    idle: u8,
+}
+
+/// A frame that is encoded.
+#[derive(Default)]
+pub(crate) struct Frame {
+    pub(crate) payload: Vec<u8>,
+    /// The last sample of it.
+    pub(crate) last: i16,
+    /// What is known by it and by those before.
+    pub(crate) memory: Memory,
+}
+
+impl Shared {
+    /// Another frame begins. False: nobody has wanted the encoding for long.
+    pub(super) fn begin(&mut self) -> bool {
+        self.idle = if std::mem::take(&mut self.ready) { 0 } else { self.idle.saturating_add(1) };
+        self.idle < IDLE_FRAMES
+    }
+}
+
+/// What a leg is sent.
+pub(crate) struct Stream<'a> {
+    pub(crate) codec: Codec,
+    pub(crate) ptime_ms: usize,
+    pub(crate) opus: &'a OpusSend,
+    /// Its own encoder.
+    pub(crate) encoder: Option<&'a Encoder>,
 }
 
 /// What a leg hears for a packet time.
 pub(crate) enum Feed<'a> {
     Silence,
-    /// Encoded already, and the last sample of it.
-    Payload(&'a [u8], i16),
+    Shared(&'a Frame),
     /// In the vector that was handed in.
     Samples,
 }
@@ -66,7 +93,7 @@ impl Room {
             }
             lane.sum.resize(frame, 0);
         }
-        for &key in self.busy.iter().chain(&self.told) {
+        for &key in &self.busy {
             let Some(leg) = legs.get_mut(key as usize) else { continue };
             let rate = leg.codec().sample_rate();
             if let Some(member) = &mut leg.member {
@@ -134,7 +161,8 @@ impl Room {
     }
 
     /// What a leg sends for a packet time, once a frame.
-    pub(crate) fn feed(&mut self, member: &mut Member, codec: Codec, ptime_ms: usize, to: &mut Vec<i16>) -> Feed<'_> {
+    pub(crate) fn feed(&mut self, member: &mut Member, stream: &Stream<'_>, to: &mut Vec<i16>) -> Feed<'_> {
+        let (codec, ptime_ms) = (stream.codec, stream.ptime_ms);
         if ptime_ms != FRAME_MS as usize {
             let queue = member.queue.get_or_insert_with(|| Box::new(Queue::default()));
             let fed = queue.pop(ptime_ms, codec::samples_per_ms(codec), to);
@@ -154,13 +182,13 @@ impl Room {
                 return Feed::Silence;
             }
             if !differs {
-                return self.share(codec);
+                return self.share(stream);
             }
         } else {
             member.fresh &= !alone;
             member.shares = if differs { 0 } else { member.shares.saturating_add(1) };
             if member.shares > OWN_FRAMES {
-                return self.share(codec);
+                return self.share(stream);
             }
             if alone {
                 return Feed::Silence;
@@ -172,10 +200,14 @@ impl Room {
     }
 
     /// The whole frame, encoded once for all who hear it.
-    fn share(&mut self, codec: Codec) -> Feed<'_> {
-        let place = self.shared.iter().position(|shared| shared.codec == codec).unwrap_or_else(|| {
-            let encoder = Encoder::with(codec::coding(codec), codec.sample_rate(), &OpusSettings::default());
-            self.shared.push(Shared { codec, encoder, payload: Vec::new(), last: 0, ready: false });
+    fn share(&mut self, stream: &Stream<'_>) -> Feed<'_> {
+        let codec = stream.codec;
+        // What is agreed on for Opus is of no concern to others.
+        let same = |shared: &Shared| shared.codec == codec && (codec != Codec::Opus || shared.opus == *stream.opus);
+        let place = self.shared.iter().position(same).unwrap_or_else(|| {
+            let encoder = codec::encoder(codec, stream.opus, None);
+            let opus = *stream.opus;
+            self.shared.push(Shared { codec, opus, encoder, frame: Frame::default(), ready: false, idle: 1 });
             self.shared.len() - 1
         });
         let lane = self.lane(codec.sample_rate());
@@ -185,10 +217,16 @@ impl Room {
             self.samples.clear();
             self.samples.resize(sum.len(), 0);
             saturate(sum, &mut self.samples);
-            shared.payload.clear();
-            shared.encoder.encode(&self.samples, &mut shared.payload);
-            shared.last = self.samples.last().copied().unwrap_or_default();
+            if shared.idle > 0 {
+                // Nobody has heard it in the frame before. The first to hear it has heard its own encoder.
+                shared.encoder.go_on_from(&stream.encoder.map(Encoder::memory).unwrap_or_default());
+            }
+            let frame = &mut shared.frame;
+            frame.payload.clear();
+            shared.encoder.encode(&self.samples, &mut frame.payload);
+            frame.last = self.samples.last().copied().unwrap_or_default();
+            frame.memory = shared.encoder.memory();
         }
-        Feed::Payload(&shared.payload, shared.last)
+        Feed::Shared(&shared.frame)
     }
 }

@@ -120,6 +120,9 @@ impl Member {
             || self.counted
             || self.beside.is_some()
             || self.queue.is_some()
+            || !self.whispered.is_empty()
+            // What it said, or was told, is still in its filters, and would be taken out, or be told, again and again.
+            || self.low.as_ref().is_some_and(|low| low.rings())
             || self.leaving != Leaving::No
     }
 
@@ -180,7 +183,10 @@ impl Member {
         low.whispered.clear();
         if !self.whispered.is_empty() {
             low.whispered_down.process_sum(&self.whispered, &mut low.whispered);
+        } else if low.whisper_rings {
+            low.whispered_down.process_sum(&vec![0; frame], &mut low.whispered);
         }
+        low.whisper_rings = !self.whispered.is_empty();
     }
 
     /// The frame rises from nothing, or falls to it.
@@ -218,12 +224,25 @@ pub(crate) struct Low {
     own_rings: bool,
     whispered_down: Resampler,
     pub(crate) whispered: Vec<i32>,
+    whisper_rings: bool,
 }
 
 impl Low {
     fn new(room_rate: u32, rate: u32) -> Result<Self, UnsupportedRate> {
         let down = || Resampler::new(room_rate, rate);
-        Ok(Low { own_down: down()?, own: Vec::new(), own_rings: false, whispered_down: down()?, whispered: Vec::new() })
+        Ok(Low {
+            own_down: down()?,
+            own: Vec::new(),
+            own_rings: false,
+            whispered_down: down()?,
+            whispered: Vec::new(),
+            whisper_rings: false,
+        })
+    }
+
+    /// There is something in it, or in its filters.
+    fn rings(&self) -> bool {
+        !(self.own.is_empty() && self.whispered.is_empty()) || self.own_rings || self.whisper_rings
     }
 }
 

@@ -23,7 +23,7 @@ use ringback_audio::accumulate;
 use ringback_media_api::{Event, LegId, Role, RoomId, Sound, Token};
 use slab::Slab;
 
-pub(crate) use listen::Feed;
+pub(crate) use listen::{Feed, Stream};
 use listen::{Lane, Shared};
 pub(crate) use member::{Leaving, Member};
 use tape::Taping;
@@ -196,7 +196,7 @@ impl Room {
         self.sum.clear();
         self.sum.resize(self.frame(), 0);
         (self.voices, self.chosen) = (0, 0);
-        self.shared.iter_mut().for_each(|shared| shared.ready = false);
+        self.shared.retain_mut(Shared::begin);
         let least = self.least_score();
         let mut place = 0;
         while let Some(&key) = self.busy.get(place) {
@@ -267,6 +267,8 @@ impl Room {
             let Some(member) = &mut leg.member else { continue };
             if member.role == Role::Listener && !member.heard && member.beside.is_none() {
                 member.own.clear();
+                // It may have been until its own turn.
+                member.pulled = false;
                 continue;
             }
             member.pull(missed);
@@ -407,6 +409,7 @@ impl Room {
             member.whispered.resize(self.samples.len(), 0);
         }
         accumulate(&mut member.whispered, &self.samples);
+        self.list(member);
     }
 }
 
