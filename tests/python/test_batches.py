@@ -208,3 +208,30 @@ async def test_a_row_is_sent_before_the_first_tick_and_after_a_late_answer(syste
     await batches.write([made[0].id], sine(900, 0.6, 8000).reshape(1, -1))
     assert abs(strongest(await asyncio.wait_for(listen(hear, 0.4), 5), 8000) - 900) < 20
     await batches.close()
+
+
+@pytest.mark.parametrize("what", ["held", "stopped", "played to"])
+async def test_one_call_that_cannot_be_sent_to_holds_up_no_other(systems, what):
+    caller, made, called, others = await calls(systems, 2)
+    one, other = made[0].id, others[1].id
+    hear = await MediaControl.open_audio(called, other, sample_rate=8000)
+    batches = caller.audio_batches(sample_rate=8000)
+    if what == "held":
+        await SessionControl.hold_session(called, others[0].id)
+    elif what == "stopped":
+        await MediaControl.stop_audio_transmission(caller, one)
+    else:
+        music = asyncio.create_task(MediaControl.play(caller, one, sine(700, 1, 8000), sample_rate=8000, loop=True))
+    rows = np.tile(sine(900, 0.1, 8000), (2, 1))
+
+    async def write():
+        for _ in range(40):
+            await batches.write([call.id for call in made], rows)
+
+    # Four seconds, and each call has room for one.
+    await asyncio.wait_for(write(), 20)
+    assert abs(strongest(await asyncio.wait_for(listen(hear, 0.4), 5), 8000) - 900) < 20
+    if what == "played to":
+        await MediaControl.stop_playing(caller, one)
+        await music
+    await batches.close()

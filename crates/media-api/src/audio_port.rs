@@ -39,6 +39,7 @@ pub struct AudioPort {
     /// Set while the program has been told and has not looked yet.
     flagged: AtomicBool,
     closed: AtomicBool,
+    live: bool,
 }
 
 impl AudioPort {
@@ -59,7 +60,20 @@ impl AudioPort {
             writer: Mutex::new(()),
             flagged: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            live: false,
         }
+    }
+
+    /// What is written is of this moment: it goes by unheard where something else is sent, instead of waiting. Who writes to many calls at once
+    /// must not be held up by one of them.
+    #[must_use]
+    pub fn live(mut self) -> Self {
+        self.live = true;
+        self
+    }
+
+    pub fn is_live(&self) -> bool {
+        self.live
     }
 
     pub fn sample_rate(&self) -> u32 {

@@ -83,14 +83,18 @@ fn send<O: Out + ?Sized>(
     let (timestamp, gap) = leg.outgoing.own_timestamp(leg.due_ms, units);
 
     if leg.dial.is_some() && dial(leg, target, now, timestamp, scratch, out) {
+        go_by(leg, ptime_ms, out);
         return;
     }
     let samples = ptime_ms * codec::samples_per_ms(codec);
     scratch.samples.clear();
     let dialled = press(leg, codec.sample_rate(), samples, scratch, out);
-    let mut sounds = dialled
-        || play(leg, codec.sample_rate(), samples, scratch, out)
-        || leg.audio.as_mut().is_some_and(|audio| audio.take(codec, ptime_ms, &mut scratch.samples, out));
+    let mut sounds = dialled || play(leg, codec.sample_rate(), samples, scratch, out);
+    if sounds {
+        go_by(leg, ptime_ms, out);
+    } else {
+        sounds = leg.audio.as_mut().is_some_and(|audio| audio.take(codec, ptime_ms, &mut scratch.samples, out));
+    }
     if let Some(transcode) = &mut leg.transcode {
         // What something else is sent in place of is over all the same.
         scratch.heard.clear();
@@ -163,6 +167,13 @@ fn send<O: Out + ?Sized>(
         recorder.send(&header, codec, scratch.packet.get(HEADER_LEN..).unwrap_or_default());
     }
     put(leg, target, header, scratch, out);
+}
+
+/// Something else is sent for a packet time than what a program writes, which waits unless it is of this moment.
+fn go_by<O: Out + ?Sized>(leg: &mut Leg, ptime_ms: usize, out: &mut O) {
+    if let Some(audio) = leg.audio.as_mut().filter(|audio| audio.port.is_live()) {
+        audio.pass(ptime_ms, out);
+    }
 }
 
 /// What becomes of a packet where silence is hardly sent (RFC 7587 §3.1.3): `None`, it is not. `empty`: nothing is to be heard in it.

@@ -328,3 +328,23 @@ fn a_greeting_waits_a_second_for_a_peer_that_is_to_be_learned() {
     assert!((3_800..=4_300).contains(&port.queued_samples()), "{}", port.queued_samples());
     assert_eq!(port.played_samples(), 0);
 }
+
+#[test]
+fn what_is_of_this_moment_waits_for_nothing_that_sounds_instead() {
+    for live in [true, false] {
+        let (mut world, a, _) = World::call(52);
+        let port = AudioPort::new(8000, 20, 1000);
+        let port = Arc::new(if live { port.live() } else { port });
+        world.command(Command::OpenAudio { leg: a, port: port.clone() });
+        world.command(tone(a, 700.0));
+        port.write(&[500; 8000]);
+        world.run(ms(520));
+        let left = port.queued_samples();
+        assert!(if live { (3_700..=4_100).contains(&left) } else { left == 8000 }, "{left}");
+        assert_eq!(port.played_samples(), 0);
+        world.command(Command::StopPlaying { leg: a });
+        world.run(ms(1100));
+        assert_eq!(port.queued_samples(), 0);
+        assert!(port.played_samples() > 3_000);
+    }
+}

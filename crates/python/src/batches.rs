@@ -112,7 +112,7 @@ impl AudioBatchesBase {
             }
             match coordinator.directory().get(session).map(|call| call.state()) {
                 Some(State::Active | State::OnHold) => {
-                    let port = Arc::new(AudioPort::new(self.sample_rate, self.frame_ms, QUEUE_MS));
+                    let port = Arc::new(AudioPort::new(self.sample_rate, self.frame_ms, QUEUE_MS).live());
                     // Raised for ever: nobody is told of this port.
                     port.flag();
                     let command = Command::OpenAudio { token: Token::default(), session, port: Arc::clone(&port) };
