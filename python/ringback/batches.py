@@ -89,7 +89,8 @@ class AudioBatches(AudioBatchesBase):
         """Sends row i of `samples`, shape `(len(sessions), n)`, int16, to `sessions[i]`.
 
         Faster than real time is fine: waits while a second of any of them is queued. Rows of calls that have ended are
-        dropped; those of calls on hold, or that something else is sent to, go by unheard. `TypeError` or `ValueError` for other dtypes and shapes, `MediaError` after `close`.
+        dropped; those of calls on hold, or that something else is sent to, go by unheard. `TypeError` or `ValueError` for other
+        dtypes and shapes, `MediaError` after `close`.
         """
         if self._is_closed:
             raise MediaError("the batches are closed")

@@ -7,7 +7,10 @@
 //!   waits in it goes out before what is relayed, as it does when a codec changes.
 //! - Who goes on being heard does not fade, nor does what he hears.
 
+use ringback_media_api::Codec;
+
 use crate::MediaEngine;
+use crate::follow::Follow;
 use crate::hearing::Hearing;
 use crate::leg::Leg;
 use crate::room::{Leaving, Member};
@@ -31,8 +34,8 @@ pub(crate) struct Handover {
 
 enum Says {
     Nothing,
-    /// Its packets were relayed up to this timestamp of its own.
-    Relayed(u32),
+    /// Its packets were relayed up to this timestamp of its own; the last of them, where a decoder has to know them.
+    Relayed(u32, Vec<u8>),
     Decoded(Box<Hearing>),
 }
 
@@ -44,7 +47,9 @@ impl Handover {
             Some(transcode) => {
                 transcode.into_hearing(stream).map_or(Says::Nothing, |hearing| Says::Decoded(Box::new(hearing)))
             }
-            None => to.outgoing.relayed_until(stream).map_or(Says::Nothing, Says::Relayed),
+            None => to.outgoing.relayed_until(stream).map_or(Says::Nothing, |until| {
+                Says::Relayed(until, to.follow.as_ref().map(Follow::payloads).unwrap_or_default().to_vec())
+            }),
         }
     }
 }
@@ -100,7 +105,10 @@ impl Member {
         self.fresh &= !(handover.hears && hears_at == rate);
         match handover.says {
             Says::Nothing => {}
-            Says::Relayed(timestamp) => {
+            Says::Relayed(timestamp, payloads) => {
+                if !payloads.is_empty() {
+                    self.hearing.decoding().go_on_after(Codec::G722, &payloads);
+                }
                 let late_ms = if jitter_ms <= EVEN_MS { 0 } else { (2 * jitter_ms).min(MOST_MS) };
                 self.hearing.expect(timestamp, WAIT_MS, late_ms);
                 self.continuing = true;

@@ -292,6 +292,11 @@ impl Decoding {
         stage.resampler.process(self.decoded.get(skip..).unwrap_or_default(), to);
     }
 
+    /// These payloads, joined, were heard elsewhere: what comes next is decoded as by one who has heard them.
+    pub(crate) fn go_on_after(&mut self, codec: Codec, payloads: &[u8]) {
+        self.decode(codec, payloads, 0, &mut Vec::new());
+    }
+
     /// Appends `samples` at the outgoing rate in place of what is missing. `next`: the payload right after the gap, if it is there.
     pub(crate) fn conceal(&mut self, samples: usize, next: Option<(Codec, &[u8])>, to: &mut Vec<i16>) {
         let start = to.len();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::RngCore;
-use ringback_audio::{Encoder, Memory, ToneGenerator};
+use ringback_audio::{Encoder, ToneGenerator};
 use ringback_media_api::{AudioPort, Codec, Detection, Event, LegConfig, LegId, SendFormat, Sound, Tape, Token, Tone};
 use ringback_rtp::ReceiverState;
 use ringback_rtp::dtmf::EventReceiver;
@@ -15,6 +15,7 @@ use crate::audio::Audio;
 use crate::control::Control;
 use crate::dial::Dial;
 use crate::ear::Ear;
+use crate::follow::Follow;
 use crate::handover::{Handover, Joint};
 use crate::keypad::{Keypad, Listener};
 use crate::latch::{self, Latch};
@@ -80,8 +81,8 @@ pub(crate) struct Leg {
     pub(crate) config: Box<LegConfig>,
     /// Of what is sent, once it was.
     pub(crate) encoder: Option<Encoder>,
-    /// The last packet was of an encoder that the leg shares with others: what its peer knows by it.
-    pub(crate) shared: Option<Memory>,
+    /// The last packet was not of it.
+    pub(crate) follow: Option<Follow>,
     /// For the room that it is about to join.
     pub(crate) handover: Option<Box<Handover>>,
     pub(crate) monitor: Option<Monitor>,
@@ -250,7 +251,7 @@ impl Leg {
             joint: Joint::default(),
             handover: None,
             encoder: None,
-            shared: None,
+            follow: None,
             monitor: None,
             watch: None,
             deadline: now,
@@ -341,8 +342,8 @@ impl Leg {
             other => *other = Some(codec::encoder(codec, &self.config.opus, self.control.peer_loss_percent)),
         }
         let encoder = self.encoder.get_or_insert_with(|| Encoder::new(coding));
-        if let Some(memory) = self.shared.take() {
-            encoder.go_on_from(&memory);
+        if let Some(follow) = self.follow.take() {
+            follow.lead(encoder);
         }
         encoder
     }

@@ -35,6 +35,7 @@ mod control;
 mod dial;
 mod ear;
 mod engine;
+mod follow;
 #[doc(hidden)]
 pub mod fuzz;
 mod handover;

@@ -10,6 +10,7 @@ use ringback_rtp::header::HEADER_LEN;
 use ringback_rtp::{Arrival, Header, HeaderError, Packet};
 use ringback_time::{Mono, Now};
 
+use crate::follow;
 use crate::latch::Verdict;
 use crate::leg::{DigitBudget, Leg, Retention, Target, millis};
 use crate::outgoing;
@@ -334,6 +335,7 @@ fn relay<O: Out + ?Sized>(
         let header = to.outgoing.relay(packet, target.format.payload_type, octets, now.mono, now_ms);
         if let Some(bytes) = header.and_then(|header| put_header(header, &placed.payload, bytes)) {
             record(&mut to.recorder, header, sends, bytes);
+            follow::pass_on(&mut to.follow, sends, bytes.get(HEADER_LEN..).unwrap_or_default());
             out.rtp(to.id, target.to, bytes);
         }
         return None;
@@ -356,6 +358,7 @@ fn relay<O: Out + ?Sized>(
         let whole = HEADER_LEN..HEADER_LEN + frame;
         if let Some(bytes) = header.and_then(|header| put_header(header, &whole, &mut made)) {
             record(&mut to.recorder, header, sends, bytes);
+            follow::pass_on(&mut to.follow, sends, bytes.get(HEADER_LEN..).unwrap_or_default());
             out.rtp(to.id, target.to, bytes);
         }
     }

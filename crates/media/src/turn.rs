@@ -9,6 +9,7 @@ use ringback_time::Now;
 
 use crate::control::Wanted;
 use crate::dial::Turn;
+use crate::follow::Follow;
 use crate::latch;
 use crate::leg::{Leg, Target};
 use crate::outgoing::Quiet;
@@ -151,7 +152,7 @@ fn send<O: Out + ?Sized>(
     match shared.filter(|_| !muted) {
         Some(frame) => {
             scratch.packet.extend_from_slice(&frame.payload);
-            leg.shared = Some(frame.memory.clone());
+            leg.follow = Some(Follow::Shared(frame.memory.clone()));
         }
         None if sounds && !muted => leg.encoder(codec).encode(&scratch.samples, &mut scratch.packet),
         None => leg.encoder(codec).silence(ptime_ms, &mut scratch.packet),

@@ -264,7 +264,7 @@ fn loudest(world: &World, n: u8, codec: Codec) -> u16 {
 #[test]
 fn going_over_from_one_encoder_to_another_makes_no_burst() {
     for codec in [Codec::G722, Codec::Opus] {
-        // A tone of -20 dBm0 peaks at some 3,200.
+        // A tone of -20 dBm0 peaks at some 2,300.
         let most = 4_500;
         let calls = |seed| {
             let mut world = World::new(2, seed);
@@ -382,4 +382,24 @@ fn a_whisper_is_clean_and_so_is_what_a_narrow_member_hears_once_it_may_not_speak
     world.forget();
     world.run(ms(700));
     pure(&world, 2, Codec::L16At8, &[445.0]);
+}
+
+#[test]
+fn a_sound_in_place_of_what_is_relayed_begins_without_a_burst() {
+    for codec in [Codec::G722, Codec::Opus] {
+        let mut world = World::new(2, 10);
+        for n in 1..=2 {
+            call(&mut world, n, codec, 20);
+        }
+        world.command(Command::Bridge { a: leg(0, 1), b: leg(0, 2) });
+        say(&mut world, 1, 610.0);
+        world.run(ms(2000));
+        let tone = Tone { frequencies: vec![1130.0], level_dbm0: -40.0, duration: None };
+        world.command(Command::PlayTone { leg: leg(0, 2), tone, token: Token(9) });
+        world.run(ms(1000));
+        // Past the beginning, where what is relayed comes from the middle of a stream.
+        let samples = heard(&world, 2, codec);
+        let peak = samples.iter().skip(samples.len() / 4).map(|sample| sample.unsigned_abs()).max().unwrap();
+        assert!((1_500..3_500).contains(&peak), "{codec:?}: {peak}");
+    }
 }

@@ -138,6 +138,18 @@ impl Encoder {
         }
     }
 
+    /// The far end has heard these payloads, undecoded and joined, of an encoder that is not here: goes on from what it knows by them.
+    pub fn go_on_after(&mut self, payloads: &[u8]) {
+        match &mut self.state {
+            State::G722(encoder) => {
+                **encoder = G722Encoder::new();
+                encoder.follow(payloads);
+            }
+            State::Opus { interrupted, .. } => *interrupted = true,
+            State::Plain => {}
+        }
+    }
+
     /// How much the far end loses, by its reports: Opus makes its copies good accordingly.
     pub fn set_loss(&mut self, percent: u8) {
         if let State::Opus { encoder, .. } = &mut self.state {

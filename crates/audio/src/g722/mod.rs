@@ -69,6 +69,16 @@ impl G722Encoder {
     }
 }
 
+impl G722Encoder {
+    /// Another encoder has sent these: predictors and scales become what the receiver's are by them.
+    pub fn follow(&mut self, codes: &[u8]) {
+        for &code in codes {
+            self.low.follow_low(code & 0x3f);
+            self.high.follow_high(code >> 6);
+        }
+    }
+}
+
 impl G722Decoder {
     pub fn new() -> Self {
         G722Decoder { low: Band::low(), high: Band::high(), window: [0; TAPS - 2 + 2 * BLOCK] }
