@@ -124,8 +124,10 @@ impl MediaEngine {
         let Some(leg) = self.legs.get_mut(key as usize) else { return };
         let Some(member) = leg.member.take() else { return };
         leg.incoming.discarded += member.discarded();
-        // What it heard was not faded, unless it has had its last frame.
-        leg.joint.meet();
+        // What it heard was not faded, unless it has had its last frame. What was sent in place of the room goes on.
+        if !leg.is_overridden() {
+            leg.joint.meet();
+        }
         if let Some(room) = self.rooms.slab.get_mut(member.room as usize) {
             room.remove(member);
         }

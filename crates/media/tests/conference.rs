@@ -664,3 +664,28 @@ fn of_many_who_are_made_listeners_none_goes_deaf() {
         assert_hears(&world, n, &[1, 2], 2, -20.0);
     }
 }
+
+#[test]
+fn a_sound_goes_on_unchanged_while_its_call_moves_from_room_to_room() {
+    let mut world = conference(21, 3, -20.0);
+    let tone = Tone { frequencies: vec![1525.0], level_dbm0: -10.0, duration: None };
+    world.command(Command::PlayTone { leg: leg(0, 1), tone, token: Token(9) });
+    world.run(ms(500));
+    world.forget();
+    world.run(ms(203));
+    // What is left of a tone that goes on when each sample is foretold by the two before.
+    let surprise = |samples: &[i16]| {
+        let turn = 2.0 * (1525.0 * std::f64::consts::TAU / 8000.0).cos();
+        let left = |of: &[i16]| (f64::from(of[2]) - turn * f64::from(of[1]) + f64::from(of[0])).abs();
+        samples.windows(3).map(left).fold(0.0, f64::max)
+    };
+    let most = surprise(&heard(&world, 1));
+    world.forget();
+    for room in 2..8 {
+        world.command(Command::Unbridge { leg: leg(0, 1) });
+        world.command(Command::Join { leg: leg(0, 1), room: RoomId::new(0, room), role: Role::Member });
+        world.run(ms(97));
+    }
+    let left = surprise(&heard(&world, 1));
+    assert!(left <= 1.5 * most, "{left:.0} above {most:.0}");
+}
