@@ -55,9 +55,10 @@ class SessionCoordinator(CoordinatorBase):
         self._levels: Levels | None = None
         self._waker: Waker | None = None
         self._stopping: asyncio.Task[None] | None = None
-        # The start that is under way, and how many wait for it.
+        # The start that is under way, how many wait for it, and whether anybody has been told that the system runs.
         self._starting: asyncio.Task[None] | None = None
         self._starters = 0
+        self._told = False
         # Handlers whose turn has not come: others have to start before them.
         self._turns: deque[Turn] = deque()
         # Who is told of start and stop, and what stands for the system there: it may outlive it.
@@ -292,15 +293,18 @@ class SessionCoordinator(CoordinatorBase):
         starting = self._starting
         if starting is None:
             if self.is_running():
+                self._told = True
                 return
+            self._told = False
             starting = self._starting = loop.create_task(self._begin(), name="ringback start")
         self._starters += 1
         try:
             await asyncio.shield(starting)
+            self._told = True
         except asyncio.CancelledError:
-            if self._starters == 1:
-                # Nobody waits for it any more.
-                starting.cancel()
+            # Nobody waits for it any more. It may be done by now: then nobody knows of it, and nobody would stop it.
+            if self._starters == 1 and not starting.cancel() and not self._told:
+                await self._halt(0.0)
             raise
         finally:
             self._starters -= 1

@@ -358,6 +358,42 @@ async def test_a_start_that_is_cancelled_leaves_nothing_running(tmp_path):
     assert not coordinator.is_running()
 
 
+async def test_a_start_that_is_cancelled_when_it_is_done_is_undone(systems):
+    coordinator, caller = await Systems.builder("pbx", Recorder()).build(), await systems.start("alice")
+
+    async def serve():
+        async with coordinator:
+            await asyncio.sleep(10)
+
+    serving = asyncio.create_task(serve())
+    await asyncio.sleep(0)
+    serving.cancel()
+    await asyncio.wait((serving,))
+    assert serving.cancelled() and not coordinator.is_running()
+    call = await systems.call(caller, coordinator)
+    with pytest.raises(CallFailed):
+        await call.wait_for_answer(5)
+
+
+async def test_a_cancelled_start_does_not_stop_what_another_was_told_of():
+    coordinator = await Systems.builder("pbx").build()
+    tasks = []
+
+    async def first():
+        await SessionControl.start(coordinator)
+        tasks[1].cancel()
+
+    tasks += [asyncio.create_task(first()), asyncio.create_task(SessionControl.start(coordinator))]
+    await asyncio.wait(tasks)
+    assert tasks[1].cancelled() and coordinator.is_running()
+    starting = asyncio.create_task(SessionControl.start(coordinator))
+    await asyncio.sleep(0)
+    starting.cancel()
+    await asyncio.wait((starting,))
+    assert coordinator.is_running()
+    await SessionControl.stop(coordinator)
+
+
 async def test_a_start_goes_on_while_one_waits_for_it(tmp_path):
     coordinator = await slow_start(tmp_path)
     first, second = (asyncio.create_task(SessionControl.start(coordinator)) for _ in range(2))
