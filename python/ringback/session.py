@@ -1,13 +1,15 @@
 """`CallSession`: one leg of a call with one peer."""
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
 
 from ringback import _ringback
 from ringback._ringback import CallSessionBase, CoordinatorBase, SessionId
 from ringback._seconds import Seconds, wait_seconds
-from ringback.errors import AnswerTimeout, SessionError
+from ringback.errors import AnswerTimeout, InvalidState, SessionError, SessionNotFound
 from ringback.states import DtmfMethod
 
 if TYPE_CHECKING:
@@ -33,27 +35,36 @@ class CallSession(CallSessionBase):
         """CANCEL, BYE or a final response, whichever the state needs. On return the state is final. No-op on an ended
         call.
         """
-        await _ringback.hangup(self._coordinator, self.id, reason)
+        try:
+            await _ringback.hangup(self._coordinator, self.id, reason)
+        except SessionNotFound:
+            # The system remembers ended calls for a minute; the handle knows longer.
+            if not self.state.is_final:
+                raise
 
     async def hold(self) -> None:
         """Holds the peer (re-INVITE, a=sendonly); returns after the 2xx. Raises `InvalidState`, `CallRejected`."""
-        await _ringback.hold(self._coordinator, self.id)
+        with self._remembered():
+            await _ringback.hold(self._coordinator, self.id)
 
     async def resume(self) -> None:
         """Ends our hold; returns after the 2xx. Raises `InvalidState`, `CallRejected`."""
-        await _ringback.resume(self._coordinator, self.id)
+        with self._remembered():
+            await _ringback.resume(self._coordinator, self.id)
 
     async def transfer(self, target: str | SessionId) -> None:
         """Lets the peer go on with somebody else: a URI, or the peer of another call; see
         `SessionControl.transfer_session`. Raises `TransferFailed`.
         """
-        await _ringback.transfer(self._coordinator, self.id, target)
+        with self._remembered():
+            await _ringback.transfer(self._coordinator, self.id, target)
 
     async def send_dtmf(self, digits: str) -> None:
         """Sends digits: 0-9 * # A-D, "," pauses 1 s. Returns when the last has been sent. Raises `ValueError`,
         `InvalidState`.
         """
-        await send_dtmf(self._coordinator, self.id, digits, DtmfMethod.AUTO, 100, 100)
+        with self._remembered():
+            await send_dtmf(self._coordinator, self.id, digits, DtmfMethod.AUTO, 100, 100)
 
     async def wait_for_answer(self, timeout: Seconds) -> None:
         """Returns at once if the call was ever answered; otherwise raises what ended it.
@@ -72,6 +83,16 @@ class CallSession(CallSessionBase):
             return await future
         finally:
             _ringback.forget_future(self, future)
+
+    @contextlib.contextmanager
+    def _remembered(self) -> Iterator[None]:
+        """An operation on a call that has ended raises the same after the minute for which the system remembers it."""
+        try:
+            yield
+        except SessionNotFound as error:
+            if error.session_id != self.id or not self.state.is_final:
+                raise
+            raise InvalidState(f"the call is {self.state}", state=self.state) from None
 
     async def __aenter__(self) -> Self:
         """The call itself: the block guards it."""

@@ -226,6 +226,23 @@ async def test_an_unknown_session_is_not_found(systems):
         await SessionControl.hold_session(caller, str(stranger))
 
 
+async def test_the_handle_of_a_call_that_the_system_has_forgotten_still_says_that_it_is_over(systems, monkeypatch):
+    called, caller = await systems.start("bob", Recorder()), await systems.start("alice")
+    call = await systems.answered(caller, called)
+    await call.hangup()
+    # A minute after its end the system knows a call no more; another one never did.
+    monkeypatch.setattr(CallSession, "_coordinator", called)
+    with pytest.raises(SessionNotFound):
+        await SessionControl.terminate_session(called, call.id)
+    await call.hangup("again")
+    for operation in (call.hold(), call.resume(), call.transfer("sip:a@example.com"), call.send_dtmf("1")):
+        with pytest.raises(InvalidState) as caught:
+            await operation
+        assert caught.value.state is CallState.TERMINATED
+    await call.wait_for_answer(1)
+    assert await call.wait_ended() == "hangup"
+
+
 async def test_what_does_not_fit_the_state_is_told(systems):
     bob = Recorder(CallDecision.Defer())
     called, caller = await systems.start("bob", bob), await systems.start("alice")
