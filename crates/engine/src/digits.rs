@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringback_media_api::{Command as MediaCommand, Token};
+use ringback_media_api::{Command as MediaCommand, Event as MediaEvent, Token};
 use ringback_sip::{HeaderName, Message, Method, StatusCode};
 use ringback_time::{Mono, Now};
 use ringback_ua::{Body, FailCause, Reply as Answer, RequestKey};
@@ -54,6 +54,12 @@ enum Way {
 }
 
 impl Digits {
+    /// Takes the command that the media engine is carrying out.
+    pub(crate) fn take_given(&mut self) -> Option<Token> {
+        self.jobs.front().filter(|job| matches!(job.way, Way::Events | Way::Tones))?;
+        self.jobs.pop_front().map(|job| job.token)
+    }
+
     /// The tokens of all that was not finished.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Token> + '_ {
         self.jobs.drain(..).map(|job| job.token)
@@ -169,6 +175,17 @@ impl Engine {
         }
         let result = if completed { Ok(()) } else { Err(Error::Media("sending digits was interrupted".into())) };
         self.digits_done(now, key, result);
+    }
+
+    /// A leg whose call has ended says whether the digits that it was given had been sent: one who hangs up upon the last has heard it.
+    pub(crate) fn last_digits(&mut self, event: &MediaEvent) {
+        let completed = match event {
+            MediaEvent::DtmfSent { completed, .. } => *completed,
+            MediaEvent::Closed { .. } | MediaEvent::Failed { .. } => false,
+            _ => return,
+        };
+        let Some((token, ended)) = self.last_digits.remove(&event.leg()) else { return };
+        self.complete(token, if completed { Ok(Reply::Unit) } else { Err(ended) });
     }
 
     /// The leg is gone while the call goes on: what was to be sent by it never will be.

@@ -228,6 +228,12 @@ impl Engine {
         if let Some(outgoing) = call.outgoing.as_mut() {
             tokens.extend(outgoing.offers.drain(..).map(|token| (token, Err(ended()))));
         }
+        // The leg knows how far it came, and says so when it is closed. A stop does not wait for it.
+        if let Some(leg) = call.media.leg().filter(|_| !self.stop.is_stopping())
+            && let Some(token) = call.digits.take_given()
+        {
+            self.last_digits.insert(leg, (token, ended()));
+        }
         tokens.extend(call.digits.drain().map(|token| (token, Err(ended()))));
         for collector in call.collecting.drain(..) {
             tokens.push((collector.token, Ok(Reply::Text(collector.digits))));

@@ -97,6 +97,8 @@ pub struct Engine {
     pub(crate) calls: Calls,
     pub(crate) by_ua: HashMap<CallKey, Key, foldhash::fast::RandomState>,
     pub(crate) legs: Legs,
+    /// Legs that are being closed while they sent digits: the command, and its error where not all were sent.
+    pub(crate) last_digits: HashMap<LegId, (Token, Error)>,
     /// Call-IDs of the targets of forwarded calls, to know our own when they come back.
     pub(crate) forwarded: HashMap<Box<str>, Key, foldhash::quality::RandomState>,
     pub(crate) bridges: Bridges,
@@ -179,6 +181,7 @@ impl Engine {
             calls: Calls::default(),
             by_ua: HashMap::default(),
             legs: HashMap::default(),
+            last_digits: HashMap::new(),
             forwarded: HashMap::default(),
             bridges: Bridges::default(),
             timers: TimerQueue::default(),
@@ -584,6 +587,7 @@ impl Engine {
         assert!(self.calls.is_empty(), "calls are left");
         assert!(self.by_ua.is_empty() && self.legs.is_empty() && self.forwarded.is_empty(), "tables keep something");
         assert!(self.asking.is_empty(), "requests wait for an answer");
+        assert!(self.last_digits.is_empty(), "digits wait for their leg");
         assert!(self.subscriptions.is_empty() && self.notifier.is_empty(), "subscriptions are left");
         assert!(self.timers.next().is_none(), "a timer is armed");
         assert_eq!(self.bridge_count(), 0, "bridges are left");

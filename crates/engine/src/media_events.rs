@@ -21,7 +21,7 @@ impl Engine {
             return;
         }
         // A leg that was closed may still have something on the way.
-        let Some(&key) = self.legs.get(&event.leg()) else { return };
+        let Some(&key) = self.legs.get(&event.leg()) else { return self.last_digits(&event) };
         self.current = Some(key);
         match event {
             MediaEvent::Dtmf { digit, duration_ms, .. } => {

@@ -304,8 +304,8 @@ pub enum Command {
     StopPlaying {
         leg: LegId,
     },
-    /// RFC 4733 events, `,` pauses 1 s; answered by `Event::DtmfSent` after the last end packet. Digits are checked by the engine;
-    /// `duration_ms` is 40 to 8000.
+    /// RFC 4733 events, `,` pauses 1 s; answered by `Event::DtmfSent` after the last end packet, or where the leg can send no
+    /// more, `completed` if the first end packet of the last digit was out. Digits are checked by the engine; `duration_ms` is 40 to 8000.
     SendDtmf {
         leg: LegId,
         digits: String,

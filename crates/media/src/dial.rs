@@ -105,10 +105,12 @@ impl Dial {
         }
     }
 
-    /// Gives up whatever is under way or waiting.
-    pub(crate) fn abandon(&mut self) -> impl Iterator<Item = Token> {
-        self.event = None;
-        std::mem::take(&mut self.jobs).into_iter().map(|job| job.token)
+    /// Gives up whatever is under way or waiting; with each job, whether its digits have been sent.
+    pub(crate) fn abandon(&mut self) -> impl Iterator<Item = (Token, bool)> {
+        // RFC 4733 §2.5.1.4: the first end packet tells the end, the other two are for the case that it was lost.
+        let is_over = self.event.take().is_none_or(|event| event.is_over());
+        let jobs = std::mem::take(&mut self.jobs).into_iter().enumerate();
+        jobs.map(move |(n, job)| (job.token, n == 0 && is_over && job.digits.iter().all(|digit| *digit == ',')))
     }
 }
 
@@ -189,5 +191,23 @@ mod tests {
         assert_eq!((0..100).filter(|n| dial.add("1", 100, 100, Token(*n))).count(), JOBS);
         assert_eq!(dial.abandon().count(), JOBS);
         assert!(dial.is_idle(0));
+    }
+
+    #[test]
+    fn digits_that_are_given_up_have_been_sent_once_the_end_of_the_last_has() {
+        // 40 ms and 60 ms of gap: the ends of the digits go out in ticks 1, 2, 3 and 6, 7, 8.
+        for (digits, ticks, sent) in
+            [("1", 0, false), ("1", 1, false), ("1", 2, true), ("12", 4, false), ("12", 6, false), ("12", 7, true)]
+        {
+            let mut dial = Dial::default();
+            dial.add(digits, 40, 60, Token(1));
+            dial.add("3", 40, 60, Token(2));
+            turns(&mut dial, ticks);
+            assert_eq!(dial.abandon().collect::<Vec<_>>(), [(Token(1), sent), (Token(2), false)], "{digits} {ticks}");
+        }
+        let mut dial = Dial::default();
+        dial.add("1,,", 40, 60, Token(1));
+        turns(&mut dial, 10);
+        assert_eq!(dial.abandon().collect::<Vec<_>>(), [(Token(1), true)], "only pauses were left");
     }
 }

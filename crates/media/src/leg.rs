@@ -531,8 +531,8 @@ impl Leg {
     /// Events can no longer be sent: answers those who wait for them.
     pub(crate) fn end_dialling<O: Out + ?Sized>(&mut self, out: &mut O) {
         if let Some(mut dial) = self.dial.take() {
-            for token in dial.abandon() {
-                out.event(Event::DtmfSent { leg: self.id, token, completed: false });
+            for (token, completed) in dial.abandon() {
+                out.event(Event::DtmfSent { leg: self.id, token, completed });
             }
         }
     }

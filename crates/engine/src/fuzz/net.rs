@@ -113,6 +113,8 @@ pub struct Legs {
     due: BTreeMap<(Mono, u64), MediaEvent>,
     serial: u64,
     playing: HashMap<LegId, Token>,
+    /// What a leg says of its digits where it is closed before they are over.
+    pub sent_at_close: bool,
 }
 
 impl Legs {
@@ -145,8 +147,17 @@ impl Legs {
                 self.open.remove(&leg);
                 self.moved.remove(&leg);
                 self.unbridge(leg);
-                self.due.retain(|_, event| event.leg() != leg);
-                return vec![MediaEvent::Closed { leg, statistics: Statistics::default() }];
+                let mut last = Vec::new();
+                self.due.retain(|_, event| {
+                    if let MediaEvent::DtmfSent { leg: of, token, .. } = *event
+                        && of == leg
+                    {
+                        last.push(MediaEvent::DtmfSent { leg, token, completed: self.sent_at_close });
+                    }
+                    event.leg() != leg
+                });
+                last.push(MediaEvent::Closed { leg, statistics: Statistics::default() });
+                return last;
             }
             MediaCommand::Bridge { b, .. } => {
                 assert!(self.open.contains_key(&b) && b != leg, "{b:?} is not open");

@@ -101,6 +101,25 @@ fn digits_go_by_info_where_events_were_not_negotiated() {
 }
 
 #[test]
+fn digits_that_were_sent_when_the_peer_hung_up_are_no_failure() {
+    for completed in [true, false] {
+        let mut net = pair();
+        let (caller, called) = answered(&mut net);
+        let token = send(&mut net, A, &caller, "1#", DtmfMethod::RtpEvent);
+        let next = send(&mut net, A, &caller, "2", DtmfMethod::RtpEvent);
+        net.advance(SECOND / 10);
+        // What the leg says at its end.
+        net.nodes[A].legs.sent_at_close = completed;
+        hang_up(&mut net, B, &called);
+        let ended = |result| matches!(result, Some(Err(Error::Ended(reason))) if reason == "remote hangup");
+        let result = net.result(A, token);
+        assert!(if completed { matches!(result, Some(Ok(Reply::Unit))) } else { ended(result) }, "{completed}");
+        assert!(ended(net.result(A, next)));
+        net.assert_idle();
+    }
+}
+
+#[test]
 fn digits_are_checked() {
     let mut net = pair();
     let (caller, _) = answered(&mut net);
