@@ -10,7 +10,8 @@ use ringback_sip::{HeaderName, Message, Method, StatusCode};
 use ringback_time::{Mono, Now};
 use ringback_ua::{Body, FailCause, Reply as Answer, RequestKey};
 
-use crate::api::{DtmfMethod, Error, Reply};
+use crate::api::{DtmfMethod, Error, Reply, State};
+use crate::call::Call;
 use crate::commands;
 use crate::engine::{Engine, Output};
 use crate::info::{self, Info};
@@ -173,7 +174,17 @@ impl Engine {
         if !job.is_some_and(|job| matches!(job.way, Way::Events | Way::Tones)) {
             return;
         }
-        let result = if completed { Ok(()) } else { Err(Error::Media("sending digits was interrupted".into())) };
+        let held = |call: &Call| {
+            let silenced = call.media.config.as_ref().is_some_and(|config| !config.may_send);
+            silenced && (call.session.remote_hold() || call.session.state() == State::OnHold)
+        };
+        let result = if completed {
+            Ok(())
+        } else if self.calls.get(key).is_some_and(held) {
+            Err(Error::Media("digits cannot be sent while the call is on hold".into()))
+        } else {
+            Err(Error::Media("sending digits was interrupted".into()))
+        };
         self.digits_done(now, key, result);
     }
 

@@ -120,6 +120,24 @@ fn digits_that_were_sent_when_the_peer_hung_up_are_no_failure() {
 }
 
 #[test]
+fn digits_that_a_hold_breaks_off_say_so() {
+    for method in [DtmfMethod::RtpEvent, DtmfMethod::Inband] {
+        let mut net = pair();
+        let (caller, called) = answered(&mut net);
+        let id = called.id;
+        let result = net.ask(B, |token| Command::Hold { token, session: id });
+        assert!(matches!(result, Some(Ok(_))) && caller.remote_hold());
+        let token = send(&mut net, A, &caller, "1", method);
+        let leg = *net.nodes[A].legs.open.keys().next().expect("a leg");
+        net.media_event(A, MediaEvent::DtmfSent { leg, token, completed: false });
+        let Some(Err(Error::Media(why))) = net.result(A, token) else { panic!("{method:?}") };
+        assert!(why.contains("on hold"), "{why}");
+        hang_up(&mut net, A, &caller);
+        net.assert_idle();
+    }
+}
+
+#[test]
 fn digits_are_checked() {
     let mut net = pair();
     let (caller, _) = answered(&mut net);
