@@ -80,6 +80,63 @@ fn other_chunks_are_passed_over_and_lengths_may_be_missing() {
     }
 }
 
+/// With the RIFF size filled in, as whoever closes a file does.
+fn finished(mut bytes: Vec<u8>) -> Vec<u8> {
+    let length = (bytes.len() - 8) as u32;
+    bytes[4..8].copy_from_slice(&length.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn text_after_no_samples_is_not_played() {
+    let empty = file(1, 1, 8000, 16, &[], &[]);
+    let mut with_text = empty.clone();
+    with_text.extend(b"LIST\x08\0\0\0INFOabcd");
+    let length = |bytes: &[u8]| parse(bytes).expect("a file").expect("a header").length;
+    assert_eq!(length(&finished(with_text.clone())), Some(0));
+    // Cut off after its header was written: the RIFF size says that nothing follows, or nothing at all.
+    let samples = [finished(empty.clone()), vec![1, 0, 2, 0]].concat();
+    assert_eq!((length(&samples), length(&finished(empty))), (None, None));
+    for size in [0, u32::MAX] {
+        with_text[4..8].copy_from_slice(&size.to_le_bytes());
+        assert_eq!(length(&with_text), None);
+    }
+}
+
+#[test]
+fn chunks_before_the_samples_may_be_long() {
+    let mut art = b"id3 ".to_vec();
+    art.extend(5_000_001_u32.to_le_bytes());
+    art.extend(vec![0; 5_000_002]);
+    assert_eq!(played(&file(1, 1, 8000, 16, &art, &[1, 0, 2, 0]), 100), [1, 2]);
+    let many = b"junk\0\0\0\0".repeat(100_000);
+    let error = parse(&file(1, 1, 8000, 16, &many, &[1, 0])).expect_err("too many");
+    assert!(error.to_string().contains("chunks before the samples"), "{error}");
+}
+
+#[test]
+fn samples_may_be_shorter_than_their_containers_where_it_is_said_how_they_stand() {
+    // WAVE_FORMAT_EXTENSIBLE: 24 valid bits in 32, the upper ones.
+    let mut bytes = b"RIFF\0\0\0\0WAVEfmt ".to_vec();
+    bytes.extend(40_u32.to_le_bytes());
+    for word in [0xfffe_u16, 1, 8000, 0, 32_000, 0, 4, 32, 22, 24, 4, 0, 1, 0, 0, 16, 128, 0xaa00, 0x3800, 0x719b] {
+        bytes.extend(word.to_le_bytes());
+    }
+    let data: Vec<u8> = [1000_i32, -1000].iter().flat_map(|s| (s << 16 | 0x7f00).to_le_bytes()).collect();
+    bytes.extend(b"data");
+    bytes.extend((data.len() as u32).to_le_bytes());
+    bytes.extend(data);
+    assert_eq!(played(&bytes, 3), [1000, -1000]);
+    // The plain format does not tell whether the upper or the lower ones.
+    let mut bytes = file(1, 1, 8000, 24, &[], &[0; 8]);
+    bytes[32..34].copy_from_slice(&4_u16.to_le_bytes());
+    let error = parse(&bytes).expect_err("ambiguous").to_string();
+    assert!(error.contains("24 bits in 4 bytes"), "{error}");
+    // Nobody needs what some writers leave out.
+    bytes[32..34].copy_from_slice(&0_u16.to_le_bytes());
+    assert_eq!(played(&bytes, 100), [0, 0]);
+}
+
 #[test]
 fn what_cannot_be_played_is_named() {
     for (bytes, message) in [

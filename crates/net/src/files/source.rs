@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ringback_audio::wav::{self, Layout, Mono};
+use ringback_audio::wav::{self, Layout, Mono, Scan};
 use ringback_audio::{RateConverter, Resampler};
 use ringback_media_api::Sound;
 
@@ -204,6 +204,36 @@ fn read_some(file: &mut File, into: &mut [u8]) -> io::Result<usize> {
     }
 }
 
+/// Reads the heads of the chunks, and no more: before the samples there may be pictures.
+fn find_samples(file: &mut File, name: &str) -> Result<Layout, String> {
+    let cannot = |error: wav::WavError| format!("cannot play {name}: {error}");
+    let mut scan = Scan::default();
+    let mut head = [0; wav::STEP_MOST];
+    loop {
+        let at = scan.at();
+        let count = read_at(file, &mut head, at).map_err(|error| format!("cannot read {name}: {error}"))?;
+        if let Some(layout) = scan.take(head.get(..count).unwrap_or_default()).map_err(cannot)? {
+            return Ok(layout);
+        }
+        if scan.at() == at {
+            return Err(cannot(scan.ended()));
+        }
+    }
+}
+
+/// Fills `into` from there on, as far as the file goes.
+fn read_at(file: &mut File, into: &mut [u8], at: u64) -> io::Result<usize> {
+    file.seek(SeekFrom::Start(at))?;
+    let mut filled = 0;
+    while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match read_some(file, rest)? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(filled)
+}
+
 fn open(path: &Path) -> Result<Input, String> {
     let name = path.display().to_string();
     let failed = |error: io::Error| format!("cannot read {name}: {error}");
@@ -212,21 +242,10 @@ fn open(path: &Path) -> Result<Input, String> {
     if !file.metadata().map_err(failed)?.is_file() {
         return Err(format!("cannot read {name}: not a regular file"));
     }
-    let mut head = Vec::new();
-    let mut block = vec![0; BLOCK].into_boxed_slice();
-    let layout = loop {
-        if let Some(layout) = wav::parse(&head).map_err(|error| format!("cannot play {name}: {error}"))? {
-            break layout;
-        }
-        let count = read_some(&mut file, &mut block).map_err(failed)?;
-        if count == 0 || head.len() > wav::HEADER_MOST + BLOCK {
-            let error = if head.len() < 12 { wav::WavError::NotWav } else { wav::WavError::Incomplete };
-            return Err(format!("cannot play {name}: {error}"));
-        }
-        head.extend_from_slice(block.get(..count).unwrap_or_default());
-    };
+    let layout = find_samples(&mut file, &name)?;
     file.seek(SeekFrom::Start(layout.offset)).map_err(failed)?;
     let left = layout.length.unwrap_or(u64::MAX);
+    let block = vec![0; BLOCK].into_boxed_slice();
     Ok(Input::File { name, file, layout, mono: Mono::new(layout.format), left, block })
 }
 

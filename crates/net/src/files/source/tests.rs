@@ -72,15 +72,28 @@ fn a_file_is_converted_and_may_be_cut_off() {
 }
 
 #[test]
+fn a_picture_before_the_samples_is_passed_over() {
+    let header = wav::header(1, 8000, 4);
+    let (format, data) = header.split_at(36);
+    let picture = [b"id3 ".as_slice(), &2_000_000_u32.to_le_bytes(), &[7; 2_000_000]].concat();
+    let path = temporary("picture.wav", &[format, &picture, data, &[1, 0, 2, 0], b"LIST"].concat());
+    assert_eq!(all(Source::File(path.clone()), false, 8000, usize::MAX), [1, 2]);
+    std::fs::remove_file(path).expect("removed");
+}
+
+#[test]
 fn what_cannot_be_opened_is_named() {
     let text = temporary("text.wav", b"hello");
+    let cut = temporary("cut.wav", &wav::header(1, 8000, 4)[..40]);
     for (path, why) in [
         (PathBuf::from("/nonexistent/x.wav"), "No such file"),
         (std::env::temp_dir(), "not a regular file"),
         (text.clone(), "not a WAV file"),
+        (cut.clone(), "without format or samples"),
     ] {
         let error = Feed::open(Source::File(path.clone()), false, sound()).expect_err("no such sound");
         assert!(error.contains(why) && error.contains(&path.display().to_string()), "{error}");
     }
     std::fs::remove_file(text).expect("removed");
+    std::fs::remove_file(cut).expect("removed");
 }
