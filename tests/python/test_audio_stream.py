@@ -228,6 +228,19 @@ async def test_another_stream_of_the_call_ends_the_one_before(systems):
     assert (await asyncio.wait_for(anext(aiter(second)), 5)).shape == (320,)
 
 
+@pytest.mark.parametrize("ending", ["dropped", "closed"])
+async def test_a_stream_that_is_opened_anew_outlives_the_one_before(systems, ending):
+    caller, call, _, _ = await connected(systems)
+    stream = await MediaControl.open_audio(caller, call.id, sample_rate=8000)
+    for _ in range(30):
+        before, stream = stream, await MediaControl.open_audio(caller, call.id, sample_rate=8000)
+        if ending == "closed":
+            await before.close()
+        del before
+        async with asyncio.timeout(5):
+            assert [len(await anext(stream)) for _ in range(2)] == [160, 160]
+
+
 async def test_a_reader_that_is_too_slow_loses_its_own_frames_and_they_are_counted(systems):
     caller, call, called, other = await connected(systems)
     slow = await MediaControl.open_audio(called, other.id, frame_ms=10)

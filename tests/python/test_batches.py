@@ -161,6 +161,17 @@ async def test_one_stream_a_call(systems):
     await again.close()
 
 
+async def test_a_row_outlives_the_end_of_the_stream_that_it_took_over_from(systems):
+    caller, made, _, _ = await calls(systems, 1)
+    for _ in range(20):
+        stream = await MediaControl.open_audio(caller, made[0].id)
+        batches = caller.audio_batches([made[0].id], frame_ms=10)
+        await take(batches, 1)
+        del stream
+        assert [batch.sessions for batch in await take(batches, 5)] == [(made[0].id,)] * 5
+        await batches.close()
+
+
 async def test_closing_ends_the_wait(systems):
     caller, made, _, _ = await calls(systems, 1)
     batches = caller.audio_batches(frame_ms=60)

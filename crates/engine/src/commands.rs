@@ -154,13 +154,13 @@ impl Engine {
                 }
                 self.media(MediaCommand::OpenAudio { leg, port })
             }
-            Command::CloseAudio { session, .. } => {
+            Command::CloseAudio { session, port, .. } => {
                 // The stream of an ended call is closed already.
                 if self.live(session).is_none() {
                     return self.ended_or_unknown(session, Reply::Unit);
                 }
                 let leg = self.leg(session, "closing audio")?;
-                self.media(MediaCommand::CloseAudio { leg })
+                self.media(MediaCommand::CloseAudio { leg, port })
             }
             Command::Record { session, tape, .. } => {
                 let leg = self.leg(session, "record")?;

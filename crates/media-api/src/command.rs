@@ -361,8 +361,10 @@ pub enum Command {
         leg: LegId,
         port: Arc<AudioPort>,
     },
+    /// Ends `OpenAudio` with this port. One that was opened after it goes on.
     CloseAudio {
         leg: LegId,
+        port: Arc<AudioPort>,
     },
     /// Records both directions until the tape is stopped or the leg is closed. Another tape ends the one before.
     Record {
@@ -398,7 +400,7 @@ impl Command {
             | Command::Detect { leg, .. }
             | Command::WatchSilence { leg, .. }
             | Command::OpenAudio { leg, .. }
-            | Command::CloseAudio { leg }
+            | Command::CloseAudio { leg, .. }
             | Command::Record { leg, .. } => *leg,
             Command::CloseRoom { room } | Command::PlayToRoom { room, .. } | Command::RecordRoom { room, .. } => {
                 room.place()

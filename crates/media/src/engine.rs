@@ -473,7 +473,10 @@ fn on_leg<O: Out + ?Sized>(leg: &mut Leg, now: Now, command: Command, out: &mut 
         Command::Monitor { interval, .. } => leg.monitor(interval, now.mono),
         Command::Detect { detection, .. } => leg.detect(detection),
         Command::WatchSilence { after, .. } => leg.watch_silence(after, now.mono),
-        Command::CloseAudio { .. } => leg.close_audio(out),
+        // Where it is another by now, this one was closed with that.
+        Command::CloseAudio { port, .. } if leg.audio.as_ref().is_some_and(|audio| Arc::ptr_eq(&audio.port, &port)) => {
+            leg.close_audio(out);
+        }
         // Those with more than one leg, or none yet, are the engine's.
         _ => {}
     }

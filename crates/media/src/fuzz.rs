@@ -182,7 +182,9 @@ pub fn operations(bytes: &[u8]) {
                 tapes.push(tape.clone());
                 Some(Command::Record { leg, tape })
             }
-            15 => Some(Command::CloseAudio { leg }),
+            15 => ports
+                .get(usize::from(x) % ports.len().max(1))
+                .map(|port| Command::CloseAudio { leg, port: port.clone() }),
             16 => {
                 if let Some(port) = ports.get(usize::from(x) % ports.len().max(1)) {
                     match y % 4 {

@@ -324,7 +324,7 @@ fn taps_and_tapes_come_and_go_unheard() {
         pair.world.command(Command::OpenAudio { leg, port: port.clone() });
         pair.run(300);
         assert!(port.waiting_frames() > 10 && tape.recorded_seconds() > 0.2);
-        pair.world.command(Command::CloseAudio { leg });
+        pair.world.command(Command::CloseAudio { leg, port: port.clone() });
         pair.run(100);
         tape.stop();
         pair.run(300);
@@ -348,7 +348,7 @@ fn after_a_sound_or_a_program_the_other_is_back_within_a_frame() {
         pair.run(300);
         assert_eq!(port.write(&loud), loud.len());
         pair.run(900);
-        pair.world.command(Command::CloseAudio { leg: a });
+        pair.world.command(Command::CloseAudio { leg: a, port: port.clone() });
         pair.run(300);
         let (gap, _) = pair.judge(0, 400);
         assert!(gap <= 42, "{phases:?}: {gap} ms");

@@ -81,7 +81,7 @@ fn what_came_before_the_port_was_opened_comes_first_and_goes_on_seamlessly() {
 }
 
 #[test]
-fn a_second_port_gets_no_retained_audio_and_closes_the_first() {
+fn a_second_port_gets_no_retained_audio_closes_the_first_and_outlives_its_end() {
     let (mut world, a, b) = World::call(43);
     world.command(tone(a, 500.0));
     world.run(ms(500));
@@ -92,10 +92,13 @@ fn a_second_port_gets_no_retained_audio_and_closes_the_first() {
     assert!(first.is_closed() && !second.is_closed());
     assert!(world.out.ready.iter().any(|(_, port)| Arc::ptr_eq(port, &first)), "its holder is told");
     assert!(!second.has_frames());
+    // Whoever held the first lets go of it only now.
+    world.command(Command::CloseAudio { leg: b, port: first });
+    assert!(!second.is_closed());
     world.run(ms(100));
     assert_eq!(read_all(&second).len(), 5);
     world.forget();
-    world.command(Command::CloseAudio { leg: b });
+    world.command(Command::CloseAudio { leg: b, port: second.clone() });
     assert!(second.is_closed());
     assert_eq!(world.out.ready.len(), 1);
     assert_eq!(second.write(&[1; 100]), 0);

@@ -55,7 +55,8 @@ impl AudioStreamBase {
         let weak = coordinator.audio.lock().remove(&self.key());
         drop(weak);
         if !was_closed && self.opened.load(Ordering::Acquire) {
-            coordinator.tell(Command::CloseAudio { token: Token::default(), session: self.session.0 });
+            let (session, port) = (self.session.0, Arc::clone(&self.port));
+            coordinator.tell(Command::CloseAudio { token: Token::default(), session, port });
         }
     }
 }

@@ -232,9 +232,11 @@ pub enum Command {
         session: SessionId,
         port: Arc<AudioPort>,
     },
+    /// Ends `OpenAudio` with this port. One that was opened after it goes on.
     CloseAudio {
         token: Token,
         session: SessionId,
+        port: Arc<AudioPort>,
     },
     /// Records both directions of a call that is not recorded yet. Reply: `Unit`, at once. Whoever gives the tape stops it where this fails.
     Record {

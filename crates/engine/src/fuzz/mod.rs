@@ -339,7 +339,7 @@ fn media_question(input: &mut Input<'_>, net: &mut Net, node: usize, session: Se
         5 => Command::SetTransmitting { token, session, on: false },
         6 => Command::Echo { token, session, on: true },
         7 => Command::OpenAudio { token, session, port: Arc::new(AudioPort::new(16_000, 20, 200)) },
-        8 => Command::CloseAudio { token, session },
+        8 => Command::CloseAudio { token, session, port: Arc::new(AudioPort::new(16_000, 20, 200)) },
         9 => Command::StopPlaying { token, session },
         _ => Command::SessionBridge { token, session },
     });

@@ -34,7 +34,7 @@ fn before_the_answer_there_is_no_media() {
         net.ask(B, |token| Command::Play { token, session, sound: Arc::new(Sound::of(8000, &[1])) }),
         net.ask(B, |token| Command::StopPlaying { token, session }),
         net.ask(B, |token| Command::OpenAudio { token, session, port: port() }),
-        net.ask(B, |token| Command::CloseAudio { token, session }),
+        net.ask(B, |token| Command::CloseAudio { token, session, port: port() }),
         net.ask(B, |token| Command::EstablishMediaFlow { token, session, remote: address(C) }),
     ] {
         assert!(matches!(result, Some(Err(Error::InvalidState { state: State::Initiating, .. }))), "{result:?}");
