@@ -1,4 +1,7 @@
 //! What a leg received before a program opened its audio: the payloads of the last two seconds, as they came.
+//!
+//! Invariant: no more than two seconds of playing time are held, and nothing older than two seconds; in octets, no more than the widest
+//! encoding has in that time. Memory is taken as it is needed: two seconds of G.711 are 16,000 octets.
 
 use std::collections::VecDeque;
 
@@ -10,14 +13,20 @@ use crate::codec;
 use crate::hearing::Decoding;
 
 const RETAINED_MS: u64 = 2000;
-/// Two seconds at 64 kbit/s.
-const OCTETS: usize = 16_000;
-const PACKETS: usize = 256;
+/// Two seconds of L16 at 48 kHz. Opus has two thirds of that at most (RFC 6716 §2.1.1: 510 kbit/s).
+const OCTETS: usize = 192_000;
+/// Two seconds of packets of 2.5 ms, the shortest of Opus.
+const PACKETS: usize = 800;
+/// Doubled as often as needed: to 16,000 octets, and 128 packets, for G.711.
+const FIRST_OCTETS: usize = 4000;
+const FIRST_PACKETS: usize = 32;
 
 #[derive(Debug)]
 pub(crate) struct Retained {
     octets: VecDeque<u8>,
     packets: VecDeque<Kept>,
+    /// Playing time of all packets.
+    length_us: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +37,7 @@ pub(crate) struct Kept {
     pub(crate) timestamp: u32,
     pub(crate) codec: Codec,
     arrival_ms: u64,
+    length_us: u32,
     octets: u16,
 }
 
@@ -42,7 +52,11 @@ pub(crate) struct Replay {
 
 impl Retained {
     pub(crate) fn new() -> Self {
-        Retained { octets: VecDeque::with_capacity(OCTETS), packets: VecDeque::with_capacity(PACKETS / 2) }
+        Retained {
+            octets: VecDeque::with_capacity(FIRST_OCTETS),
+            packets: VecDeque::with_capacity(FIRST_PACKETS),
+            length_us: 0,
+        }
     }
 
     pub(crate) fn push(
@@ -54,31 +68,46 @@ impl Retained {
         now_ms: u64,
         payload: &[u8],
     ) {
-        if payload.is_empty() || payload.len() > MAX_PAYLOAD {
+        let length_us = u64::from(codec::units(codec, payload)) * 1000 / u64::from(codec::units_per_ms(codec).max(1));
+        if payload.is_empty() || length_us == 0 || payload.len() > MAX_PAYLOAD {
             return;
         }
-        while self.octets.len() + payload.len() > OCTETS || self.packets.len() >= PACKETS {
-            self.drop_oldest();
+        self.forget(now_ms);
+        while (self.octets.len() + payload.len() > OCTETS
+            || self.length_us + length_us > RETAINED_MS * 1000
+            || self.packets.len() >= PACKETS)
+            && self.drop_oldest()
+        {}
+        let needed = self.octets.len() + payload.len();
+        if needed > self.octets.capacity() {
+            let capacity = (self.octets.capacity() * 2).clamp(needed, OCTETS);
+            self.octets.reserve_exact(capacity - self.octets.len());
         }
         self.octets.extend(payload);
-        let octets = payload.len() as u16;
-        self.packets.push_back(Kept { stream, extended, timestamp, codec, arrival_ms: now_ms, octets });
+        self.length_us += length_us;
+        let (octets, length_us) = (payload.len() as u16, length_us as u32);
+        self.packets.push_back(Kept { stream, extended, timestamp, codec, arrival_ms: now_ms, length_us, octets });
     }
 
-    fn drop_oldest(&mut self) {
-        if let Some(kept) = self.packets.pop_front() {
-            self.octets.drain(..usize::from(kept.octets).min(self.octets.len()));
-        } else {
-            self.octets.clear();
+    /// False: there was none.
+    fn drop_oldest(&mut self) -> bool {
+        let Some(kept) = self.packets.pop_front() else { return false };
+        self.octets.drain(..usize::from(kept.octets).min(self.octets.len()));
+        self.length_us -= u64::from(kept.length_us);
+        true
+    }
+
+    /// What came more than two seconds ago is not wanted any more.
+    fn forget(&mut self, now_ms: u64) {
+        while self.packets.front().is_some_and(|kept| kept.arrival_ms + RETAINED_MS < now_ms) {
+            self.drop_oldest();
         }
     }
 
     /// All that came in the last two seconds. What lies within `hold_ms` of its end is left to the playout buffer, where what is
     /// on its way can still join it in order.
     pub(crate) fn replay(mut self, now_ms: u64, hold_ms: u32, decoding: &mut Decoding) -> Replay {
-        while self.packets.front().is_some_and(|kept| kept.arrival_ms + RETAINED_MS < now_ms) {
-            self.drop_oldest();
-        }
+        self.forget(now_ms);
         let octets = self.octets.make_contiguous();
         let mut at = 0;
         let mut all: Vec<(Kept, &[u8])> = Vec::with_capacity(self.packets.len());
@@ -206,14 +235,59 @@ mod tests {
         assert!(Retained::new().replay(0, 60, &mut Decoding::new(8000)).rest.is_empty());
     }
 
+    /// Opus of one frame of 20 ms (RFC 6716 §3.1), as long as it can be: 510 kbit/s.
+    fn opus(n: u32) -> Vec<u8> {
+        let mut payload = vec![n as u8; 1276];
+        payload[0] = 31 << 3;
+        payload
+    }
+
     #[test]
-    fn memory_is_bounded_whatever_the_packets_length() {
-        let mut retained = Retained::new();
-        let capacity = retained.octets.capacity();
-        for n in 0..10_000_u64 {
-            retained.push(1, n, n as u32, Codec::Pcmu, n, &vec![0; 1 + n as usize % 1600]);
+    fn two_seconds_of_each_encoding_are_kept() {
+        for (codec, packet_ms, octets) in [
+            (Codec::Pcmu, 20, 160),
+            (Codec::G722, 5, 40),
+            (Codec::L16At16, 5, 160),
+            (Codec::L16At48, 20, 1920),
+            (Codec::L16At48, 5, 480),
+            (Codec::Opus, 20, 1276),
+        ] {
+            let mut retained = Retained::new();
+            let count = 3000 / packet_ms;
+            for n in 0..count {
+                let payload = if codec == Codec::Opus { opus(n) } else { vec![n as u8; octets] };
+                let timestamp = n * packet_ms * codec::units_per_ms(codec);
+                retained.push(1, u64::from(n), timestamp, codec, u64::from(n * packet_ms), &payload);
+            }
+            let mut decoding = Decoding::new(codec.sample_rate());
+            let replay = retained.replay(3000, 60, &mut decoding);
+            let heard_ms = replay.samples.len() as u32 * 1000 / codec.sample_rate();
+            let kept_ms = heard_ms + replay.rest.len() as u32 * packet_ms;
+            assert!((2000 - packet_ms..=2000).contains(&kept_ms), "{kept_ms} ms of {codec:?}, {packet_ms} ms a packet");
         }
-        assert_eq!(retained.octets.capacity(), capacity);
-        assert!(retained.packets.len() <= PACKETS);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_small_for_a_small_encoding() {
+        let mut retained = Retained::new();
+        for n in 0..1000_u32 {
+            // They come in bursts.
+            let now_ms = u64::from(n / 10) * 200;
+            retained.push(1, u64::from(n), n * 160, Codec::Pcmu, now_ms, &[0; 160]);
+        }
+        assert_eq!((retained.octets.capacity(), retained.packets.capacity()), (16_000, 128));
+        for codec in Codec::ALL {
+            for n in 0..10_000_u32 {
+                // As a stream of Opus too: any length of one frame of 2.5 ms.
+                let mut payload = vec![0; 1 + n as usize % 1600];
+                payload[0] = 28 << 3;
+                retained.push(1, u64::from(n), n, codec, u64::from(n), &payload);
+            }
+            assert!(retained.octets.capacity() <= OCTETS, "{codec:?}");
+            assert!(retained.packets.len() <= PACKETS, "{codec:?}");
+            let length_us: u64 = retained.packets.iter().map(|kept| u64::from(kept.length_us)).sum();
+            assert_eq!(retained.length_us, length_us);
+            assert!(length_us <= RETAINED_MS * 1000, "{codec:?}");
+        }
     }
 }
