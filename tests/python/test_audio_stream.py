@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -266,6 +267,29 @@ async def test_a_stream_nobody_holds_is_closed(systems):
     hear = await MediaControl.open_audio(called, other.id, sample_rate=8000)
     assert abs(strongest(await asyncio.wait_for(listen(hear, 0.3), 5), 8000) - 700) < 15
     tone.cancel()
+
+
+async def test_a_reading_task_that_nobody_holds_goes_on_until_the_call_ends(systems):
+    caller, call, _, _ = await connected(systems)
+    frames, streams, over = [], [], asyncio.Event()
+
+    async def read():
+        stream = await MediaControl.open_audio(caller, call.id)
+        streams.append(weakref.ref(stream))
+        async for frame in stream:
+            frames.append(len(frame))
+        over.set()
+
+    asyncio.create_task(read())  # noqa: RUF006
+    for _ in range(10):
+        count = len(frames)
+        await until(lambda: len(frames) > count + 2)  # noqa: B023
+        gc.collect()
+    await call.hangup()
+    await asyncio.wait_for(over.wait(), 5)
+    await asyncio.sleep(0)
+    gc.collect()
+    assert [stream() for stream in streams] == [None]
 
 
 @pytest.mark.parametrize("wrong", [{"sample_rate": 44100}, {"sample_rate": 0}, {"frame_ms": 9}, {"frame_ms": 61}])

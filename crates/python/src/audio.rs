@@ -41,10 +41,19 @@ impl AudioStreamBase {
     }
 
     fn wake(&self, py: Python<'_>, here: Option<&Py<PyAny>>) {
-        let waiters = std::mem::take(&mut *self.waiters.lock());
+        let (waiters, held) = {
+            let mut waiters = self.waiters.lock();
+            (std::mem::take(&mut *waiters), self.let_go())
+        };
+        drop(held);
         for waiter in waiters {
             waiter.settle(py, here, Ok(py.None().into_bound(py)));
         }
+    }
+
+    /// Nobody waits: the stream is kept by those who hold it. What is returned is dropped outside of the locks.
+    fn let_go(&self) -> Option<Py<PyAny>> {
+        self.coordinator.get().awaited.lock().remove(&self.key())
     }
 
     /// The port closes, and the engine is told where it does not know.
@@ -196,12 +205,20 @@ impl AudioStreamBase {
         Err(PyTypeError::new_err(format!("samples must be an int16 or float32 array or bytes, not {kind}")))
     }
 
-    /// A future that is done when something has changed. Look again before waiting for it.
-    fn _watch<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    /// A future that is done when something has changed. Look again before waiting for it. As long as it is waited for, the coordinator
+    /// holds the stream, and by that the task that waits.
+    fn _watch<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let stream = slf.get();
         let waiter = Waiter::new(py)?;
         let future = waiter.future(py);
-        self.waiters.lock().push(waiter);
-        self.port.unflag();
+        let held = {
+            let mut waiters = stream.waiters.lock();
+            waiters.push(waiter);
+            stream.coordinator.get().awaited.lock().insert(stream.key(), slf.clone().into_any().unbind())
+        };
+        drop(held);
+        stream.port.unflag();
         Ok(future)
     }
 
@@ -210,8 +227,9 @@ impl AudioStreamBase {
         let mut waiters = self.waiters.lock();
         let at = waiters.iter().position(|waiter| waiter.is(future));
         let waiter = at.map(|at| waiters.swap_remove(at));
+        let held = if waiters.is_empty() { self.let_go() } else { None };
         drop(waiters);
-        drop(waiter);
+        drop((waiter, held));
     }
 
     fn _close(slf: &Bound<'_, Self>) {

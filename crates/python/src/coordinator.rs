@@ -161,6 +161,8 @@ pub(crate) struct Coordinator {
     pub(crate) tasks: Mutex<Tasks>,
     /// Open audio streams, weakly, by the address of their port.
     pub(crate) audio: Mutex<HashMap<usize, Py<PyWeakrefReference>, foldhash::fast::RandomState>>,
+    /// Those of them that somebody waits for: the loop knows a task that waits by nothing else.
+    pub(crate) awaited: Mutex<HashMap<usize, Py<PyAny>, foldhash::fast::RandomState>>,
     /// Inboxes of subscriptions, by number.
     pub(crate) subscriptions: Mutex<HashMap<u64, Py<PyAny>, foldhash::fast::RandomState>>,
     /// Taken from the queue, not yet dispatched.
@@ -329,6 +331,7 @@ impl Coordinator {
             pending: Mutex::default(),
             tasks: Mutex::default(),
             audio: Mutex::default(),
+            awaited: Mutex::default(),
             subscriptions: Mutex::default(),
             backlog: Mutex::default(),
         })
@@ -356,6 +359,11 @@ impl Coordinator {
                 visit.call(task)?;
             }
         }
+        if let Some(awaited) = self.awaited.try_lock() {
+            for stream in awaited.values() {
+                visit.call(stream)?;
+            }
+        }
         if let Some(subscriptions) = self.subscriptions.try_lock() {
             for inbox in subscriptions.values() {
                 visit.call(inbox)?;
@@ -371,8 +379,9 @@ impl Coordinator {
         let pending = std::mem::take(&mut *self.pending.lock());
         let tasks = std::mem::take(&mut *self.tasks.lock());
         let audio = std::mem::take(&mut *self.audio.lock());
+        let awaited = std::mem::take(&mut *self.awaited.lock());
         let subscriptions = std::mem::take(&mut *self.subscriptions.lock());
-        drop((handlers, attached, pending, tasks, audio, subscriptions));
+        drop((handlers, attached, pending, tasks, audio, awaited, subscriptions));
     }
 
     /// Descriptor that becomes readable when there is something to drain.
