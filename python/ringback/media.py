@@ -173,7 +173,7 @@ class MediaControl:
             await played
         except asyncio.CancelledError:
             if played.cancelled():
-                _ringback.give_up_playing(coordinator, session_id)
+                _ringback.give_up_playing(coordinator, session_id, played)
             raise
 
     @staticmethod

@@ -147,6 +147,20 @@ async def test_cancelling_the_wait_stops_the_tone(systems):
                 break
 
 
+async def test_cancelling_a_tone_leaves_the_one_that_has_replaced_it_alone(systems):
+    _, caller, call, _, _ = await connected(systems)
+    first = asyncio.create_task(MediaControl.play_tone(caller, call.id, [440.0], duration=60))
+    await asyncio.sleep(0.1)
+    for _ in range(5):
+        second = asyncio.create_task(MediaControl.play_tone(caller, call.id, [880.0], duration=60))
+        await asyncio.sleep(0)
+        first.cancel()
+        ended, _ = await asyncio.wait({first, second}, timeout=0.3)
+        assert ended == {first}
+        first = second
+    first.cancel()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -140,6 +140,10 @@ impl Engine {
                 let leg = self.leg(session, "stop_playing")?;
                 self.media(MediaCommand::StopPlaying { leg })
             }
+            Command::GiveUpPlaying { session, playing, .. } => {
+                let leg = self.leg(session, "play_tone")?;
+                self.media(MediaCommand::GiveUpPlaying { leg, token: playing })
+            }
             Command::OpenAudio { session, port, .. } => {
                 // Whoever holds the port need not wait for the answer to know.
                 let leg = self.leg(session, "open_audio").inspect_err(|_| port.close())?;

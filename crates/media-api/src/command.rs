@@ -304,6 +304,11 @@ pub enum Command {
     StopPlaying {
         leg: LegId,
     },
+    /// As `StopPlaying`, where what plays was begun with this token: what has replaced it goes on.
+    GiveUpPlaying {
+        leg: LegId,
+        token: Token,
+    },
     /// RFC 4733 events, `,` pauses 1 s; answered by `Event::DtmfSent` after the last end packet, or where the leg can send no
     /// more, `completed` if the first end packet of the last digit was out. Digits are checked by the engine; `duration_ms` is 40 to 8000.
     SendDtmf {
@@ -390,6 +395,7 @@ impl Command {
             | Command::PlayTone { leg, .. }
             | Command::Play { leg, .. }
             | Command::StopPlaying { leg }
+            | Command::GiveUpPlaying { leg, .. }
             | Command::SendDtmf { leg, .. }
             | Command::SendTones { leg, .. }
             | Command::StopDtmf { leg }

@@ -450,6 +450,9 @@ fn on_leg<O: Out + ?Sized>(leg: &mut Leg, now: Now, command: Command, out: &mut 
         Command::PlayTone { tone, token, .. } => leg.play_tone(&tone, token, out),
         Command::Play { sound, token, .. } => leg.play(sound, token, out),
         Command::StopPlaying { .. } => leg.stop_playing(out),
+        Command::GiveUpPlaying { token, .. } if leg.playing.as_ref().is_some_and(|it| it.token == Some(token)) => {
+            leg.stop_playing(out);
+        }
         Command::SendDtmf { digits, duration_ms, gap_ms, token, .. } => {
             leg.send_dtmf(&digits, duration_ms, gap_ms, token, out);
         }

@@ -146,6 +146,7 @@ pub fn operations(bytes: &[u8]) {
                 let sound = Arc::new(Sound::of(rate, &vec![i16::from(x) * 100; usize::from(y)]));
                 Some(Command::Play { leg, sound, token })
             }
+            7 if on => Some(Command::GiveUpPlaying { leg, token: Token(u64::from(x)) }),
             7 => Some(Command::StopPlaying { leg }),
             8 => {
                 asked += 1;

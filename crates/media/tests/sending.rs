@@ -190,7 +190,10 @@ fn replaced_stopped_and_impossible_tones_are_answered_too() {
     world.run(ms(100));
     world.command(play(500.0, 2));
     assert_eq!(world.events(), [ended(1)]);
-    world.command(Command::StopPlaying { leg: a });
+    // Whoever waited for the first one gives up only now.
+    world.command(Command::GiveUpPlaying { leg: a, token: Token(1) });
+    assert_eq!(world.events(), [ended(1)]);
+    world.command(Command::GiveUpPlaying { leg: a, token: Token(2) });
     assert_eq!(world.events(), [ended(1), ended(2)]);
     world.run(ms(100));
     world.forget();

@@ -234,10 +234,14 @@ fn stop_playing<'py>(coordinator: &Bound<'py, Coordinator>, session_id: SessionI
     coordinator.get().ask_files(coordinator.py(), |files, token| files.after(Command::StopPlaying { token, session }))
 }
 
-/// As `stop_playing`, for a player that was cancelled: nobody waits for an answer.
+/// `playing`, a future of `play_tone`, was cancelled: its tone ends, and nothing that has replaced it.
 #[pyfunction]
-fn give_up_playing(coordinator: &Bound<'_, Coordinator>, session_id: SessionId) {
-    coordinator.get().tell(Command::StopPlaying { token: Token::default(), session: session_id.0 });
+fn give_up_playing(coordinator: &Bound<'_, Coordinator>, session_id: SessionId, playing: &Bound<'_, PyAny>) {
+    let coordinator = coordinator.get();
+    let playing = coordinator.pending.lock().token_of(playing);
+    if let Some(playing) = playing {
+        coordinator.tell(Command::GiveUpPlaying { token: Token::default(), session: session_id.0, playing });
+    }
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

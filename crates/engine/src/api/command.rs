@@ -227,6 +227,12 @@ pub enum Command {
         token: Token,
         session: SessionId,
     },
+    /// Nobody waits for `playing` any more, the token of a `PlayTone`: that tone ends, and nothing that has replaced it.
+    GiveUpPlaying {
+        token: Token,
+        session: SessionId,
+        playing: Token,
+    },
     OpenAudio {
         token: Token,
         session: SessionId,
@@ -456,6 +462,7 @@ impl Command {
             | Command::PlayTone { token, .. }
             | Command::Play { token, .. }
             | Command::StopPlaying { token, .. }
+            | Command::GiveUpPlaying { token, .. }
             | Command::OpenAudio { token, .. }
             | Command::CloseAudio { token, .. }
             | Command::Record { token, .. }

@@ -211,6 +211,9 @@ impl Legs {
                 return replaced;
             }
             MediaCommand::StopPlaying { .. } => return self.stop_playing(leg),
+            MediaCommand::GiveUpPlaying { token, .. } if self.playing.get(&leg) == Some(&token) => {
+                return self.stop_playing(leg);
+            }
             _ => {}
         }
         Vec::new()

@@ -60,6 +60,14 @@ fn a_tone_is_over_when_it_was_played_or_stopped() {
     let stopped = net.command(A, |token| Command::PlayTone { token, session, tone: tone(None) });
     net.ask(A, |token| Command::StopPlaying { token, session }).expect("at once").expect("done");
     assert!(matches!(net.result(A, stopped), Some(Ok(Reply::Unit))));
+    let replaced = net.command(A, |token| Command::PlayTone { token, session, tone: tone(None) });
+    let given_up = net.command(A, |token| Command::PlayTone { token, session, tone: tone(None) });
+    assert!(matches!(net.result(A, replaced), Some(Ok(Reply::Unit))));
+    for playing in [replaced, given_up] {
+        assert!(net.result(A, given_up).is_none());
+        net.ask(A, |token| Command::GiveUpPlaying { token, session, playing }).expect("at once").expect("done");
+    }
+    assert!(matches!(net.result(A, given_up), Some(Ok(Reply::Unit))));
     let ended = net.command(A, |token| Command::PlayTone { token, session, tone: tone(None) });
     hang_up(&mut net, A, &caller);
     assert!(matches!(net.result(A, ended), Some(Err(Error::Ended(_)))));
