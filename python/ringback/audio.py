@@ -15,8 +15,8 @@ class AudioStream(AudioStreamBase):
     """Both directions of one call's audio, mono int16, resampled to `sample_rate`; made by `MediaControl.open_audio`.
 
     A frame comes every `frame_ms`, zeros where nothing arrived; what came between the answer and `open_audio` (2 s at
-    most) comes first, faster than real time. Two seconds are kept for a reader that is too slow, then its oldest frames
-    go, counted in `dropped_frames`; two seconds may be written ahead of time.
+    most) comes first, faster than real time. Four seconds are kept for a reader that is too slow, what came before included;
+    then its oldest frames go, counted in `dropped_frames`. Two seconds may be written ahead of time.
 
     Iterate it for the frames; one task reads, another may write. As a context manager it closes itself.
     """

@@ -21,7 +21,8 @@ use crate::coordinator::Coordinator;
 use crate::ids::SessionId;
 use crate::pending::{Undo, Waiter};
 
-/// Audio held for a slow reader, and accepted ahead of time from a fast writer.
+/// Audio held for a slow reader, beside the two seconds from before the stream was opened, and accepted ahead of time from a fast
+/// writer.
 const QUEUE_MS: u32 = 2000;
 
 const SAMPLE_RATES: [u32; 4] = [8000, 16_000, 24_000, 48_000];
