@@ -321,8 +321,10 @@ class SessionManagerBuilder:
 
         The source is learned once, from consecutive packets in a short window, and locked; after a re-offer it is learned
         anew, and where it falls silent it may come back from another port. The negotiated address is believed before any
-        other, then the host of it and the one that signalling comes from. A third host is believed only where those two
-        differ, for else there is no NAT or proxy between. Without this, only packets from the negotiated address are accepted.
+        other, then the host of it and the one that signalling comes from. A third host (a media relay, say) is the last resort:
+        only where those two differ, for else there is no NAT or proxy between, where no source was known before under the same
+        description, and after 2 seconds without a packet of any of them. It is never locked, and makes way for them at any
+        time. Without this, only packets from the negotiated address are accepted.
 
         A peer that says `a=direction:active` in its SDP ("comedia": it sends first, its address is of no use) is treated so
         in any case, and gets nothing before its source is learned.

@@ -200,7 +200,7 @@ pub struct LegConfig {
     /// With `symmetric`: nothing is sent before the source is learned for the first time, `remote_rtp` being no good.
     pub sends_first: bool,
     /// The host that the peer's signalling comes from, where known. With `symmetric`: its media may come from there too, and from a third one only
-    /// if this and that of `remote_rtp` differ, for else there is no NAT or proxy between.
+    /// if this and that of `remote_rtp` differ, for else there is no NAT or proxy between, late, and not for good.
     pub signalling: Option<IpAddr>,
     /// Raised by the engine whenever learning must start anew (re-offer, `establish_media_flow`).
     pub latch_generation: u32,

@@ -68,6 +68,8 @@ pub(crate) fn rtp<O: Out + ?Sized>(
             if let Verdict::Locked(_) = verdict {
                 out.accept_from(leg.id, Some(address));
             }
+            // Reports do not go to another host than sound.
+            leg.rtcp_from = leg.rtcp_from.filter(|rtcp| rtcp.ip() == address.ip());
             leg.aim();
             leg.schedule();
         }

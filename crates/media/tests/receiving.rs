@@ -181,18 +181,67 @@ fn a_stranger_that_is_there_before_the_peer_makes_way_for_it() {
     let (a, peer) = (leg(0, 1), rtp_address(leg(9, 1)));
     let signalling = |host: &str| Some(host.parse().unwrap());
     let stranger = rtp_address(leg(9, 7));
-    for (host, heard) in [("10.0.9.1", false), ("10.0.9.2", true)] {
+    // Where there may be a proxy between it is heard after 2 s, until the peer comes, whenever that is.
+    for (host, packets, heard) in
+        [("10.0.9.1", 400, false), ("10.0.9.2", 95, false), ("10.0.9.2", 110, true), ("10.0.9.2", 400, true)]
+    {
+        let what = format!("{packets} packets, signalling from {host}");
         world.open(a, LegConfig { symmetric: true, signalling: signalling(host), ..config(leg(9, 1)) });
-        stream_to(a)(&mut world, stranger, 10);
-        assert_eq!(world.statistics(a).packets_received > 0, heard, "signalling from {host}");
+        stream_to(a)(&mut world, stranger, packets);
+        assert_eq!(world.statistics(a).packets_received > 0, heard, "{what}");
+        assert_eq!(world.sent_by(a).iter().any(|sent| sent.to == stranger), heard, "{what}");
+        assert_eq!(world.out.accepted.last(), Some(&(a, None)), "{what}: the peer can come in");
+        let mut report = Vec::new();
+        rtcp::write(&rtcp::Report { ssrc: 1, cname: "x", ..rtcp::Report::default() }, &mut report);
+        world.deliver_rtcp(rtcp_address(leg(9, 7)), a, &report);
         stream_to(a)(&mut world, peer, 1);
+        assert_eq!(world.out.accepted.last(), Some(&(a, Some(peer))), "{what}");
         world.forget();
         let received = world.statistics(a).packets_received;
-        stream_to(a)(&mut world, stranger, 50);
-        assert!(world.sent_by(a).iter().all(|sent| sent.to == peer));
-        assert_eq!((world.statistics(a).packets_received, world.out.accepted.len()), (received, 0));
+        stream_to(a)(&mut world, stranger, 350);
+        assert!(world.sent_by(a).iter().all(|sent| sent.to == peer), "{what}");
+        assert!(world.out.rtcp.iter().all(|(_, _, to, _)| to.ip() == peer.ip()), "{what}");
+        assert_eq!((world.statistics(a).packets_received, world.out.accepted.len()), (received, 1), "{what}");
         world.command(Command::Close { leg: a });
     }
+}
+
+/// A stranger sends at the pace of a call, beside one that was heard, is described once more and is silent. Then the call is held and goes on.
+#[test]
+fn a_stranger_gets_nothing_of_a_call_that_is_described_once_more() {
+    let mut world = World::new(1, 31);
+    let a = leg(0, 1);
+    let active = LegConfig { symmetric: true, signalling: "10.0.9.2".parse().ok(), ..config(leg(9, 1)) };
+    world.open(a, active.clone());
+    let (translated, stranger) = ("10.0.9.2:60123".parse().unwrap(), rtp_address(leg(9, 7)));
+    let mut send = stream_to(a);
+    send(&mut world, translated, 50);
+    let received = world.statistics(a).packets_received;
+    world.forget();
+    for (latch_generation, may_receive) in [(1, true), (2, false), (3, true)] {
+        world.configure(a, LegConfig { latch_generation, may_receive, ..active.clone() });
+        send(&mut world, stranger, 200);
+    }
+    assert!(world.sent_by(a).len() > 590 && world.sent_by(a).iter().all(|sent| sent.to == translated));
+    assert_eq!(world.statistics(a).packets_received, received);
+    send(&mut world, translated, 50);
+    assert_eq!(world.statistics(a).packets_received, received + 50);
+}
+
+/// A stranger has taken the place of a peer that was silent, and the call is held: the peer need not wait for its end to come in.
+#[test]
+fn the_peer_sends_a_stranger_away_on_hold_too() {
+    let mut world = World::new(1, 32);
+    let (a, peer) = (leg(0, 1), rtp_address(leg(9, 1)));
+    let active = LegConfig { symmetric: true, signalling: "10.0.9.2".parse().ok(), ..config(leg(9, 1)) };
+    world.open(a, active.clone());
+    let mut send = stream_to(a);
+    send(&mut world, rtp_address(leg(9, 7)), 150);
+    world.configure(a, LegConfig { latch_generation: 1, may_receive: false, ..active });
+    send(&mut world, peer, 1);
+    world.forget();
+    send(&mut world, rtp_address(leg(9, 7)), 50);
+    assert!(world.sent_by(a).len() > 40 && world.sent_by(a).iter().all(|sent| sent.to == peer));
 }
 
 /// A peer behind a NAT is held and resumes. Meanwhile it sends nothing, and strangers at the pace of a call do: they get and give nothing.
@@ -201,9 +250,10 @@ fn a_held_peer_is_sent_to_where_it_was_and_nobody_takes_its_place() {
     for sends_first in [false, true] {
         let mut world = World::new(1, 29);
         let a = leg(0, 1);
-        let active = LegConfig { symmetric: true, sends_first, ..config(leg(9, 1)) };
+        let translated: SocketAddr = "198.51.100.1:60123".parse().unwrap();
+        let signalling = Some(translated.ip());
+        let active = LegConfig { symmetric: true, sends_first, signalling, ..config(leg(9, 1)) };
         world.open(a, active.clone());
-        let translated = "198.51.100.1:60123".parse().unwrap();
         let stranger = rtp_address(leg(9, 7));
         let mut send = stream_to(a);
         send(&mut world, translated, 10);
