@@ -67,7 +67,7 @@ class MediaStatistics:
     packets_discarded: int
     """By the jitter buffer, too late."""
     quality_metrics: QualityMetrics | None
-    """None until something was measured."""
+    """None until two packets of the received stream came that could be played."""
     remote: RemoteMetrics | None = None
     """What the peer has reported of our stream; None before its first report."""
 

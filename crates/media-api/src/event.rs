@@ -71,12 +71,12 @@ pub struct VoipMetrics {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quality {
-    /// MOS-CQ by ITU-T G.107; `None` while nothing was received.
+    /// MOS-CQ by ITU-T G.107. It and what follows: `None` before a second packet came that could be played.
     pub mos: Option<f32>,
     pub r_factor: Option<f32>,
-    pub loss_percent: f32,
+    pub loss_percent: Option<f32>,
     /// Interarrival jitter (RFC 3550 §6.4.1).
-    pub jitter_ms: f32,
+    pub jitter_ms: Option<f32>,
     /// From RTCP; `None` before the first report came back.
     pub round_trip_ms: Option<f32>,
 }

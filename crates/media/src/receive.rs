@@ -91,7 +91,9 @@ pub(crate) fn rtp<O: Out + ?Sized>(
     }
     let placed = Placed { header, payload, extended };
     if let Some(codec) = leg.incoming.codec_of(header.payload_type) {
-        leg.incoming.state.timing(header.timestamp, codec.clock_rate(), arrival);
+        if !placed.payload.is_empty() {
+            leg.incoming.state.timing(header.timestamp, codec.clock_rate(), arrival);
+        }
         if leg.incoming.wanted && !placed.payload.is_empty() {
             leg.incoming.codec = Some(codec);
             audio(leg, peer, now, &placed, codec, bytes, out);

@@ -2,7 +2,7 @@
 //!
 //! The rating knows whether losses came alone or in runs (BurstR), and assumes no echo. What is lost is concealed for whoever listens here; a leg that only
 //! relays passes the loss on, and is rated as for a far end without concealment.
-//! Delay counts only once a round trip was measured: half of it, and the playout buffer where there is one.
+//! Nothing is rated, and no loss and jitter told, before two packets came that could be played. Delay counts only once a round trip was measured: half of it, and the playout buffer where there is one.
 
 use ringback_media_api::{Quality, Statistics};
 use ringback_rtp::emodel::{self, Impairment};
@@ -52,10 +52,10 @@ pub(crate) struct Rating {
     pub(crate) conversational: f64,
 }
 
-/// R by ITU-T G.107; `None` while nothing was received.
+/// R by ITU-T G.107; `None` before there is anything to rate.
 pub(crate) fn rate(leg: &Leg) -> Option<Rating> {
     let state = &leg.incoming.state;
-    if state.unique() == 0 {
+    if !state.is_measured() {
         return None;
     }
     // What came too late was as good as lost.
@@ -70,15 +70,16 @@ pub(crate) fn rate(leg: &Leg) -> Option<Rating> {
 fn quality(leg: &Leg) -> Option<Quality> {
     let state = &leg.incoming.state;
     let round_trip = leg.control.round_trip.latest();
-    if state.unique() == 0 && round_trip.is_none() {
+    let is_measured = state.is_measured();
+    if !is_measured && round_trip.is_none() {
         return None;
     }
     let r = rate(leg).map(|rating| rating.conversational);
     Some(Quality {
         mos: r.map(|r| emodel::mos(r) as f32),
         r_factor: r.map(|r| r as f32),
-        loss_percent: (100.0 * state.lost() as f64 / state.expected().max(1) as f64) as f32,
-        jitter_ms: (state.jitter_nanos() as f64 / 1e6) as f32,
+        loss_percent: is_measured.then(|| (100.0 * state.lost() as f64 / state.expected().max(1) as f64) as f32),
+        jitter_ms: is_measured.then(|| (state.jitter_nanos() as f64 / 1e6) as f32),
         round_trip_ms: round_trip.map(|trip| (trip.as_secs_f64() * 1e3) as f32),
     })
 }

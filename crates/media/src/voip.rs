@@ -8,10 +8,10 @@ use ringback_rtp::rtcp::{self, Concealment, JitterBufferKind, ReportBlock};
 use crate::leg::Leg;
 use crate::statistics::{self, PlayoutDelay};
 
-/// What is said of the stream that the leg gets. `None`: it gets none.
+/// What is said of the stream that the leg gets. `None`: it gets none, or too little to say anything.
 pub(crate) fn metrics(leg: &Leg) -> Option<rtcp::VoipMetrics> {
     let state = &leg.incoming.state;
-    let ssrc = state.ssrc()?;
+    let ssrc = state.ssrc().filter(|_| state.is_measured())?;
     let (expected, unique) = state.present();
     let found = state.bursts_and_gaps();
     let discarded = statistics::discarded(leg).saturating_sub(leg.incoming.discarded_before);

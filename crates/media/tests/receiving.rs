@@ -19,7 +19,7 @@ fn loss_makes_the_score_that_the_e_model_says() {
         let statistics = world.statistics(b);
         let quality = statistics.quality.unwrap();
         assert!((quality.mos.unwrap() - mos).abs() < 0.05, "{quality:?} for {loss_percent} %");
-        assert!((f64::from(quality.loss_percent) - loss_percent).abs() < 0.2);
+        assert!((f64::from(quality.loss_percent.unwrap()) - loss_percent).abs() < 0.2);
         assert_eq!(statistics.codec, Some(Codec::Pcmu));
         assert!((59_990..=60_000).contains(&(statistics.packets_received + statistics.packets_lost)));
         assert_eq!(statistics.bytes_received, statistics.packets_received * 160);
@@ -35,8 +35,47 @@ fn what_was_not_measured_is_not_there() {
     assert_eq!(world.statistics(a), Statistics { codec: Some(Codec::Pcmu), ..Statistics::default() });
     world.run(ms(1000));
     let quality = world.statistics(a).quality.unwrap();
-    assert_eq!((quality.round_trip_ms, quality.loss_percent), (None, 0.0), "no report came back yet");
-    assert_eq!(quality.jitter_ms, 0.0);
+    assert_eq!((quality.round_trip_ms, quality.loss_percent), (None, Some(0.0)), "no report came back yet");
+    assert_eq!(quality.jitter_ms, Some(0.0));
+}
+
+/// What cannot be played, and what came but once, says nothing of how it sounds; a report says how long the path is and nothing else.
+#[test]
+fn there_is_no_quality_of_what_was_not_heard() {
+    let mut world = World::new(2, 33);
+    let (a, b) = (leg(0, 1), leg(1, 1));
+    let peer = rtp_address(b);
+    let quality = |world: &mut World| world.statistics(a).quality;
+    let playable = (0, &[0xff; 160][..]);
+    let kinds =
+        [(3, 50, &[0; 33][..]), (101, 3, &[5, 0x8a, 3, 0x20][..]), (0, 50, &[][..]), (playable.0, 1, playable.1)];
+    for (payload_type, packets, payload) in kinds {
+        world.open(a, config(b));
+        for n in 0..packets {
+            world.deliver(peer, a, &packet(payload_type, n, u32::from(n) * 160, 1, payload));
+            world.run(ms(20));
+        }
+        assert_eq!(quality(&mut world), None, "{packets} packets of type {payload_type}");
+        world.command(Command::Close { leg: a });
+        world.run(ms(20));
+    }
+    world.open(a, config(b));
+    for n in 0..2 {
+        world.deliver(peer, a, &packet(playable.0, n, u32::from(n) * 160, 1, playable.1));
+        world.run(ms(20));
+    }
+    let said = quality(&mut world).unwrap();
+    assert_eq!((said.loss_percent, said.jitter_ms, said.round_trip_ms), (Some(0.0), Some(0.0), None));
+    assert!(said.mos.is_some_and(|mos| mos > 4.4) && said.r_factor.is_some());
+    world.command(Command::Close { leg: a });
+
+    // Both send; only reports get through to the first.
+    world.open(a, LegConfig { receive: Vec::new(), ..config(b) });
+    world.open(b, config(a));
+    world.run(ms(15_000));
+    let said = quality(&mut world).unwrap();
+    assert!(said.round_trip_ms.is_some());
+    assert_eq!((said.loss_percent, said.jitter_ms, said.mos, said.r_factor), (None, None, None, None));
 }
 
 #[test]
@@ -49,8 +88,9 @@ fn round_trip_and_jitter_are_those_of_the_path() {
         let trip = quality.round_trip_ms.unwrap();
         assert!((140.0..171.0).contains(&trip), "{trip}");
         // Of a uniform spread over 15 ms the mean difference is a third.
-        assert!((4.0..6.5).contains(&quality.jitter_ms), "{}", quality.jitter_ms);
-        assert_eq!(quality.loss_percent, 0.0, "reordering is no loss");
+        let jitter = quality.jitter_ms.unwrap();
+        assert!((4.0..6.5).contains(&jitter), "{jitter}");
+        assert_eq!(quality.loss_percent, Some(0.0), "reordering is no loss");
     }
     // Three reports or so on each side, none empty, all well formed.
     let reports: Vec<_> = world.out.rtcp.iter().filter(|(_, leg, ..)| *leg == a).collect();

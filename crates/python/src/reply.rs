@@ -28,13 +28,16 @@ pub(crate) fn statistics<'py>(
     py: Python<'py>,
     statistics: &Statistics,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let quality = match &statistics.quality {
+    // Loss and jitter are never None there: without them there are no metrics, though the round trip may be known.
+    let measured =
+        statistics.quality.as_ref().and_then(|quality| Some((quality, quality.loss_percent?, quality.jitter_ms?)));
+    let quality = match measured {
         None => None,
-        Some(quality) => Some(dataclass!(py, names.quality_metrics, {
+        Some((quality, loss_percent, jitter_ms)) => Some(dataclass!(py, names.quality_metrics, {
             mos_score: quality.mos,
             r_factor: quality.r_factor,
-            packet_loss_percent: quality.loss_percent,
-            jitter_ms: quality.jitter_ms,
+            packet_loss_percent: loss_percent,
+            jitter_ms: jitter_ms,
             round_trip_ms: quality.round_trip_ms,
         })?),
     };

@@ -68,8 +68,12 @@ pub struct ReceiverState {
     prior_received: u64,
     last_arrival: Mono,
     last_timestamp: Option<u32>,
-    /// Nanoseconds times 16.
+    /// Nanoseconds times 16. Of the stream before until there is one of this stream.
     jitter_16: u64,
+    /// Of this stream.
+    has_jitter: bool,
+    /// Of any.
+    had_jitter: bool,
 }
 
 /// Loss and jitter for an RTCP report block.
@@ -233,7 +237,8 @@ impl ReceiverState {
             past_expected: self.expected(),
             past_unique: self.unique(),
             bursts: self.bursts,
-            jitter_16: 0,
+            jitter_16: self.jitter_16,
+            had_jitter: self.had_jitter,
             ..ReceiverState::default()
         };
         Arrival::First(first)
@@ -247,6 +252,9 @@ impl ReceiverState {
             let meant = i64::from(distance32(timestamp, last)) * 1_000_000_000 / i64::from(clock_rate.max(1));
             let change = apart.abs_diff(meant);
             if change <= MAX_TRANSIT_CHANGE_NANOS {
+                if !self.has_jitter {
+                    (self.jitter_16, self.has_jitter, self.had_jitter) = (0, true, true);
+                }
                 self.jitter_16 = self.jitter_16 + change - ((self.jitter_16 + 8) >> 4);
             }
         }
@@ -283,13 +291,19 @@ impl ReceiverState {
         Some(lost as f64 / self.bursts as f64 * received)
     }
 
+    /// Whether two packets came that say when they were sent: without them there is no jitter, and no stream to be rated.
+    pub fn is_measured(&self) -> bool {
+        self.had_jitter
+    }
+
     pub fn jitter_nanos(&self) -> u64 {
         self.jitter_16 >> 4
     }
 
-    /// Interarrival jitter in timestamp units, as RTCP reports it.
+    /// Interarrival jitter of the present stream in timestamp units, as RTCP reports it.
     pub fn jitter_units(&self, clock_rate: u32) -> u32 {
-        u32::try_from(u128::from(self.jitter_nanos()) * u128::from(clock_rate) / 1_000_000_000).unwrap_or(u32::MAX)
+        let nanos = if self.has_jitter { self.jitter_nanos() } else { 0 };
+        u32::try_from(u128::from(nanos) * u128::from(clock_rate) / 1_000_000_000).unwrap_or(u32::MAX)
     }
 
     /// RFC 3550 A.3: what a report block says; the fraction is since the call before. `None` before the first packet.

@@ -127,6 +127,27 @@ fn jitter_follows_the_appendix() {
 }
 
 #[test]
+fn jitter_is_there_with_the_second_timed_packet_and_over_a_change_of_the_stream() {
+    let mut state = ReceiverState::new();
+    let at = |ms: u64| Mono::from_nanos(ms * 1_000_000);
+    assert!(!state.is_measured());
+    state.packet(1, 1);
+    state.packet(1, 2);
+    assert!(!state.is_measured(), "two packets that say no time, such as events");
+    state.timing(160, 8000, at(0));
+    assert!(!state.is_measured());
+    state.timing(320, 8000, at(36));
+    assert!(state.is_measured());
+    assert_eq!(state.jitter_nanos(), 1_000_000);
+    // Nothing is known of the new one yet: what was known last stands until there is.
+    assert!(matches!(state.packet(2, 9), Arrival::First(_)));
+    state.timing(160, 8000, at(40));
+    assert_eq!((state.is_measured(), state.jitter_nanos(), state.jitter_units(8000)), (true, 1_000_000, 0));
+    state.timing(320, 8000, at(60));
+    assert_eq!((state.is_measured(), state.jitter_nanos(), state.jitter_units(8000)), (true, 0, 0));
+}
+
+#[test]
 fn a_new_timeline_is_not_jitter() {
     let mut state = ReceiverState::new();
     for n in 0..50_u64 {

@@ -9,6 +9,9 @@ const REMEMBERED: usize = 4;
 /// No path takes longer; a block that says so is wrong.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// A peer's delay may be rounded up by so much: some clocks tick each 4 ms.
+const ROUNDING: Duration = Duration::from_millis(5);
+
 /// Round trip from our reports and the blocks that answer them: LSR and DLSR (RFC 3550 §6.4.1), LRR and DLRR (RFC 3611 §4.5).
 ///
 /// The block names our report by its NTP time, and the time passed is taken from the monotonic clock, so that neither a stepped
@@ -47,7 +50,8 @@ impl RoundTrip {
         let Some((_, sent)) = self.sent.iter().find(|(ntp, _)| *ntp == middle) else { return };
         let held = Duration::from_nanos((u64::from(delay) * 1_000_000_000) >> 16);
         // The peer may round its delay up by as much as it has resolution; then the path is as good as nothing.
-        let trip = now.since(*sent).saturating_sub(held);
+        let Some(trip) = (now.since(*sent) + ROUNDING).checked_sub(held) else { return };
+        let trip = trip.saturating_sub(ROUNDING);
         if trip <= LONGEST {
             self.last = Some(trip);
         }

@@ -137,6 +137,12 @@ fn only_a_report_of_ours_makes_a_round_trip() {
     let answer = ReportBlock { last_sr: (ntp >> 16) as u32, delay_since_last_sr: 65_536 / 10, ..BLOCK };
     trip.received(&answer, at(99));
     assert_eq!(trip.latest(), Some(Duration::ZERO), "a delay rounded up is not negative time");
+    let mut trip = RoundTrip::new();
+    trip.sent(ntp, at(0));
+    for delay in [65_536 / 8, 65_536 * 3600, u32::MAX] {
+        trip.received(&ReportBlock { delay_since_last_sr: delay, ..answer }, at(99));
+        assert_eq!(trip.latest(), None, "nobody holds a report back for longer than it exists");
+    }
     trip.received(&answer, at(150));
     assert!(trip.latest().unwrap().abs_diff(Duration::from_millis(50)) < Duration::from_micros(20));
 }
