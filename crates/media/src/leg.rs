@@ -19,6 +19,7 @@ use crate::follow::Follow;
 use crate::handover::{Handover, Joint};
 use crate::keypad::{Keypad, Listener};
 use crate::latch::{self, Latch};
+use crate::newcomer::Newcomer;
 use crate::outgoing::Outgoing;
 use crate::player::Player;
 use crate::recorder::Recorder;
@@ -133,6 +134,8 @@ pub(crate) struct Incoming {
     pub(crate) discarded: u64,
     /// All that was discarded until the present stream began.
     pub(crate) discarded_before: u64,
+    /// What may become another stream.
+    pub(crate) newcomer: Option<Box<Newcomer>>,
 }
 
 /// No hand, and no machine that keeps to RFC 4733, dials faster: what a peer sends beyond it is not told, so that events do not pile up.
@@ -206,6 +209,7 @@ impl Incoming {
             retained: Retention::Waiting,
             discarded: 0,
             discarded_before: 0,
+            newcomer: None,
             transcoded: None,
             packet_ms: 0,
             wanted: false,

@@ -4,7 +4,7 @@
 //! driver's [`Out`]; [`MediaEngine::poll_timeout`] says when there is work without input. The engine reads no clock and owns no socket.
 //!
 //! How data passes:
-//! - a received packet is checked for its source (`latch`) and counted (`ringback_rtp::ReceiverState`); then, within the same call,
+//! - a received packet is checked for its source (`latch`) and stream (`newcomer`) and counted (`ringback_rtp::ReceiverState`); then, within the same call,
 //!   it is sent on by the leg it is bridged with, or by its own leg where that echoes (`receive`), put into the playout buffer of a
 //!   program's port (`audio`), or retained for one (`retained`), and recorded (`recorder`); digits
 //!   (`keypad`) and speech (`ear`) are listened for where that is wanted;
@@ -43,6 +43,7 @@ mod hearing;
 mod keypad;
 mod latch;
 mod leg;
+mod newcomer;
 mod out;
 mod outgoing;
 mod player;

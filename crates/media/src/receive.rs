@@ -13,6 +13,7 @@ use ringback_time::{Mono, Now};
 use crate::follow;
 use crate::latch::Verdict;
 use crate::leg::{DigitBudget, Leg, Retention, Target, millis};
+use crate::newcomer::{self, Admission};
 use crate::outgoing;
 use crate::recorder::Recorder;
 use crate::reframe::{LONGEST_FRAME, Reframe};
@@ -39,7 +40,7 @@ struct Placed {
 /// `peer`: the leg that `leg` is bridged with.
 pub(crate) fn rtp<O: Out + ?Sized>(
     leg: &mut Leg,
-    peer: Option<&mut Leg>,
+    mut peer: Option<&mut Leg>,
     now: Now,
     arrival: Mono,
     from: SocketAddr,
@@ -75,6 +76,49 @@ pub(crate) fn rtp<O: Out + ?Sized>(
         }
         Verdict::Reject => return,
     }
+    let state = &leg.incoming.state;
+    if state.ssrc() != Some(header.ssrc) {
+        // RFC 3550 A.1: the payload type must be known.
+        if !is_negotiated(leg, header.payload_type) {
+            return;
+        }
+        if state.previous_ssrc() != Some(header.ssrc) {
+            let incoming = &mut leg.incoming;
+            match newcomer::admit(&mut incoming.newcomer, incoming.last, now.mono, arrival, &header, bytes) {
+                Admission::Refused => return,
+                Admission::Admitted => {}
+                Admission::After(mut first) => {
+                    let (arrival, bytes) = (first.arrival, first.packet.as_mut_slice());
+                    if let Ok(Packet { header, payload }) = Packet::parse(bytes) {
+                        take(leg, peer.as_deref_mut(), now, arrival, header, payload, bytes, out);
+                    }
+                }
+            }
+        }
+    }
+    take(leg, peer, now, arrival, header, payload, bytes, out);
+}
+
+/// Whether what comes with this type has a meaning.
+#[cold]
+fn is_negotiated(leg: &Leg, payload_type: u8) -> bool {
+    leg.incoming.codec_of(payload_type).is_some()
+        || leg.config.dtmf_receive.iter().any(|format| format.payload_type == payload_type)
+        || leg.config.comfort_noise == Some(payload_type)
+}
+
+/// Counts a packet of the stream, and passes on what it says.
+#[allow(clippy::too_many_arguments)] // Parts of one packet.
+fn take<O: Out + ?Sized>(
+    leg: &mut Leg,
+    peer: Option<&mut Leg>,
+    now: Now,
+    arrival: Mono,
+    header: Header,
+    payload: Range<usize>,
+    bytes: &mut [u8],
+    out: &mut O,
+) {
     let extended = match leg.incoming.state.packet(header.ssrc, header.sequence) {
         Arrival::New(extended) => extended,
         Arrival::First(extended) => {

@@ -157,6 +157,52 @@ fn media_is_taken_from_the_negotiated_address_only() {
     assert_eq!(world.out.accepted.len(), 2, "nothing new is not told");
 }
 
+/// RFC 3550 A.1: beside a stream that runs, two packets in a row make another. The first of them is not lost for that.
+#[test]
+fn another_stream_takes_over_with_its_second_packet() {
+    let mut world = World::new(1, 34);
+    let (a, b) = (leg(0, 1), leg(0, 2));
+    world.open(a, config(leg(9, 1)));
+    world.open(b, config(leg(9, 2)));
+    world.command(Command::Bridge { a, b });
+    let peer = rtp_address(leg(9, 1));
+    let mut sent = Vec::new();
+    let mut send = |world: &mut World, payload_type, ssrc, sequence: u16, is_heard| {
+        let payload = [sent.len() as u8; 160];
+        world.deliver(peer, a, &packet(payload_type, sequence, u32::from(sequence) * 160, ssrc, &payload));
+        if is_heard {
+            sent.push(payload.to_vec());
+        }
+        // Silence is made while nothing comes.
+        let passed = world.sent_by(b).into_iter().map(|sent| sent.payload).filter(|payload| payload[0] != 0xff);
+        let passed: Vec<_> = passed.collect();
+        let count = passed.len();
+        assert!(count + 1 >= sent.len() && passed[..] == sent[..count], "{count} of {}", sent.len());
+        world.run(ms(20));
+        count == sent.len()
+    };
+    // Nothing runs yet, and what cannot be played does not begin anything.
+    assert!(send(&mut world, 55, 4, 9, false));
+    assert_eq!(world.statistics(a).packets_received, 0);
+    world.forget();
+    for n in 0..10 {
+        assert!(send(&mut world, 0, 1, n, true));
+    }
+    assert!(!send(&mut world, 0, 2, 500, true), "it could be anything");
+    for n in 501..510 {
+        assert!(send(&mut world, 0, 2, n, true), "now both");
+    }
+    assert_eq!((world.statistics(a).packets_received, world.statistics(a).packets_lost), (20, 0));
+    // After silence the first is enough, and what was kept for long is not heard any more.
+    assert!(send(&mut world, 0, 3, 70, false));
+    world.run(ms(500));
+    world.forget();
+    let before = world.statistics(a).packets_received;
+    world.deliver(peer, a, &packet(0, 71, 71 * 160, 3, &[1; 160]));
+    assert_eq!(world.sent_by(b).last().unwrap().payload, [1; 160]);
+    assert_eq!(world.statistics(a).packets_received, before + 1);
+}
+
 /// Sends one stream to a leg, so many packets more of it from one address or another.
 fn stream_to(leg: LegId) -> impl FnMut(&mut World, SocketAddr, usize) {
     let mut n = 0_u16;

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use common::*;
 use ringback_audio::{Coding, Decoder, Encoder, ToneGenerator};
-use ringback_media_api::{AudioPort, Codec, Command, LegConfig, LegId, Role, RoomId, SendFormat, Statistics, Tape};
+use ringback_media_api::{
+    AudioPort, Codec, Command, Event, LegConfig, LegId, Role, RoomId, SendFormat, Statistics, Tape,
+};
 
 const PEER: u8 = 101;
 /// What is heard further on plays out of a buffer of its own.
@@ -335,6 +337,49 @@ fn sound_is_back_within_200_ms_of_any_upset() {
                 // What is on its way yet, or was the first of a jump that could have been noise.
                 assert!((sent - 9..=sent).contains(&came), "{what}: {came} of {sent}");
             }
+        }
+    }
+}
+
+/// A second of an even stream, and beside it each 60 ms a packet that is none of it, from the same address.
+#[test]
+fn stray_packets_cut_no_running_stream() {
+    let junk = vec![0x55; 160];
+    let strays: [(&str, u8, &[u8]); 5] = [
+        ("what could be another stream", 0, &junk),
+        ("nothing to be played", 0, &[]),
+        ("a type that was not negotiated", 55, b"x"),
+        ("an event", DTMF, &[5, 0x8a, 0, 0xa0]),
+        ("no event, though of its type", DTMF, b"junk junk"),
+    ];
+    for path in PATHS {
+        for (what, payload_type, payload) in strays {
+            let what = format!("{path:?}, {what}");
+            let mut listening = Listening::begin(path);
+            let (mut tone, mut encoder) =
+                (ToneGenerator::new(8000, &[400.0], -10.0).unwrap(), Encoder::new(Coding::Pcmu));
+            let from = rtp_address(leg(9, PEER));
+            for n in 0..100_u16 {
+                let (mut samples, mut sound) = (vec![0; 160], Vec::new());
+                tone.fill(&mut samples);
+                encoder.encode(&samples, &mut sound);
+                listening.world.deliver(from, listening.a, &packet(0, n, u32::from(n) * 160, 77, &sound));
+                if n % 3 == 2 {
+                    // Each of an SSRC of its own, or all of one, with numbers that are not in a row.
+                    let ssrc = if n % 2 == 0 { 1000 } else { 1000 + u32::from(n) };
+                    let stray = packet(payload_type, n.wrapping_mul(777), u32::from(n) * 99_991, ssrc, payload);
+                    listening.world.deliver(from, listening.a, &stray);
+                }
+                for _ in 0..20 {
+                    listening.world.run(ms(1));
+                    listening.listen();
+                }
+            }
+            let end_ms = listening.now_ms();
+            assert_sound(&listening.near, listening.began_ms + 300, end_ms, &what);
+            let statistics = listening.world.statistics(listening.a);
+            assert_eq!((statistics.packets_received, statistics.packets_lost), (100, 0), "{what}");
+            assert!(!listening.world.events().iter().any(|event| matches!(event, Event::Dtmf { .. })), "{what}");
         }
     }
 }

@@ -266,6 +266,11 @@ impl ReceiverState {
         self.ssrc
     }
 
+    /// The SSRC before the present one, whose stragglers are told apart here.
+    pub fn previous_ssrc(&self) -> Option<u32> {
+        self.previous_ssrc
+    }
+
     /// Packets that should have come, over all streams.
     pub fn expected(&self) -> u64 {
         self.past_expected + if self.ssrc.is_some() { self.highest - self.base + 1 } else { 0 }
