@@ -11,7 +11,7 @@ use crate::call::{Call, Ending, Stage};
 use crate::content;
 use crate::decide::ua_error;
 use crate::engine::Engine;
-use crate::media_flow::Plan;
+use crate::media_flow::{Plan, peer_sends};
 use crate::reinvite::Reinvite;
 use crate::table::Key;
 
@@ -78,26 +78,28 @@ impl Engine {
     /// `Event::Offer`: in an UPDATE or a PRACK, at any time.
     pub(crate) fn offered(&mut self, now: Now, key: Key, request_key: RequestKey, request: &Message) {
         let offer = content::session_description(request);
-        let busy = self.calls.get(key).is_none_or(|call| call.reinvite.is_some());
+        let busy = self.calls.get(key).is_none() || self.has_offered(key);
         let answer = match &offer {
             // `ua` sees to this; here it keeps two offers apart whatever comes.
             _ if busy => Answer::new(StatusCode::REQUEST_PENDING),
             Some(offer) => self.answer_offer(now, key, offer),
             None => Answer::new(StatusCode::OK),
         };
-        if answer.status.is_success()
-            && let Some(call) = self.calls.get_mut(key)
-        {
+        let accepted = answer.status.is_success();
+        if accepted && let Some(call) = self.calls.get_mut(key) {
             // RFC 6337 §3.1: offer and answer of the INVITE are done; its 2xx says nothing more of media.
             if call.media.early.is_some() {
                 call.media.early = Some(Plan::Settled);
             }
             let tag = request.from_tag().unwrap_or_default();
-            if let (Some(offer), Some(dialog)) = (offer, call.early_dialogs.iter_mut().find(|it| &*it.tag == tag)) {
-                dialog.sdp = offer;
+            if let (Some(offer), Some(dialog)) = (&offer, call.early_dialogs.iter_mut().find(|it| &*it.tag == tag)) {
+                dialog.sdp.clone_from(offer);
             }
         }
         self.ua.answer_request(now, request_key, answer);
+        if let Some(offer) = offer.filter(|_| accepted) {
+            self.plan_anew(now, key, peer_sends(&offer));
+        }
     }
 
     /// `Event::Pracked`: the answer to the offer of our provisional response.
@@ -170,7 +172,7 @@ impl Engine {
         if call.is_some_and(|call| call.reinvite.is_some()) {
             return Err(self.unfit(key, "a second re-offer while one is under way"));
         }
-        let plan = self.plan_reoffer(key, own)?;
+        let plan = self.plan_reoffer(key, own.clone())?;
         let Some(call) = self.calls.get_mut(key) else { return Ok(Some(Reply::Unit)) };
         if call.media.external != matches!(plan, Plan::External { .. }) {
             return Err(Error::Media("before the answer media stays where it is".into()));
@@ -183,7 +185,7 @@ impl Engine {
             // RFC 6337 §3.1: the 2xx has nothing to add.
             call.media.early = Some(Plan::Settled);
         }
-        call.reinvite = Some(Reinvite::early(token, call.media.direction, first_offer));
+        call.reinvite = Some(Reinvite::early(token, call.media.direction, own, first_offer));
         Ok(None)
     }
 

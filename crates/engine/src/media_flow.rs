@@ -193,11 +193,26 @@ fn holds(sdp: &str) -> bool {
     null || !description.direction_of(audio).receives()
 }
 
+/// The direction of the audio of a description. `None`: there is none.
+fn audio_direction(sdp: &str) -> Option<Direction> {
+    let description = Description::parse(sdp).ok()?;
+    let audio = description.media().iter().find(|media| media.is_audio() && media.port() != 0)?;
+    Some(description.direction_of(audio))
+}
+
+/// A description of ours that says that we hear the peer.
+pub(crate) fn hears(sdp: &str) -> bool {
+    audio_direction(sdp).is_some_and(Direction::receives)
+}
+
+/// An offer of the peer that says that it sends, so that the answer tells whether it is heard.
+pub(crate) fn peer_sends(sdp: &str) -> bool {
+    audio_direction(sdp).is_some_and(Direction::sends)
+}
+
 /// An offer of the program's own that says that it sends.
 fn sends(sdp: &str) -> bool {
-    let Ok(description) = Description::parse(sdp) else { return true };
-    let audio = description.media().iter().find(|media| media.is_audio() && media.port() != 0);
-    audio.is_none_or(|audio| description.direction_of(audio).sends())
+    audio_direction(sdp).is_none_or(Direction::sends)
 }
 
 impl Engine {

@@ -15,7 +15,7 @@ use crate::commands;
 use crate::content;
 use crate::decide::ua_error;
 use crate::engine::Engine;
-use crate::media_flow::{Plan, sdp_error, usable};
+use crate::media_flow::{Plan, hears, peer_sends, sdp_error, usable};
 use crate::states::Change;
 use crate::table::Key;
 
@@ -54,16 +54,20 @@ pub(crate) struct Reinvite {
     before: Direction,
     /// The program moves the media elsewhere.
     leaves: bool,
+    /// What the program gave for it.
+    own: Option<String>,
     /// RFC 4028: nobody has asked for it.
     refresh: bool,
+    /// It waits, and `Media::local_offer` is what we said to a re-INVITE of the peer that had no offer.
+    yields: bool,
     /// It is an UPDATE before the answer. The INVITE's own offer is still open then: another early dialog may answer it.
     pub(crate) first_offer: Option<String>,
 }
 
 impl Reinvite {
     /// A new offer before the answer.
-    pub(crate) fn early(token: Token, before: Direction, first_offer: Option<String>) -> Reinvite {
-        Reinvite { token, wanted: Wanted::Reoffer, before, leaves: false, refresh: false, first_offer }
+    pub(crate) fn early(token: Token, before: Direction, own: Option<String>, first_offer: Option<String>) -> Reinvite {
+        Reinvite { token, own, first_offer, refresh: false, ..Reinvite::refresh(before) }
     }
 
     /// The session is refreshed by what is in force.
@@ -73,7 +77,9 @@ impl Reinvite {
             wanted: Wanted::Reoffer,
             before,
             leaves: false,
+            own: None,
             refresh: true,
+            yields: false,
             first_offer: None,
         }
     }
@@ -117,27 +123,23 @@ impl Engine {
         }
         let Some(ua) = call.ua else { return Ok(Some(Reply::Unit)) };
         let before = call.media.direction;
-        let held = call.session.remote_hold();
-        let wish = match wanted {
-            Wanted::Hold => Direction::SendOnly,
-            Wanted::Resume => Direction::SendRecv,
-            Wanted::Reoffer => before,
-        };
-        // RFC 3264 §8.4: a stream that we only receive is held by `inactive`. That is what this offer says; what we wish, and say to the
-        // peer's offers from then on, is to send and not to hear.
-        call.media.direction = if wanted == Wanted::Hold && held { Direction::Inactive } else { wish };
-        let offered = self.plan_reoffer(key, own).and_then(|plan| {
+        let offered = self.plan_wanted(key, wanted, own.clone()).and_then(|plan| {
             let body = Body::sdp(plan.sdp().to_owned());
             self.ua.reinvite(now, ua, Some(body)).map_err(|error| ua_error(error, State::Active)).map(|()| plan)
         });
         let Some(call) = self.calls.get_mut(key) else { return Ok(Some(Reply::Unit)) };
         match offered {
             Ok(plan) => {
-                call.media.direction = wish;
                 let leaves = matches!(plan, Plan::External { .. }) && !call.media.external;
                 call.media.generated = None;
-                call.media.local_offer = Some(plan.sdp().to_owned());
-                call.reinvite = Some(Reinvite { token, wanted, before, leaves, refresh: false, first_offer: None });
+                // Until the peer's ACK brings the answer to an offer of ours in a 2xx, this one waits.
+                let yields = call.media.local_offer.is_some();
+                if !yields {
+                    call.media.local_offer = Some(plan.sdp().to_owned());
+                }
+                let reinvite =
+                    Reinvite { token, wanted, leaves, own, refresh: false, yields, ..Reinvite::refresh(before) };
+                call.reinvite = Some(reinvite);
                 Ok(None)
             }
             Err(Error::InvalidState { what, .. }) => {
@@ -149,6 +151,25 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    /// What an offer for that says; what we wish is in force from then on.
+    fn plan_wanted(&mut self, key: Key, wanted: Wanted, own: Option<String>) -> Result<Plan, Error> {
+        let Some(call) = self.calls.get_mut(key) else { return Err(Error::Sdp("the call is over".into())) };
+        let held = call.session.remote_hold();
+        let wish = match wanted {
+            Wanted::Hold => Direction::SendOnly,
+            Wanted::Resume => Direction::SendRecv,
+            Wanted::Reoffer => call.media.direction,
+        };
+        // RFC 3264 §8.4: a stream that we only receive is held by `inactive`. That is what this offer says; what we wish, and say to the
+        // peer's offers from then on, is to send and not to hear.
+        call.media.direction = if wanted == Wanted::Hold && held { Direction::Inactive } else { wish };
+        let plan = self.plan_reoffer(key, own);
+        if let Some(call) = self.calls.get_mut(key) {
+            call.media.direction = wish;
+        }
+        plan
     }
 
     /// What a later offer says.
@@ -186,11 +207,7 @@ impl Engine {
                 if reinvite.leaves {
                     self.leave_media(now, key);
                 }
-                match reinvite.wanted {
-                    Wanted::Hold => self.agreed(key, true),
-                    Wanted::Resume => self.agreed(key, false),
-                    Wanted::Reoffer => {}
-                }
+                self.agreed_on(key, reinvite.wanted);
                 self.complete(reinvite.token, Ok(Reply::Unit));
             }
             Err(error) => {
@@ -203,6 +220,14 @@ impl Engine {
             }
         }
         self.take_up(now, key);
+    }
+
+    fn agreed_on(&mut self, key: Key, wanted: Wanted) {
+        match wanted {
+            Wanted::Hold => self.agreed(key, true),
+            Wanted::Resume => self.agreed(key, false),
+            Wanted::Reoffer => {}
+        }
     }
 
     /// The peer has agreed that we hold, or hold no more. A REFER of the peer may have come meanwhile: then it shows when the transfer has come
@@ -259,15 +284,78 @@ impl Engine {
     pub(crate) fn reinvited(&mut self, now: Now, key: Key, request: &Message) {
         let Some(call) = self.calls.get(key) else { return };
         let Some(ua) = call.ua else { return };
-        if call.reinvite.is_some() || !call.stage.is_answered() {
+        if self.has_offered(key) || !call.stage.is_answered() {
             // RFC 3261 §14.2. `ua` sees to this itself; here it keeps two offers apart whatever comes.
             return self.ua.answer_reinvite(now, ua, Answer::new(StatusCode::REQUEST_PENDING));
         }
-        let answer = match content::session_description(request) {
-            Some(offer) => self.answer_offer(now, key, &offer),
-            None => self.offer_again(key),
+        let Some(offer) = content::session_description(request) else {
+            let offered = self.offer_again(key);
+            return self.ua.answer_reinvite(now, ua, offered);
         };
+        let answer = self.answer_offer(now, key, &offer);
+        let accepted = answer.status.is_success();
         self.ua.answer_reinvite(now, ua, answer);
+        if accepted {
+            self.plan_anew(now, key, peer_sends(&offer));
+        }
+    }
+
+    /// A re-INVITE or UPDATE of ours is out, and has no answer. One that waits to be tried again is not.
+    pub(crate) fn has_offered(&self, key: Key) -> bool {
+        let Some(call) = self.calls.get(key) else { return false };
+        call.reinvite.is_some() && !call.ua.is_some_and(|ua| self.ua.reinvite_waits(ua))
+    }
+
+    /// The peer has got through with its offer while ours waited (RFC 3261 §14.1): ours goes on from what is in force now, unless that says
+    /// it already. `tells`: our description told the peer whether we hear it.
+    pub(crate) fn plan_anew(&mut self, now: Now, key: Key, tells: bool) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        let (Some(ua), Some(reinvite)) = (call.ua, &mut call.reinvite) else { return };
+        reinvite.yields = false;
+        let (wanted, refresh, own) = (reinvite.wanted, reinvite.refresh, reinvite.own.clone());
+        let hears = call.media.local_sdp.as_deref().is_some_and(hears);
+        let said = match wanted {
+            Wanted::Hold => tells && !hears,
+            Wanted::Resume => tells && hears,
+            // RFC 4028 §7.4: the peer's refreshes the session as well.
+            Wanted::Reoffer => refresh,
+        };
+        if said {
+            let _ = self.ua.revise_reinvite(ua, None);
+            let Some(reinvite) = call.reinvite.take() else { return };
+            call.media.local_offer = reinvite.first_offer;
+            self.agreed_on(key, wanted);
+            self.complete(reinvite.token, Ok(Reply::Unit));
+            return self.take_up(now, key);
+        }
+        let is_own = own.is_some();
+        let planned = self.plan_wanted(key, wanted, own).and_then(|plan| {
+            let previous = self.calls.get(key).and_then(|call| call.media.local_sdp.as_deref());
+            let plan = match (plan, previous) {
+                // Our answer may have taken the version that the program knew of as the next.
+                (Plan::Offer(sdp), Some(previous)) if is_own => Plan::Offer(ringback_sdp::succeeding(previous, sdp)),
+                (plan, _) => plan,
+            };
+            let body = Body::sdp(plan.sdp().to_owned());
+            self.ua.revise_reinvite(ua, Some(body)).map_err(|error| ua_error(error, State::Active)).map(|()| plan)
+        });
+        let Some(call) = self.calls.get_mut(key) else { return };
+        match planned {
+            Ok(plan) => {
+                if let Some(reinvite) = &mut call.reinvite {
+                    reinvite.leaves = matches!(plan, Plan::External { .. }) && !call.media.external;
+                }
+                call.media.local_offer = Some(plan.sdp().to_owned());
+            }
+            Err(error) => {
+                let _ = self.ua.revise_reinvite(ua, None);
+                let Some(reinvite) = call.reinvite.take() else { return };
+                call.media.direction = reinvite.before;
+                call.media.local_offer = reinvite.first_offer;
+                self.complete(reinvite.token, Err(error));
+                self.take_up(now, key);
+            }
+        }
     }
 
     pub(crate) fn answer_offer(&mut self, now: Now, key: Key, offer: &str) -> Answer {
@@ -325,6 +413,9 @@ impl Engine {
         };
         if let Some(call) = self.calls.get_mut(key) {
             call.media.local_offer = Some(sdp.clone());
+            if let Some(reinvite) = &mut call.reinvite {
+                reinvite.yields = true;
+            }
         }
         Answer::with_body(StatusCode::OK, Body::sdp(sdp))
     }
@@ -335,26 +426,30 @@ impl Engine {
             return;
         }
         let Some(call) = self.calls.get(key) else { return };
-        if call.media.local_offer.is_none() || call.reinvite.is_some() {
+        if call.media.local_offer.is_none() || call.reinvite.as_ref().is_some_and(|reinvite| !reinvite.yields) {
             return;
         }
         let result = match content::of_body(body.as_ref()) {
             Some(sdp) => self.accept_answer(now, key, &sdp, true),
             None => Err(Error::Sdp("the ACK has no answer to our offer".into())),
         };
-        if let Err(error) = result {
-            // The descriptions before it stay in force.
-            tracing::warn!(target: "ringback.session", call_id = self.call_id(key), "a re-INVITE came to nothing: {error}");
-            self.reinvite_withdrawn(key);
+        match result {
+            Ok(()) => self.plan_anew(now, key, true),
+            Err(error) => {
+                // The descriptions before it stay in force.
+                tracing::warn!(target: "ringback.session", call_id = self.call_id(key), "a re-INVITE came to nothing: {error}");
+                self.reinvite_withdrawn(now, key);
+            }
         }
     }
 
     /// The peer gave its re-INVITE up.
-    pub(crate) fn reinvite_withdrawn(&mut self, key: Key) {
-        if let Some(call) = self.calls.get_mut(key)
-            && call.reinvite.is_none()
-        {
-            call.media.local_offer = None;
+    pub(crate) fn reinvite_withdrawn(&mut self, now: Now, key: Key) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        match &call.reinvite {
+            None => call.media.local_offer = None,
+            Some(reinvite) if reinvite.yields => self.plan_anew(now, key, false),
+            Some(_) => {}
         }
     }
 }

@@ -96,7 +96,7 @@ impl Engine {
             Event::Failed { status, cause, .. } => self.call_failed(now, key, status, &cause),
             Event::Acked { body, .. } => self.acked(now, key, body),
             Event::Reinvite { request, .. } => self.reinvited(now, key, &request),
-            Event::ReinviteCancelled { .. } => self.reinvite_withdrawn(key),
+            Event::ReinviteCancelled { .. } => self.reinvite_withdrawn(now, key),
             Event::ReinviteAcked { body, .. } => self.reinvite_acked(now, key, body),
             Event::ReinviteAnswered { response, .. } => self.reinvite_answered(now, key, &response),
             Event::ReinviteFailed { status, reason, .. } => self.reinvite_failed(now, key, status, reason),

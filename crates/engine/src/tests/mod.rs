@@ -9,6 +9,7 @@ mod digits;
 mod early;
 mod flows;
 mod forward;
+mod glare;
 mod hold;
 mod incoming;
 mod media;

@@ -60,6 +60,32 @@ impl Ua {
         Ok(())
     }
 
+    /// Whether the re-INVITE or UPDATE of `reinvite` or `update` waits to be sent: after 491, or because another was under way. An offer of
+    /// the peer may come meanwhile.
+    pub fn reinvite_waits(&self, call: CallKey) -> bool {
+        let own = self.calls.get(call.index()).and_then(|call| call.own_invite.as_ref());
+        own.is_some_and(|own| own.retry.is_some() && !own.refresh)
+    }
+
+    /// Another offer for the one that waits, because the peer's own was answered meanwhile; it goes out when the first would have. `None`
+    /// gives it up, and no event tells of it.
+    pub fn revise_reinvite(&mut self, call: CallKey, body: Option<Body>) -> Result<(), UaError> {
+        if !self.reinvite_waits(call) {
+            return Err(UaError::InvalidState("no re-INVITE waits"));
+        }
+        check_body(body.as_ref())?;
+        let Some(entry) = self.calls.get_mut(call.index()) else { return Err(UaError::UnknownCall) };
+        match (body, &mut entry.own_invite) {
+            (Some(body), Some(own)) => own.body = Some(body),
+            (_, own) => {
+                if let Some(mut own) = own.take() {
+                    self.timers.stop(&mut own.retry);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Sends a re-INVITE or UPDATE, at once where nothing is under way that it could meet.
     pub(super) fn begin_own(&mut self, now: Now, index: Index, own: OwnInvite) {
         let Some(call) = self.calls.get_mut(index) else { return };
