@@ -47,6 +47,11 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    /// Heard by all, as it comes.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.role == BridgeRole::Member && self.gain_db == 0.0
+    }
+
     pub(crate) fn role(&self) -> Role {
         match (self.role, self.beside) {
             (BridgeRole::Member, _) => Role::Member,

@@ -21,6 +21,7 @@ use crate::outgoing::Outgoing;
 use crate::refer::Asked;
 use crate::referred::Referral;
 use crate::reinvite::{Postponed, Reinvite};
+use crate::seat::Joins;
 use crate::table::Key;
 use crate::timers::Timers;
 
@@ -81,8 +82,8 @@ pub(crate) enum Transfer {
     Wanted(Referral),
     /// The peer's other call has taken its place, and it is about to be ended.
     Replaced,
-    /// It is to be connected with that call once its media is there.
-    Joins(Key),
+    /// It is to have that place in a bridge once its media is there.
+    Joins(Joins),
 }
 
 /// A command that waits for the media engine.

@@ -9,10 +9,11 @@ use ringback_media_api::{Command as MediaCommand, LegId, Role, RoomId, Sound, Ta
 use ringback_time::Now;
 
 use crate::api::{BridgeEventKind, BridgeId, BridgeRole, Error, Reply, SessionId};
-use crate::bridge::{Bridge, Member};
+use crate::bridge::Bridge;
 use crate::commands::Answer;
 use crate::engine::{Engine, Output};
 use crate::limits;
+use crate::seat::Seat;
 use crate::table::Key;
 
 const DONE: Answer = Ok(Some(Reply::Unit));
@@ -51,23 +52,20 @@ impl Engine {
         if full {
             return Err(Error::ResourceExhausted("Maximum sessions of the bridge reached"));
         }
-        self.join_room(id, key, leg);
+        self.join_room(id, key, leg, None);
         DONE
     }
 
-    /// Another call takes the place of one in a conference, whatever its lock says: it is the same party's.
-    pub(crate) fn succeed_in_bridge(&mut self, old: Key, new: Key) {
-        let Some(id) = self.calls.get(old).and_then(|call| call.bridge) else { return };
-        let Some(leg) = self.calls.get(new).filter(|call| call.bridge.is_none()).and_then(|call| call.media.leg())
-        else {
+    /// Puts a call into a bridge that is mixed. `seat`: what another was there, whose place it takes.
+    pub(crate) fn join_room(&mut self, id: BridgeId, key: Key, leg: LegId, seat: Option<&Seat>) {
+        if !self.bridges.table.contains_key(&id) {
             return;
-        };
-        self.join_room(id, new, leg);
-    }
-
-    fn join_room(&mut self, id: BridgeId, key: Key, leg: LegId) {
+        }
         self.mix(id);
         self.enter(id, key, leg);
+        if let Some(seat) = seat {
+            self.take_seat(id, key, seat);
+        }
         let room = match self.bridges.table.get(&id).and_then(|bridge| bridge.room) {
             Some(room) => room,
             None => {
@@ -76,8 +74,13 @@ impl Engine {
             }
         };
         self.move_to(key, room.thread());
-        let role = Role::Member;
+        let bridge = self.bridges.table.get(&id);
+        let member = bridge.and_then(|bridge| bridge.members.iter().find(|member| member.key == key));
+        let (role, gain_db) = member.map_or((Role::Member, 0.0), |member| (member.role(), member.gain_db));
         self.output.push_back(Output::Media(MediaCommand::Join { leg, room, role }));
+        if gain_db != 0.0 {
+            self.output.push_back(Output::Media(MediaCommand::SetGain { leg, gain_db }));
+        }
     }
 
     /// `Command::RemoveFromBridge`. No-op where the call has ended.
@@ -275,10 +278,9 @@ impl Engine {
     pub(crate) fn relax(&mut self, id: BridgeId) {
         let Some(bridge) = self.bridges.table.get_mut(&id) else { return };
         let [first, second] = &mut bridge.members[..] else { return };
-        let plain = |member: &Member| member.role == BridgeRole::Member && member.gain_db == 0.0;
         let recorded = bridge.tape.upgrade().is_some_and(|tape| !tape.is_stopped() && !tape.is_ended());
         let mixed = bridge.watchers > 0 || !bridge.playing.is_empty() || recorded;
-        if !bridge.of_two || bridge.room.is_none() || mixed || !plain(first) || !plain(second) {
+        if !bridge.of_two || bridge.room.is_none() || mixed || !first.is_plain() || !second.is_plain() {
             return;
         }
         bridge.room = None;
@@ -289,7 +291,7 @@ impl Engine {
     }
 
     /// What was relayed so far is mixed from now on.
-    fn mix(&mut self, id: BridgeId) {
+    pub(crate) fn mix(&mut self, id: BridgeId) {
         let Some(bridge) = self.bridges.table.get(&id) else { return };
         let Some(first) = bridge.members.first().filter(|_| bridge.room.is_none()) else { return };
         // Two that are relayed are on one thread.

@@ -150,8 +150,8 @@ impl Engine {
             call.stage = Stage::Confirmed;
         }
         self.establish(key);
-        self.bridge_peers(now, key);
         self.join_late(now, key);
+        self.bridge_peers(now, key);
     }
 
     fn reject(&mut self, now: Now, key: Key, status: u16, reason: String, headers: HeaderList) -> Result<(), Error> {

@@ -70,6 +70,7 @@ mod referred;
 mod registry;
 mod reinvite;
 mod replaces;
+mod seat;
 mod seen;
 mod signal;
 mod states;

@@ -4,7 +4,7 @@ use ringback_sip::{HeaderName, Message, StatusCode};
 use ringback_time::Now;
 use ringback_ua::DialogId;
 
-use crate::call::{Ending, Link, Stage, Transfer};
+use crate::call::{Ending, Link, Stage};
 use crate::end::ELSEWHERE;
 use crate::engine::Engine;
 use crate::table::Key;
@@ -141,6 +141,7 @@ impl Engine {
                         call.link = Link::Peer(peer);
                     }
                 }
+                self.succeed(now, old, new);
                 self.unbridge(old);
                 self.bridge_peers(now, new);
             }
@@ -148,35 +149,8 @@ impl Engine {
             Link::Target(caller) => self.picked_up(now, caller, old, new),
             link => {
                 call.link = link;
-                if let Some(other) = self.bridged_with(old) {
-                    self.unbridge(old);
-                    self.join(now, new, other);
-                } else {
-                    self.succeed_in_bridge(old, new);
-                }
+                self.succeed(now, old, new);
             }
-        }
-    }
-
-    /// Connects a call that has just been answered; where its media waits for the ACK, then.
-    fn join(&mut self, now: Now, new: Key, other: Key) {
-        if self.connect(now, new, other).is_none()
-            && let Some(call) = self.calls.get_mut(new)
-            && call.transfer.is_none()
-        {
-            call.transfer = Some(Box::new(Transfer::Joins(other)));
-        }
-    }
-
-    /// The media of a call is there.
-    pub(crate) fn join_late(&mut self, now: Now, key: Key) {
-        let Some(Transfer::Joins(other)) = self.calls.get(key).and_then(|call| call.transfer.as_deref()) else {
-            return;
-        };
-        let other = *other;
-        self.take_transfer(key);
-        if self.is_up(other) && self.calls.get(other).is_some_and(|call| call.bridge.is_none()) {
-            self.connect(now, key, other);
         }
     }
 }

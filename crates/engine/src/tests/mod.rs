@@ -20,6 +20,7 @@ mod proxies;
 mod reach;
 mod reasons;
 mod registrar;
+mod seats;
 mod stop;
 mod stun;
 mod subscriptions;
