@@ -64,6 +64,8 @@ impl Member {
 #[derive(Debug, Default)]
 pub(crate) struct Bridges {
     pub(crate) table: HashMap<BridgeId, Bridge, foldhash::fast::RandomState>,
+    /// Calls that were alone with another in a bridge, or are now (`pass`).
+    pub(crate) changed: Vec<Key>,
     rooms: u64,
 }
 
@@ -172,6 +174,9 @@ impl Engine {
         let (role, session) = (BridgeRole::Member, call.session.id);
         let (beside, gain_db, talking) = (None, 0.0, false);
         bridge.members.push(Member { key, id: session, leg, role, beside, gain_db, talking });
+        if bridge.members.len() <= 3 {
+            self.bridges.changed.extend(bridge.members.iter().map(|member| member.key));
+        }
         self.tell_bridge(id, BridgeEventKind::Joined, Some(session));
     }
 
@@ -194,6 +199,10 @@ impl Engine {
         let Some(bridge) = self.bridges.table.get_mut(&id) else { return };
         let Some(place) = bridge.members.iter().position(|member| member.key == key) else { return };
         let gone = bridge.members.remove(place);
+        if bridge.members.len() <= 2 {
+            self.bridges.changed.push(gone.key);
+            self.bridges.changed.extend(bridge.members.iter().map(|member| member.key));
+        }
         for member in &mut bridge.members {
             // A whisper to one who left is for nobody, whoever gets that leg's number.
             member.beside = member.beside.filter(|beside| *beside != gone.leg);
@@ -216,6 +225,9 @@ impl Engine {
         let members = std::mem::take(&mut bridge.members);
         let room = bridge.room;
         let playing = std::mem::take(&mut bridge.playing);
+        if members.len() <= 2 {
+            self.bridges.changed.extend(members.iter().map(|member| member.key));
+        }
         for member in &members {
             if let Some(call) = self.calls.get_mut(member.key) {
                 call.bridge = None;

@@ -410,6 +410,10 @@ impl Engine {
     /// Takes everything that `ua` has to say, and what that causes, until it is silent.
     pub(crate) fn pump(&mut self, now: Now) {
         self.drain_ua(now);
+        while !self.bridges.changed.is_empty() {
+            self.pass_holds(now);
+            self.drain_ua(now);
+        }
         while self.see_sessions(now) {
             self.drain_ua(now);
         }

@@ -292,8 +292,6 @@ impl Engine {
         let ready = |call: Option<&Call>| call.is_some_and(|call| call.media.open && call.bridge.is_none());
         if ready(self.calls.get(key)) && ready(self.calls.get(other)) {
             self.connect(now, key, other);
-            // The caller may have come on hold.
-            self.pass_hold(now, key);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What passes between the two answered legs of a forwarded call while they hear each other: holding, and the digits that the media
 //! does not carry. Each leg answers its own peer at once; what the answer means for the other leg is asked of its peer afterwards.
+//! Holding passes while the two are alone with each other: in a conference whoever holds is just not heard, and the others go on.
 //!
 //! Invariant: `Call::held_for_peer` of a leg says that the last that was asked of its peer on behalf of the other leg is to be on
 //! hold. A leg that the program holds itself is left as it is.
@@ -27,16 +28,26 @@ impl Engine {
         (self.calls.get(other)?.bridge == Some(bridge)).then_some(other)
     }
 
-    /// A description of one of the legs has changed, or a re-INVITE that was in the way is over.
+    /// A description of one of the legs has changed, a re-INVITE that was in the way is over, or whom they hear.
     pub(crate) fn pass_hold(&mut self, now: Now, key: Key) {
-        let Some(other) = self.bridged_peer(key) else { return };
-        self.follow_hold(now, other, key);
-        self.follow_hold(now, key, other);
+        let Some(&Link::Peer(other)) = self.calls.get(key).map(|call| &call.link) else { return };
+        let bridge = self.calls.get(key).and_then(|call| self.bridges.table.get(&call.bridge?));
+        let alone = self.bridged_peer(key).is_some() && bridge.is_some_and(|bridge| bridge.members.len() == 2);
+        let holds = |of: Key| alone && self.calls.get(of).is_some_and(|call| call.session.remote_hold());
+        let (held, other_held) = (holds(other), holds(key));
+        self.follow_hold(now, other, other_held);
+        self.follow_hold(now, key, held);
     }
 
-    /// Asks the peer of `leg` to be on hold while the peer of `of` holds.
-    fn follow_hold(&mut self, now: Now, leg: Key, of: Key) {
-        let held = self.calls.get(of).is_some_and(|call| call.session.remote_hold());
+    /// Those who came into a bridge or left one since the last input.
+    pub(crate) fn pass_holds(&mut self, now: Now) {
+        for key in std::mem::take(&mut self.bridges.changed) {
+            self.pass_hold(now, key);
+        }
+    }
+
+    /// Asks the peer of `leg` to be on hold while that of the other leg holds (`held`), and no longer.
+    fn follow_hold(&mut self, now: Now, leg: Key, held: bool) {
         let is_up = self.is_up(leg);
         let Some(call) = self.calls.get_mut(leg) else { return };
         if !is_up || call.media.external || call.reinvite.is_some() {

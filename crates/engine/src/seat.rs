@@ -95,7 +95,6 @@ impl Engine {
                 self.output.push_back(Output::Media(MediaCommand::SetGain { leg, gain_db }));
             }
         }
-        self.pass_hold(now, key);
         true
     }
 

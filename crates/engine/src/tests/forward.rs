@@ -455,6 +455,74 @@ fn legs_that_the_program_has_parted_hold_for_themselves() {
 }
 
 #[test]
+fn a_leg_is_held_for_the_other_while_the_two_are_alone() {
+    let mut net = three();
+    let (caller, first, second, called) = connected(&mut net);
+    let (_, third) = answered(&mut net);
+    let id = first.id;
+    let Some(Ok(Reply::SessionBridge(Some(bridge)))) =
+        net.ask(B, |token| Command::SessionBridge { token, session: id })
+    else {
+        panic!("no bridge")
+    };
+    let (session, of_caller) = (third.id, first.id);
+    let check = |net: &mut Net, held: bool, what: &str| {
+        net.advance(4 * SECOND);
+        let state = if held { State::OnHold } else { State::Active };
+        assert_eq!((second.state(), called.remote_hold()), (state, held), "{what}");
+    };
+    for _ in 0..2 {
+        hold(&mut net, A, &caller, true);
+        check(&mut net, true, "alone with who holds");
+        net.ask(B, |token| Command::AddToBridge { token, bridge, session }).expect("at once").expect("joined");
+        check(&mut net, false, "a third is there to be heard");
+        hold(&mut net, A, &caller, false);
+        hold(&mut net, A, &caller, true);
+        check(&mut net, false, "one of three holds");
+        net.ask(B, |token| Command::RemoveFromBridge { token, bridge, session }).expect("at once").expect("left");
+        check(&mut net, true, "alone again");
+        hold(&mut net, A, &caller, false);
+        check(&mut net, false, "resumed");
+    }
+    net.ask(B, |token| Command::AddToBridge { token, bridge, session }).expect("at once").expect("joined");
+    hold(&mut net, A, &caller, true);
+    let session = of_caller;
+    net.ask(B, |token| Command::RemoveFromBridge { token, bridge, session }).expect("at once").expect("left");
+    check(&mut net, false, "who holds is taken out");
+    hang_up(&mut net, A, &caller);
+    assert!(called.state().is_final());
+}
+
+#[test]
+fn a_leg_that_was_held_for_the_other_is_resumed_when_they_are_parted() {
+    for destroys in [false, true] {
+        let mut net = three();
+        let (caller, first, second, called) = connected(&mut net);
+        hold(&mut net, A, &caller, true);
+        net.advance(SECOND);
+        assert_eq!(second.state(), State::OnHold);
+        if destroys {
+            part(&mut net, &first);
+        } else {
+            let id = first.id;
+            let Some(Ok(Reply::SessionBridge(Some(bridge)))) =
+                net.ask(B, |token| Command::SessionBridge { token, session: id })
+            else {
+                panic!("no bridge")
+            };
+            let remove = |token| Command::RemoveFromBridge { token, bridge, session: id };
+            net.ask(B, remove).expect("at once").expect("left");
+        }
+        net.advance(SECOND);
+        assert_eq!((second.state(), called.remote_hold()), (State::Active, false));
+        assert!(first.remote_hold());
+        hang_up(&mut net, A, &caller);
+        assert!(called.state().is_final());
+        net.assert_idle();
+    }
+}
+
+#[test]
 fn digits_reach_the_other_peer_in_the_way_that_it_knows() {
     let no_events = |sdp: &str| {
         sdp.replace(" 101\r\n", "\r\n").replace("a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n", "")
