@@ -94,7 +94,8 @@ class MediaControl:
     @staticmethod
     async def establish_media_flow(coordinator: "SessionCoordinator", session_id: SessionId, remote: str) -> None:
         """Replaces the destination of RTP, and the only source it is accepted from, by "ip:port" or "[v6]:port", until
-        the next SDP changes the remote address. `ValueError` for what is no such address."""
+        the next SDP changes the remote address. `ValueError` for what is no such address, and for one that the call's
+        own has no way to (IPv6 from IPv4, and the reverse)."""
         await _ringback.establish_media_flow(coordinator, session_id, remote)
 
     @staticmethod

@@ -246,7 +246,20 @@ async def peer_packet(peer):
     await event.wait()
 
 
-@pytest.mark.parametrize("wrong", ["", "127.0.0.1", "127.0.0.1:0", "host:5000", "::1:5000", "0.0.0.0:4000"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "",
+        "127.0.0.1",
+        "127.0.0.1:0",
+        "host:5000",
+        "::1:5000",
+        "0.0.0.0:4000",
+        "[::1]:5000",
+        "224.0.0.1:4000",
+        "255.255.255.255:4000",
+    ],
+)
 async def test_wrong_addresses(systems, wrong):
     _, caller, call, _, _ = await connected(systems)
     with pytest.raises(ValueError, match=r"."):

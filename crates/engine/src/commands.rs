@@ -1,5 +1,6 @@
 //! What a program asks of the engine, one arm a command.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,7 +112,9 @@ impl Engine {
             }
             Command::EstablishMediaFlow { session, remote, .. } => {
                 let key = self.at(session, "establish_media_flow")?;
-                if remote.ip().is_unspecified() || remote.ip().is_multicast() || remote.port() == 0 {
+                let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+                let (ip, broadcast) = (remote.ip(), IpAddr::V4(Ipv4Addr::BROADCAST));
+                if ip.is_unspecified() || ip.is_multicast() || ip == broadcast || remote.port() == 0 {
                     return Err(Error::BadValue(format!("{remote} is not an address to send to")));
                 }
                 self.divert(now, key, remote)?;

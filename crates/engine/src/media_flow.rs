@@ -14,8 +14,8 @@ use ringback_media_api::{
     PublicAddress, ReceiveFormat, SendFormat, Tape,
 };
 use ringback_sdp::{
-    AudioCodec, Description, Direction, EventType, LocalCodec, LocalMedia, MediaHost, Negotiated, OpusParameters, Role,
-    SdpError,
+    AudioCodec, Description, Direction, EventType, Families, LocalCodec, LocalMedia, MediaHost, Negotiated,
+    OpusParameters, Role, SdpError,
 };
 use ringback_time::Now;
 
@@ -215,6 +215,16 @@ fn sends(sdp: &str) -> bool {
     audio_direction(sdp).is_none_or(Direction::sends)
 }
 
+impl Media {
+    /// The kinds of addresses that its packets get to. `public`: what stands for us outside; where that is of another family, there is a
+    /// translator or relay in between.
+    fn families(&self, public: Option<&MediaHost>) -> Families {
+        let Some(port) = self.port else { return Families::BOTH };
+        let relayed = self.public.map(|public| public.rtp.ip());
+        Families::of([Some(port.rtp.ip()), relayed, public.and_then(MediaHost::ip)].into_iter().flatten())
+    }
+}
+
 impl Engine {
     /// What our descriptions of this call say: the engine's template with the call's own values.
     pub(crate) fn wishes(&mut self, key: Key) -> &LocalMedia {
@@ -225,6 +235,9 @@ impl Engine {
                 (None, Some(host)) => host.clone(),
                 (None, None) => MediaHost::Ip(media.local),
             };
+            // Where the source is learned, a translator may stand between (RFC 6146), whatever the description says.
+            self.template.families =
+                if self.config.symmetric_rtp { Families::BOTH } else { media.families(self.public_host.as_ref()) };
             self.template.port = media.told_port().unwrap_or(0);
             self.template.rtcp = media.public.map(|public| public.rtcp);
             self.template.session_id = media.session_id;
@@ -458,7 +471,9 @@ impl Engine {
         self.leg_for(key, "establish_media_flow")?;
         let Some(call) = self.calls.get(key) else { return Ok(()) };
         let Some(before) = &call.media.config else { return Ok(()) };
-        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+        if !call.media.families(self.public_host.as_ref()).reach(remote.ip()) {
+            return Err(Error::BadValue(format!("there is no way from the call's media address to {remote}")));
+        }
         let mut config = LegConfig::clone(before);
         config.remote_rtp = Some(remote);
         config.remote_rtcp = remote.port().checked_add(1).map(|port| SocketAddr::new(remote.ip(), port));

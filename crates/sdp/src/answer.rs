@@ -66,7 +66,7 @@ fn usable(offer: &Description<'_>, media: &Media<'_>, local: &LocalMedia) -> Res
     if media.port_count > 1 {
         return Err(SdpError::NothingInCommon("more than one port"));
     }
-    settle::usable_host(offer, media)?;
+    settle::usable_host(offer, media, local)?;
     let has_codec = local.codecs.iter().any(|codec| media.payload_type_of(&codec.encoding()).is_some());
     if has_codec { Ok(()) } else { Err(SdpError::NothingInCommon("no codec that both have")) }
 }

@@ -24,8 +24,13 @@ impl MediaHost {
         matches!(self, MediaHost::Ip(ip) if ip.to_canonical().is_unspecified())
     }
 
-    pub(crate) fn is_multicast(&self) -> bool {
-        matches!(self, MediaHost::Ip(ip) if ip.to_canonical().is_multicast())
+    /// Packets that go there go to many.
+    pub(crate) fn is_of_many(&self) -> bool {
+        match self.ip() {
+            Some(IpAddr::V4(ip)) => ip.is_multicast() || ip.is_broadcast(),
+            Some(IpAddr::V6(ip)) => ip.is_multicast(),
+            None => false,
+        }
     }
 
     /// `IP4` or `IP6`. RFC 8866 §5.7: a name stands with the address type that it is to be looked up as.
@@ -33,6 +38,32 @@ impl MediaHost {
         match self {
             MediaHost::Ip(IpAddr::V6(_)) => "IP6",
             _ => "IP4",
+        }
+    }
+}
+
+/// To which kind of addresses there is a way from where we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Families {
+    pub v4: bool,
+    pub v6: bool,
+}
+
+impl Families {
+    pub const BOTH: Families = Families { v4: true, v6: true };
+
+    /// None but those of `ips`.
+    pub fn of(ips: impl IntoIterator<Item = IpAddr>) -> Self {
+        ips.into_iter().fold(Families { v4: false, v6: false }, |known, ip| match ip.to_canonical() {
+            IpAddr::V4(_) => Families { v4: true, ..known },
+            IpAddr::V6(_) => Families { v6: true, ..known },
+        })
+    }
+
+    pub const fn reach(self, ip: IpAddr) -> bool {
+        match ip.to_canonical() {
+            IpAddr::V4(_) => self.v4,
+            IpAddr::V6(_) => self.v6,
         }
     }
 }

@@ -42,7 +42,7 @@ pub use check::{check_answer, check_offer};
 pub use codec::{AudioCodec, EventType, LocalCodec};
 pub use direction::Direction;
 pub use error::SdpError;
-pub use host::MediaHost;
+pub use host::{Families, MediaHost};
 pub use line::limits;
 pub use local::LocalMedia;
 pub use offer::{accept, offer};

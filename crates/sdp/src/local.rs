@@ -1,13 +1,15 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use crate::{Direction, LocalCodec, MediaHost};
+use crate::{Direction, Families, LocalCodec, MediaHost};
 
 /// What we want of a call's audio, and where we are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalMedia {
     /// Where the peer is to send to.
     pub address: MediaHost,
+    /// Where the peer may be.
+    pub families: Families,
     /// The RTP port.
     pub port: u16,
     /// Where RTCP is to go; `None`: to the port above RTP.
@@ -42,6 +44,7 @@ impl Default for LocalMedia {
     fn default() -> Self {
         LocalMedia {
             address: MediaHost::default(),
+            families: Families::BOTH,
             port: 0,
             rtcp: None,
             codecs: vec![LocalCodec::pcmu(), LocalCodec::pcma()],

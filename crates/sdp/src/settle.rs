@@ -71,7 +71,7 @@ pub(crate) fn settle(
     let (Some(ours), Some(theirs)) = (local.media.get(index), remote.media.get(index)) else {
         return Err(SdpError::NothingInCommon("no audio line"));
     };
-    let host = usable_host(remote, theirs)?;
+    let host = usable_host(remote, theirs, wishes)?;
     let deciding = match answer {
         Answer::Local => ours,
         Answer::Remote => theirs,
@@ -108,7 +108,7 @@ pub(crate) fn settle(
     Ok(Negotiated {
         local_sdp: local.to_string(),
         remote_rtp,
-        remote_rtcp: remote_rtp.and_then(|rtp| if rtcp_mux { Some(rtp) } else { rtcp_address(rtp, theirs) }),
+        remote_rtcp: remote_rtp.and_then(|rtp| if rtcp_mux { Some(rtp) } else { rtcp_address(rtp, theirs, wishes) }),
         rtcp_mux,
         xr_voip: theirs_xr.voip_metrics && wishes.rtcp_xr,
         xr_reference_time: theirs_xr.receiver_rtt && ours_xr.receiver_rtt,
@@ -156,17 +156,24 @@ pub(crate) fn nothing(local_sdp: String, wishes: &LocalMedia) -> Negotiated {
     }
 }
 
-/// Where an active line is received, unless that is a multicast group.
+/// Where an active line is received, where one peer alone can be sent to.
 pub(crate) fn usable_host<'d>(
     description: &'d Description<'_>,
     media: &'d Media<'_>,
+    local: &LocalMedia,
 ) -> Result<&'d MediaHost, SdpError> {
     let Some(host) = description.host_of(media) else {
         let text = format!("m={} {} {}", media.kind(), media.port(), media.protocol());
         return Err(SdpError::Syntax { line: media.line, why: "no c= line for it", text });
     };
-    if host.is_multicast() {
-        return Err(SdpError::NothingInCommon("the address is a multicast group"));
+    if host.is_of_many() {
+        return Err(SdpError::NothingInCommon("the address is a multicast group or for broadcasts"));
+    }
+    // RFC 6157 §4: without a relay there is no way from one family to the other. The null address is none to send to, nor is that of whoever
+    // says that its own is to be learned.
+    let sent_to = !host.is_null() && description.role_of(media) != Some(Role::Active);
+    if sent_to && host.ip().is_some_and(|ip| !local.families.reach(ip)) {
+        return Err(SdpError::NothingInCommon("no way from here to an address of that family"));
     }
     Ok(host)
 }
@@ -226,10 +233,11 @@ fn in_use(codec: &LocalCodec, payload_type: u8, receiver: &Media<'_>) -> AudioCo
     }
 }
 
-fn rtcp_address(rtp: SocketAddr, media: &Media<'_>) -> Option<SocketAddr> {
+fn rtcp_address(rtp: SocketAddr, media: &Media<'_>, local: &LocalMedia) -> Option<SocketAddr> {
     match &media.rtcp {
         Some((port, host)) => {
-            let ip = host.as_ref().and_then(MediaHost::ip).filter(|ip| !ip.is_unspecified()).unwrap_or(rtp.ip());
+            let host = host.as_ref().filter(|host| !host.is_of_many() && !host.is_null());
+            let ip = host.and_then(MediaHost::ip).filter(|ip| local.families.reach(*ip)).unwrap_or(rtp.ip());
             (*port != 0).then(|| SocketAddr::new(ip, *port))
         }
         None => rtp.port().checked_add(1).map(|port| SocketAddr::new(rtp.ip(), port)),

@@ -1,8 +1,8 @@
 //! Offer and answer, one rule a test, the pairs as tables where there are many.
 
 use ringback_sdp::{
-    Direction, LocalCodec, LocalMedia, MediaHost, Negotiated, Role, SdpError, accept, answer, answered, check_answer,
-    check_offer, media_address, offer, redirected,
+    Direction, Families, LocalCodec, LocalMedia, MediaHost, Negotiated, Role, SdpError, accept, answer, answered,
+    check_answer, check_offer, media_address, offer, redirected,
 };
 
 fn local() -> LocalMedia {
@@ -323,6 +323,38 @@ fn rtcp_goes_where_the_peer_says() {
         let expected = expected.map(|address| address.parse().expect("an address"));
         assert_eq!(answer_to(body).expect("an answer").remote_rtcp, expected, "{body:?}");
     }
+}
+
+#[test]
+fn where_there_is_no_way_to_nothing_is_settled() {
+    let ours = LocalMedia { families: Families::of(["192.0.2.7".parse().expect("an address")]), ..local() };
+    let here = |body: &[&str]| answer(&sdp(body), &ours);
+    for address in ["IN IP6 2001:db8::9", "IN IP4 224.2.1.1", "IN IP4 255.255.255.255", "IN IP6 ::ffff:255.255.255.255"]
+    {
+        let line = format!("c={address}");
+        let refused = here(&["m=audio 4000 RTP/AVP 0", &line]).expect_err(address);
+        assert_eq!(refused.status(), 488, "{address}: {refused}");
+        // RFC 6157 §4.1: another line may do.
+        let negotiated = here(&["m=audio 4000 RTP/AVP 0", &line, "m=audio 4002 RTP/AVP 0"]).expect(address);
+        assert_eq!(negotiated.remote_rtp, Some("192.0.2.9:4002".parse().expect("an address")));
+        let theirs = sdp(&["m=audio 4000 RTP/AVP 0", &line]);
+        assert_eq!(accept(&offer(&ours), &theirs, &ours).expect_err(address).status(), 488, "{address}");
+        // It goes where the rest goes.
+        let rtcp = format!("a=rtcp:5000 {address}");
+        let negotiated = here(&["m=audio 4000 RTP/AVP 0", &rtcp]).expect(address);
+        assert_eq!(negotiated.remote_rtcp, Some("192.0.2.9:5000".parse().expect("an address")), "{address}");
+    }
+    for (body, remote) in [
+        (["m=audio 4000 RTP/AVP 0", "c=IN IP6 ::ffff:192.0.2.4"], Some("192.0.2.4:4000")),
+        (["m=audio 4000 RTP/AVP 0", "c=IN IP6 ::"], None),
+        (["m=audio 4000 RTP/AVP 0", "c=IN IP4 0.0.0.0"], None),
+    ] {
+        let negotiated = here(&body).expect("an answer");
+        assert_eq!(negotiated.remote_rtp, remote.map(|remote| remote.parse().expect("an address")));
+    }
+    // Its own address is to be learned (`a=direction`), or is not sent to at all.
+    here(&["m=audio 4000 RTP/AVP 0", "c=IN IP6 2001:db8::9", "a=direction:active"]).expect("an answer");
+    here(&["m=audio 0 RTP/AVP 0", "c=IN IP6 2001:db8::9"]).expect("an answer");
 }
 
 #[test]

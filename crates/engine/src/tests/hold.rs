@@ -251,6 +251,7 @@ fn an_offer_that_cannot_be_met_is_refused_and_the_call_goes_on() {
         (sdp(4000, 2, "sendrecv").replace("RTP/AVP 0 8 101", "RTP/AVP 18"), "SIP/2.0 488"),
         ("v=0\r\nnonsense\r\n".to_owned(), "SIP/2.0 400"),
         (sdp(4000, 2, "sendrecv").replace("c=IN IP4 10.9.0.1", "c=IN IP4 media.example"), "SIP/2.0 488"),
+        (sdp(4000, 2, "sendrecv").replace("c=IN IP4 10.9.0.1", "c=IN IP6 2001:db8::1"), "SIP/2.0 488"),
     ] {
         phone.invite(&mut net, "", &offer);
         phone.receive(&mut net, status);

@@ -360,7 +360,14 @@ fn a_late_offer_without_an_answer_ends_the_call() {
 fn an_offer_that_no_answer_fits_is_refused() {
     let nothing_in_common = sdp(4000, 1, "sendrecv").replace("RTP/AVP 0 8 101", "RTP/AVP 18");
     let decisions: [fn() -> Decision; 2] = [accept, || super::forward(&["sip:nobody@10.9.9.9"])];
-    for (offer, status) in [(&*nothing_in_common, "SIP/2.0 488"), ("v=0\r\nnonsense\r\n", "SIP/2.0 400")] {
+    let other_family = sdp(4000, 1, "sendrecv").replace("IN IP4 10.9.0.1", "IN IP6 2001:db8::1");
+    let broadcast = sdp(4000, 1, "sendrecv").replace("c=IN IP4 10.9.0.1", "c=IN IP4 255.255.255.255");
+    for (offer, status) in [
+        (&*nothing_in_common, "SIP/2.0 488"),
+        (&*other_family, "SIP/2.0 488"),
+        (&*broadcast, "SIP/2.0 488"),
+        ("v=0\r\nnonsense\r\n", "SIP/2.0 400"),
+    ] {
         for decision in decisions {
             let mut net = pair();
             let mut phone = Phone::new(B);
@@ -371,6 +378,38 @@ fn an_offer_that_no_answer_fits_is_refused() {
             assert_eq!(session.state(), State::Rejected);
             assert!(sent(&net, B, "INVITE").is_empty());
         }
+    }
+}
+
+#[test]
+fn an_address_of_the_other_family_is_taken_where_there_is_a_way_or_none_is_needed() {
+    let plain = sdp(4000, 1, "sendrecv").replace("IN IP4 10.9.0.1", "IN IP6 2001:db8::1");
+    let learned = Config { symmetric_rtp: true, ..config() };
+    let translated = Config { public_address: Some("2001:db8::7".into()), ..config() };
+    let own = || Decision::Accept { sdp: Some(sdp(4000, 1, "sendrecv")), headers: no_headers() };
+    for (config, offer, decision, remote) in [
+        (learned, plain.clone(), accept(), Some("[2001:db8::1]:4000")),
+        (translated, plain.clone(), accept(), Some("[2001:db8::1]:4000")),
+        (config(), format!("{plain}a=direction:active\r\n"), accept(), Some("[2001:db8::1]:4000")),
+        (config(), plain.replace("2001:db8::1", "::ffff:10.9.0.1"), accept(), Some("10.9.0.1:4000")),
+        (config(), plain.replace("2001:db8::1", "::"), accept(), None),
+        // The program has its media elsewhere.
+        (config(), plain.clone(), own(), None),
+        (
+            Config { media_address: Some("2001:db8::2".parse().expect("one")), ..config() },
+            plain,
+            accept(),
+            Some("[2001:db8::1]:4000"),
+        ),
+    ] {
+        let mut net = with(config);
+        let mut phone = Phone::new(B);
+        phone.invite(&mut net, "", &offer);
+        let session = net.nodes[B].incoming().expect("it arrived");
+        decide(&mut net, B, &session, decision).expect("it is accepted");
+        phone.receive(&mut net, "SIP/2.0 200");
+        let seen = net.nodes[B].config().and_then(|config| config.remote_rtp);
+        assert_eq!(seen, remote.map(|remote| remote.parse().expect("an address")), "{offer}");
     }
 }
 

@@ -97,7 +97,16 @@ fn tones_and_ports_are_checked() {
         let result = net.ask(A, |token| Command::OpenAudio { token, session, port });
         assert!(matches!(result, Some(Err(Error::BadValue(_)))), "{rate} {frame}");
     }
-    for remote in ["0.0.0.0:4000", "10.0.0.1:0", "224.0.0.1:4000"] {
+    for remote in [
+        "0.0.0.0:4000",
+        "10.0.0.1:0",
+        "224.0.0.1:4000",
+        "[::ffff:224.0.0.1]:4000",
+        "255.255.255.255:4000",
+        "[::ffff:0.0.0.0]:4000",
+        "[ff02::1]:4000",
+        "[2001:db8::1]:4000",
+    ] {
         let remote = remote.parse().expect("an address");
         let result = net.ask(A, |token| Command::EstablishMediaFlow { token, session, remote });
         assert!(matches!(result, Some(Err(Error::BadValue(_)))), "{remote}");

@@ -499,3 +499,20 @@ fn an_offer_waits_for_the_look_up() {
     hang_up(&mut net, A, &session);
     net.assert_idle();
 }
+
+#[test]
+fn an_answer_from_where_there_is_no_way_to_ends_the_call() {
+    for address in ["IN IP6 2001:db8::1", "IN IP4 255.255.255.255", "IN IP4 224.2.1.1"] {
+        let mut net = pair();
+        let mut phone = Phone::new(B);
+        let session = dial(&mut net, B, "sip:phone@10.9.0.1");
+        let invite = phone.receive(&mut net, "INVITE ");
+        let answer = sdp(4000, 1, "sendrecv").replace("c=IN IP4 10.9.0.1", &format!("c={address}"));
+        phone.reply(&mut net, &invite, "200 OK", "", &answer);
+        phone.receive(&mut net, "ACK ");
+        let bye = phone.receive(&mut net, "BYE ");
+        phone.reply(&mut net, &bye, "200 OK", "", "");
+        assert_eq!(session.state(), State::Failed, "{address}");
+        net.assert_idle();
+    }
+}
