@@ -63,8 +63,11 @@ async def test_a_bridge_ends_with_a_call_and_the_other_stays(systems):
 async def test_unknown_bridges_and_sessions(systems):
     switch, [(a, _, _), (b, _, _)] = await two_calls(systems)
     assert await switch.get_bridge(BridgeId()) is None
-    with pytest.raises(BridgeNotFound):
-        await switch.destroy_bridge(BridgeId())
+    unknown = BridgeId()
+    for method in (switch.destroy_bridge, switch.lock_bridge):
+        with pytest.raises(BridgeNotFound, match=str(unknown)) as raised:
+            await method(unknown)
+        assert raised.value.bridge_id == unknown
     with pytest.raises(SessionNotFound):
         await switch.bridge_sessions(a.id, SessionId())
     with pytest.raises(SessionNotFound):

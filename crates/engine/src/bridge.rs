@@ -221,7 +221,7 @@ impl Engine {
 
     /// `Command::DestroyBridge`: the calls stay up.
     pub(crate) fn destroy_bridge(&mut self, id: BridgeId) -> Result<(), Error> {
-        let bridge = self.bridges.table.get_mut(&id).ok_or(Error::BridgeNotFound)?;
+        let bridge = self.bridges.table.get_mut(&id).ok_or(Error::BridgeNotFound(id))?;
         let members = std::mem::take(&mut bridge.members);
         let room = bridge.room;
         let playing = std::mem::take(&mut bridge.playing);

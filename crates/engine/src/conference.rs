@@ -37,7 +37,7 @@ impl Engine {
     /// `Command::AddToBridge`. No-op where the call is in it already.
     pub(crate) fn add_to_bridge(&mut self, id: BridgeId, session: SessionId) -> Answer {
         const WHAT: &str = "joining a bridge";
-        let bridge = self.bridges.table.get(&id).ok_or(Error::BridgeNotFound)?;
+        let bridge = self.bridges.table.get(&id).ok_or(Error::BridgeNotFound(id))?;
         let (locked, full) = (bridge.locked, bridge.most.is_some_and(|most| bridge.members.len() >= most));
         let key = self.at(session, WHAT)?;
         let leg = self.bridgeable(key, WHAT)?;
@@ -87,7 +87,7 @@ impl Engine {
     pub(crate) fn remove_from_bridge(&mut self, id: BridgeId, session: SessionId) -> Answer {
         const WHAT: &str = "leaving a bridge that it is not in";
         if !self.bridges.table.contains_key(&id) {
-            return Err(Error::BridgeNotFound);
+            return Err(Error::BridgeNotFound(id));
         }
         let Some(key) = self.live(session) else {
             return match self.directory.get(session) {
@@ -153,13 +153,13 @@ impl Engine {
 
     /// `Command::LockBridge`: those who are in stay.
     pub(crate) fn lock_bridge(&mut self, id: BridgeId, locked: bool) -> Answer {
-        self.bridges.table.get_mut(&id).ok_or(Error::BridgeNotFound)?.locked = locked;
+        self.bridges.table.get_mut(&id).ok_or(Error::BridgeNotFound(id))?.locked = locked;
         DONE
     }
 
     /// `Command::PlayToBridge`.
     pub(crate) fn play_to_bridge(&mut self, id: BridgeId, sound: Arc<Sound>, token: Token) -> Answer {
-        let bridge = self.bridges.table.get_mut(&id).ok_or(Error::BridgeNotFound)?;
+        let bridge = self.bridges.table.get_mut(&id).ok_or(Error::BridgeNotFound(id))?;
         if bridge.playing.len() >= limits::MEDIA_REPLIES_MOST {
             return Err(Error::ResourceExhausted("Too much is waiting to be played"));
         }
@@ -175,7 +175,7 @@ impl Engine {
     pub(crate) fn record_bridge(&mut self, id: BridgeId, tape: &Arc<Tape>) -> Answer {
         let recorded = self.bridges.table.get(&id).map(|bridge| bridge.tape.upgrade());
         let refusal = match recorded {
-            None => Some(Error::BridgeNotFound),
+            None => Some(Error::BridgeNotFound(id)),
             Some(Some(tape)) if !tape.is_stopped() && !tape.is_ended() => {
                 Some(Error::Media("record: the bridge is being recorded already".into()))
             }
@@ -229,7 +229,7 @@ impl Engine {
 
     /// `Command::WatchBridge`.
     pub(crate) fn watch_bridge(&mut self, id: BridgeId) -> Answer {
-        self.bridges.table.get_mut(&id).ok_or(Error::BridgeNotFound)?.watchers += 1;
+        self.bridges.table.get_mut(&id).ok_or(Error::BridgeNotFound(id))?.watchers += 1;
         // Who talks is not known of what is relayed.
         self.mix(id);
         DONE
@@ -259,7 +259,7 @@ impl Engine {
     /// The place of a call among the members.
     fn member_of(&mut self, id: BridgeId, session: SessionId, what: &'static str) -> Result<usize, Error> {
         if !self.bridges.table.contains_key(&id) {
-            return Err(Error::BridgeNotFound);
+            return Err(Error::BridgeNotFound(id));
         }
         let key = self.at(session, what)?;
         let members = self.bridges.table.get(&id).map(|bridge| &bridge.members[..]).unwrap_or_default();

@@ -7,7 +7,7 @@ use ringback_engine::api::{EndCause, Error, Session, State};
 use ringback_net::NetError;
 
 use crate::convert;
-use crate::ids::SessionId;
+use crate::ids::{BridgeId, SessionId};
 use crate::names::names;
 
 /// `ringback.errors.<class>(message, **attributes)`.
@@ -65,7 +65,9 @@ pub(crate) fn engine(py: Python<'_>, error: Error) -> PyErr {
         Error::Unreachable(cause) => {
             raise(py, "CallFailed", &message, |attributes| attributes.set_item("cause", cause))
         }
-        Error::BridgeNotFound => plain(py, "BridgeNotFound", &message),
+        Error::BridgeNotFound(id) => {
+            raise(py, "BridgeNotFound", &message, |attributes| attributes.set_item("bridge_id", BridgeId(id)))
+        }
         Error::Refused { status, reason } => rejected(py, status, &reason, &[]),
         Error::Rejected { status, reason, targets } => rejected(py, status, &reason, &targets),
         Error::Failed { status, cause } => failed(py, status, &cause),

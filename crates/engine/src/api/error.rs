@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::api::{SessionId, State};
+use crate::api::{BridgeId, SessionId, State};
 
 /// Everything that a command can fail with. `crates/python` maps each variant to one exception class.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,8 +28,8 @@ pub enum Error {
     BadValue(String),
     #[error("not an identity: {0:?}")]
     BadId(String),
-    #[error("no bridge with that identity")]
-    BridgeNotFound,
+    #[error("no bridge {0}")]
+    BridgeNotFound(BridgeId),
     /// The peer refused an in-dialog request (hold, re-offer).
     #[error("{status} {reason}")]
     Refused { status: u16, reason: String },

@@ -50,7 +50,7 @@ fn two_calls_are_bridged_and_let_go() {
     assert_eq!((one.state(), two.state()), (State::Active, State::Active), "the calls stay up");
     assert_eq!((bridge_of(&mut net, &one), list(&mut net)), (None, vec![]));
     let again = net.ask(B, |token| Command::DestroyBridge { token, bridge: id });
-    assert!(matches!(again, Some(Err(Error::BridgeNotFound))));
+    assert!(matches!(again, Some(Err(Error::BridgeNotFound(missing))) if missing == id));
     assert!(matches!(net.ask(B, |token| Command::GetBridge { token, bridge: id }), Some(Ok(Reply::BridgeInfo(None)))));
     bridge(&mut net, &two, &one).expect("and again");
 }

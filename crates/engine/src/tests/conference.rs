@@ -155,7 +155,7 @@ fn a_bridge_may_be_full_or_locked_and_a_call_in_one_alone() {
         role(&mut net, bridge, &calls[0], BridgeRole::Listener, None),
         watch(&mut net, bridge),
     ] {
-        assert!(matches!(unknown, Err(Error::BridgeNotFound)), "{unknown:?}");
+        assert!(matches!(unknown, Err(Error::BridgeNotFound(_))), "{unknown:?}");
     }
 }
 
@@ -362,7 +362,7 @@ fn sounds_are_answered_when_they_end_or_their_bridge_does() {
     destroy(&mut net, bridge).expect("destroyed");
     assert!(matches!(net.result(B, second), Some(Ok(Reply::Unit))));
     let third = play(&mut net);
-    assert!(matches!(net.result(B, third), Some(Err(Error::BridgeNotFound))));
+    assert!(matches!(net.result(B, third), Some(Err(Error::BridgeNotFound(_)))));
 }
 
 #[test]
@@ -380,7 +380,7 @@ fn a_bridge_is_recorded_on_one_tape_at_a_time() {
     tapes[0].stop();
     record(&mut net, &tapes[2]).expect("the next");
     destroy(&mut net, bridge).expect("destroyed");
-    assert!(matches!(record(&mut net, &tapes[2]), Err(Error::BridgeNotFound)));
+    assert!(matches!(record(&mut net, &tapes[2]), Err(Error::BridgeNotFound(_))));
 }
 
 #[test]
