@@ -33,8 +33,21 @@ pub(crate) struct Control {
     pub(crate) peer_loss_percent: Option<u8>,
     /// What the peer has said of the stream that it gets.
     pub(crate) remote: Option<Box<RemoteMetrics>>,
+    collision: Collision,
+    /// Packets and octets that were sent with the SSRC that was given up for it.
+    past: (u64, u64),
     /// RTP packets sent when each of the last two reports was made.
     sent_before: [u64; 2],
+}
+
+/// The peer sends with our SSRC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Collision {
+    Never,
+    /// The next report takes leave of it.
+    Found,
+    /// RFC 3550 §8.2 remembers who did it: once more is a loop, and no accident.
+    Settled,
 }
 
 /// What the peer wants in extended reports.
@@ -55,6 +68,8 @@ impl Control {
             round_trip: RoundTrip::new(),
             peer_loss_percent: None,
             remote: None,
+            collision: Collision::Never,
+            past: (0, 0),
             sent_before: [0; 2],
         };
         control.schedule(now, true, rng);
@@ -87,7 +102,7 @@ impl Control {
     pub(crate) fn report(
         &mut self,
         now: Now,
-        outgoing: &Outgoing,
+        outgoing: &mut Outgoing,
         incoming: &mut ReceiverState,
         codec: Codec,
         cname: &str,
@@ -104,8 +119,8 @@ impl Control {
         let sender = we_sent.then(|| SenderInfo {
             ntp,
             timestamp: outgoing.clock(now.mono.as_nanos() / 1_000_000),
-            packets: outgoing.packets as u32,
-            octets: outgoing.octets as u32,
+            packets: (outgoing.packets - self.past.0) as u32,
+            octets: (outgoing.octets - self.past.1) as u32,
         });
         let block = incoming.ssrc().zip(incoming.report()).map(|(ssrc, reception)| {
             let (last_sr, delay) = match self.last_sr {
@@ -131,14 +146,30 @@ impl Control {
                 }),
                 voip: wanted.voip,
             };
+        let collides = self.collision == Collision::Found;
+        let goodbye = goodbye || (collides && self.owes_goodbye(outgoing));
         to.clear();
         rtcp::write(&Report { ssrc: outgoing.ssrc(), sender, block, cname, extended, goodbye }, to);
         if sender.is_some() || extended.reference_time.is_some() {
             self.round_trip.sent(ntp, now.mono);
         }
+        if collides {
+            // RFC 3550 §8.2.
+            outgoing.set_ssrc(rng.next_u32());
+            (self.collision, self.past) = (Collision::Settled, (outgoing.packets, outgoing.octets));
+        }
         self.reported = true;
         self.sized(to.len());
         self.schedule(now.mono, we_sent, rng);
+    }
+
+    /// A stream of the peer's has our SSRC. True: the next report is due, and takes leave of it.
+    pub(crate) fn collides(&mut self, now: Mono) -> bool {
+        let first = self.collision == Collision::Never;
+        if first {
+            (self.collision, self.due) = (Collision::Found, now);
+        }
+        first
     }
 
     /// Whether a goodbye is owed.

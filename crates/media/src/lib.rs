@@ -14,7 +14,7 @@
 //! - a leg may go to another engine, between two inputs, and what it was doing goes on there (`travel`);
 //! - while relayed packets come, turns are passed over without a look at the leg (`calm`);
 //! - what the next legs' packets and turns will need is read for several of them in one go (`ahead`);
-//! - whoever feeds it, a leg's stream keeps one SSRC, sequence numbers without a gap, and one clock (`outgoing`).
+//! - whoever feeds it, a leg's stream keeps one SSRC (another if the peer has the same), sequence numbers without a gap, and one clock (`outgoing`).
 //!
 //! Decisions:
 //! - The echo and the bridge use no playout buffer: the far end sees the near end's order, loss and jitter, and has a buffer of its

@@ -18,6 +18,9 @@ use ringback_time::Mono;
 const RELAYED_OFF_MS: u32 = 1000;
 /// A relayed stream that leaves out more packets than this goes on without the gap.
 const RELAYED_GAP: u64 = 100;
+/// No echo takes longer.
+const ECHO_PACKETS: u16 = 1000;
+const ECHO_MS: u32 = 20_000;
 
 #[derive(Debug)]
 pub(crate) struct Outgoing {
@@ -108,6 +111,18 @@ impl Outgoing {
 
     pub(crate) fn ssrc(&self) -> u32 {
         self.ssrc
+    }
+
+    /// Goes on under another SSRC.
+    pub(crate) fn set_ssrc(&mut self, ssrc: u32) {
+        self.ssrc = ssrc;
+    }
+
+    /// Whether a packet with our SSRC is one that was sent here, and came back.
+    pub(crate) fn is_echo(&self, header: &Header) -> bool {
+        let behind = self.sequence.wrapping_sub(header.sequence);
+        let before = distance32(self.next_timestamp, header.timestamp);
+        (1..=ECHO_PACKETS).contains(&behind) && (0..=(ECHO_MS * self.units_per_ms) as i32).contains(&before)
     }
 
     /// Counts by another codec's clock from `ms` on. RFC 7160 §4.1 would have another SSRC where the rate changes; peers take that for

@@ -95,6 +95,10 @@ pub(crate) fn rtp<O: Out + ?Sized>(
                 }
             }
         }
+        if header.ssrc == leg.outgoing.ssrc() && !leg.outgoing.is_echo(&header) && leg.control.collides(now.mono) {
+            tracing::debug!(target: "ringback.media", leg = ?leg.id, "the peer has our SSRC");
+            leg.schedule();
+        }
     }
     take(leg, peer, now, arrival, header, payload, bytes, out);
 }

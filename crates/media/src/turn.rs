@@ -356,7 +356,7 @@ pub(crate) fn report<O: Out + ?Sized>(
     let voip = if leg.config.xr_voip { voip::metrics(leg) } else { None };
     leg.control.report(
         now,
-        &leg.outgoing,
+        &mut leg.outgoing,
         &mut leg.incoming.state,
         codec,
         &leg.config.cname,

@@ -288,6 +288,62 @@ fn reports_on_one_port_follow_the_source_that_was_learned() {
     assert!(world.out.rtcp.iter().all(|(_, _, to, _)| *to == translated));
 }
 
+/// RFC 3550 §8.2. Of one that always has the SSRC that we have, or sends back what we send, no more is made than is needed.
+#[test]
+fn a_peer_that_has_our_ssrc_makes_us_take_another_once() {
+    let mut world = World::new(1, 13);
+    let a = leg(0, 1);
+    let peer = rtp_address(leg(9, 1));
+    world.open(a, config(leg(9, 1)));
+    world.run(ms(8000));
+    let ssrc_of = |world: &World| world.sent_by(a).last().unwrap().header.ssrc;
+    let goodbyes = |world: &World| -> Vec<u32> {
+        let packets = world.out.rtcp.iter().flat_map(|(.., bytes)| rtcp::parse(bytes).unwrap().packets());
+        let chunks = packets.filter_map(|packet| match packet {
+            rtcp::Packet::Goodbye(goodbye) => Some(goodbye.ssrcs().collect::<Vec<_>>()),
+            _ => None,
+        });
+        chunks.flatten().collect()
+    };
+    let first = ssrc_of(&world);
+    // An echo: our own packets, some later.
+    for n in 0..50 {
+        let sent = world.sent_by(a)[n].clone();
+        let back = packet(0, sent.header.sequence, sent.header.timestamp, sent.header.ssrc, &sent.payload);
+        world.deliver(peer, a, &back);
+        world.run(ms(20));
+    }
+    assert_eq!((ssrc_of(&world), goodbyes(&world)), (first, Vec::new()));
+    let mut n = 0_u16;
+    let mut send = |world: &mut World, ssrc, count| {
+        for _ in 0..count {
+            world.deliver(peer, a, &packet(0, n, u32::from(n) * 160 + 7_000_000, ssrc, &[0; 160]));
+            world.run(ms(20));
+            n += 1;
+        }
+    };
+    world.run(ms(1000));
+    send(&mut world, first ^ 1, 20);
+    send(&mut world, first, 20);
+    let second = ssrc_of(&world);
+    assert_ne!(second, first);
+    assert_eq!(goodbyes(&world), [first], "the old one is no more");
+    let sent = world.sent_by(a);
+    assert!(sent.windows(2).all(|pair| pair[1].header.sequence == pair[0].header.sequence.wrapping_add(1)));
+    send(&mut world, second, 500);
+    assert_eq!((ssrc_of(&world), goodbyes(&world)), (second, vec![first]), "it has ours whatever we take");
+    // What is counted is of the new one alone.
+    until_report(&mut world, a);
+    let (at, .., bytes) = world.out.rtcp.last().unwrap();
+    let Some(rtcp::Packet::SenderReport { ssrc, info, .. }) = rtcp::parse(bytes).unwrap().packets().next() else {
+        panic!("no sender report")
+    };
+    let sent = world.sent_by(a);
+    let of_second = sent.iter().filter(|sent| sent.header.ssrc == second && sent.at < *at).count() as u32;
+    assert_eq!((ssrc, info.packets, info.octets), (second, of_second, of_second * 160));
+    assert!(of_second > 500);
+}
+
 /// `a=direction:active`: the address of the description gets nothing, that of the packets everything.
 #[test]
 fn a_peer_that_sends_first_is_answered_where_it_sends_from() {
