@@ -284,7 +284,8 @@ class MediaControl:
     ) -> str:
         """Waits for digits of the peer, however it sends them, and returns them: `max_digits` of them (1 to 1,024), or
         what there is when `terminator` comes (which is left out), `timeout` has passed since the last one or the
-        beginning, or the call ends.
+        beginning, or the call ends. A key that is down by then is waited for, 10 s at most, where it is told by
+        telephone-events (RFC 4733).
 
         Digits that came before do not count. `on_dtmf` is called all the same. `terminator` may be several digits, each of
         which ends it, or "" for none. Raises `ValueError`.

@@ -15,6 +15,9 @@ use crate::limits;
 use crate::table::Key;
 use crate::timers::Timer;
 
+/// A key that is held for longer is not waited for.
+const HELD_MOST: Duration = Duration::from_secs(10);
+
 #[derive(Debug)]
 pub(crate) struct Collector {
     pub(crate) token: Token,
@@ -22,7 +25,7 @@ pub(crate) struct Collector {
     max: usize,
     terminators: String,
     timeout: Duration,
-    /// No digit until then: it is over.
+    /// No digit until then, and no key that is down: it is over.
     due: Mono,
 }
 
@@ -82,6 +85,15 @@ impl Engine {
             collector.due = if full { Mono::ZERO } else { now.mono + collector.timeout };
         }
         self.collected(now, key);
+    }
+
+    /// A key was pressed in time: nobody's time ends before it is let go, which is when its digit comes.
+    pub(crate) fn key_is_down(&mut self, now: Now, key: Key) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        for collector in &mut call.collecting {
+            collector.due = collector.due.max(now.mono + HELD_MOST);
+        }
+        self.arm_collecting(key);
     }
 
     /// Answers those that are over.

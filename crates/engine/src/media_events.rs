@@ -28,6 +28,7 @@ impl Engine {
                 self.report_digit(now, key, digit, duration_ms);
                 self.pass_digit(now, key, digit, duration_ms, false);
             }
+            MediaEvent::KeyDown { .. } => self.key_is_down(now, key),
             // Its tones pass between connected calls by themselves.
             MediaEvent::InbandDtmf { digit, duration_ms, .. } => self.report_digit(now, key, digit, duration_ms),
             MediaEvent::DtmfSent { completed, .. } => self.digits_sent(now, key, completed),

@@ -90,7 +90,11 @@ pub enum Event {
         digit: char,
         duration_ms: u32,
     },
-    /// The same, by its tones in the audio.
+    /// A key is down by its telephone-event: its `Dtmf` follows when it is let go.
+    KeyDown {
+        leg: LegId,
+    },
+    /// The same as `Dtmf`, by its tones in the audio.
     InbandDtmf {
         leg: LegId,
         digit: char,
@@ -161,6 +165,7 @@ impl Event {
     pub fn leg(&self) -> LegId {
         match self {
             Event::Dtmf { leg, .. }
+            | Event::KeyDown { leg }
             | Event::InbandDtmf { leg, .. }
             | Event::DtmfSent { leg, .. }
             | Event::PlayEnded { leg, .. }

@@ -152,13 +152,18 @@ impl DigitBudget {
         DigitBudget { left: Self::MOST, since: Mono::ZERO }
     }
 
-    pub(crate) fn spend(&mut self, now: Mono) -> bool {
+    /// Whether a digit would be told.
+    pub(crate) fn has_some(&mut self, now: Mono) -> bool {
         let earned = now.since(self.since).as_nanos() / Self::EACH.as_nanos();
         if earned > 0 {
             self.left = u32::try_from(earned).unwrap_or(Self::MOST).saturating_add(self.left).min(Self::MOST);
             self.since = now;
         }
-        let enough = self.left > 0;
+        self.left > 0
+    }
+
+    pub(crate) fn spend(&mut self, now: Mono) -> bool {
+        let enough = self.has_some(now);
         self.left = self.left.saturating_sub(1);
         enough
     }

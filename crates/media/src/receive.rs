@@ -505,9 +505,14 @@ fn event<O: Out + ?Sized>(
     let (id, incoming) = (leg.id, &mut leg.incoming);
     incoming.has_events = true;
     incoming.event_clock_rate = clock_rate;
+    let before = incoming.events.held();
     incoming.events.packet(placed.header.timestamp, payload, now.mono, |digit| {
         tell(id, &mut incoming.budget, now.mono, digit, clock_rate, out);
     });
+    let held = incoming.events.held();
+    if held.is_some() && held != before && incoming.budget.has_some(now.mono) {
+        out.event(Event::KeyDown { leg: id });
+    }
 
     let Some(peer) = peer else { return withheld(leg.echo.then_some(leg)) };
     let (Some(target), Some(format), Some(event), false) =

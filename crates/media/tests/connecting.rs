@@ -291,7 +291,8 @@ fn events_pass_a_bridge_with_the_type_mapped_and_are_told() {
     assert_eq!(clock[5..11], [800; 6]);
     assert_eq!(clock[11], 11 * 160);
     assert!(sent.windows(2).all(|p| p[1].header.sequence == p[0].header.sequence.wrapping_add(1)));
-    assert_eq!(it.world.events(), [Event::Dtmf { leg: it.a, digit: '7', duration_ms: 80 }]);
+    let told = [Event::KeyDown { leg: it.a }, Event::Dtmf { leg: it.a, digit: '7', duration_ms: 80 }];
+    assert_eq!(it.world.events(), told);
 
     // Where the other side has no telephone-event nothing of it goes out.
     let mut it = bridged(|c| LegConfig { dtmf_send: None, ..c });

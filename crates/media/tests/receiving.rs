@@ -405,6 +405,18 @@ fn every_digit_is_told_once_through_loss_reordering_and_duplication() {
 }
 
 #[test]
+fn a_key_is_told_to_be_down_while_it_is_held() {
+    let (mut world, a, b) = World::call(27);
+    let (digits, duration_ms, gap_ms) = ("5".into(), 1000, 100);
+    world.command(Command::SendDtmf { leg: a, digits, duration_ms, gap_ms, token: Token(1) });
+    world.run(ms(500));
+    assert_eq!(world.events(), [Event::KeyDown { leg: b }]);
+    world.run(ms(1000));
+    let events: Vec<_> = world.events().into_iter().filter(|event| event.leg() == b).collect();
+    assert_eq!(events, [Event::KeyDown { leg: b }, Event::Dtmf { leg: b, digit: '5', duration_ms: 1000 }]);
+}
+
+#[test]
 fn a_monitor_reports_each_interval_until_it_is_ended() {
     let (mut world, a, b) = World::call(28);
     world.run(ms(300));

@@ -198,9 +198,10 @@ fn operation(input: &mut Input<'_>, net: &mut Net, bridges: &mut Vec<BridgeId>, 
         23 => {
             let leg = net.nodes[node].legs.open.keys().min().copied();
             if let Some(leg) = leg {
-                let event = match input.below(3) {
+                let event = match input.below(4) {
                     0 => MediaEvent::Failed { leg, cause: "a fault" },
                     1 => MediaEvent::Silent { leg, silent_for: Duration::from_secs(30) },
+                    2 => MediaEvent::KeyDown { leg },
                     _ => MediaEvent::Dtmf { leg, digit: '5', duration_ms: 100 },
                 };
                 net.media_event(node, event);

@@ -1,6 +1,6 @@
 use super::*;
 use crate::api::DtmfMethod;
-use ringback_media_api::{Command as MediaCommand, Event as MediaEvent};
+use ringback_media_api::{Command as MediaCommand, Event as MediaEvent, LegId};
 
 fn send(net: &mut Net, node: usize, session: &Session, digits: &str, method: DtmfMethod) -> Token {
     let (id, digits) = (session.id, digits.to_owned());
@@ -209,12 +209,16 @@ fn collect(net: &mut Net, node: usize, session: &Session, max: usize, timeout: D
     net.command(node, |token| Command::CollectDtmf { token, session, max, terminators: "#".into(), timeout })
 }
 
-fn digit(net: &mut Net, node: usize, digit: char) {
+fn open_leg(net: &Net, node: usize) -> LegId {
     let leg = net.nodes[node].legs.log.iter().find_map(|command| match command {
         MediaCommand::Open { leg, .. } => Some(*leg),
         _ => None,
     });
-    let leg = leg.expect("an open leg");
+    leg.expect("an open leg")
+}
+
+fn digit(net: &mut Net, node: usize, digit: char) {
+    let leg = open_leg(net, node);
     net.media_event(node, MediaEvent::Dtmf { leg, digit, duration_ms: 100 });
 }
 
@@ -259,6 +263,27 @@ fn digits_are_collected_until_there_are_enough_or_their_end_or_none_for_too_long
     hang_up(&mut net, A, &caller);
     assert_eq!(text(net.result(B, cut)).as_deref(), Some("8"), "the call has ended");
     net.assert_idle();
+}
+
+#[test]
+fn a_key_that_is_down_when_the_time_ends_is_waited_for() {
+    let mut net = pair();
+    let (_, called) = answered(&mut net);
+    let leg = open_leg(&net, B);
+    let held = collect(&mut net, B, &called, 2, SECOND);
+    net.advance(SECOND / 2);
+    net.media_event(B, MediaEvent::KeyDown { leg });
+    net.advance(SECOND * 2);
+    digit(&mut net, B, '5');
+    net.advance(SECOND / 2);
+    assert_eq!(text(net.result(B, held)), None, "the time counts from when it was let go");
+    net.advance(SECOND);
+    assert_eq!(text(net.result(B, held)).as_deref(), Some("5"));
+    // One that is let go without a word.
+    let lost = collect(&mut net, B, &called, 2, SECOND);
+    net.media_event(B, MediaEvent::KeyDown { leg });
+    net.advance(SECOND * 11);
+    assert_eq!(text(net.result(B, lost)).as_deref(), Some(""));
 }
 
 #[test]

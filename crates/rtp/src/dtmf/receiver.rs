@@ -85,6 +85,12 @@ impl EventReceiver {
         self.current.is_some()
     }
 
+    /// The key that is down, by the timestamp at which it was pressed: the same over all segments.
+    pub fn held(&self) -> Option<u32> {
+        let current = self.current.filter(|current| digit_of(current.code).is_some())?;
+        Some(self.newest?.wrapping_sub(current.past_units))
+    }
+
     /// The stream was replaced by another with its own timestamps.
     pub fn reset(&mut self, report: impl FnMut(Digit)) {
         self.finish(report);

@@ -62,6 +62,15 @@ fn a_long_event_goes_on_in_segments() {
     let last = all.last().unwrap();
     assert_eq!((last.timestamp, last.event.duration), (0x1_fefe, (150_000 - 2 * 0xffff) as u16));
     assert_eq!(digits(&all), [Digit { digit: '9', units: 150_000 }]);
+    let mut receiver = EventReceiver::new();
+    let mut held: Vec<_> = (all.iter().enumerate())
+        .map(|(n, packet)| {
+            receiver.packet(packet.timestamp, &packet.event.to_bytes(), at(n as u64 * 20), |_| {});
+            receiver.held()
+        })
+        .collect();
+    held.dedup();
+    assert_eq!(held, [Some(0xffff_ff00), None], "one key over all segments");
     // The same with the last report of each segment lost.
     let without: Vec<_> = all.into_iter().filter(|p| p.event.duration != 0xffff).collect();
     assert_eq!(digits(&without), [Digit { digit: '9', units: 150_000 }]);
@@ -87,10 +96,11 @@ fn lost_ends_are_made_up_for_by_the_next_event_or_by_silence() {
         receiver.packet(packet.timestamp, &packet.event.to_bytes(), at(0), |d| all.push(d));
     }
     assert_eq!(all, [Digit { digit: '1', units: 640 }], "the first, when the second began");
+    assert_eq!(receiver.held(), Some(1600));
     receiver.expire(at(199), |d| all.push(d));
     assert_eq!(all.len(), 1);
     receiver.expire(at(200), |d| all.push(d));
-    assert_eq!(all.len(), 2);
+    assert_eq!((all.len(), receiver.held()), (2, None));
     // What comes of them after that is nothing new.
     for packet in first.iter().chain(&second) {
         receiver.packet(packet.timestamp, &packet.event.to_bytes(), at(210), |d| all.push(d));
