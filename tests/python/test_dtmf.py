@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from support import Recorder, until
 
-from ringback import CallDecision, CallState, DtmfMethod, InvalidState, SessionControl
+from ringback import CallDecision, CallHandler, CallState, DtmfMethod, InvalidState, SessionControl
 
 
 async def test_digits_both_ways(systems):
@@ -32,6 +32,25 @@ async def test_sending_returns_when_the_last_digit_has_been_sent(systems):
     took = loop.time() - before
     assert 1.1 < took < 2.5
     await until(lambda: len(bob.of("dtmf")) == 2, timeout=1)
+
+
+async def test_one_who_hangs_up_upon_the_last_digit_has_been_sent_it(systems):
+    class Menu(CallHandler):
+        def on_incoming_call(self, call):
+            return CallDecision.Accept()
+
+        async def on_dtmf(self, call, digit, duration_ms):
+            if digit == "#":
+                await call.hangup()
+
+    called, caller = await systems.start("bob", Menu()), await systems.start("alice")
+    for digits in ("1#", "#,,,"):
+        call = await systems.answered(caller, called)
+        await SessionControl.send_dtmf(caller, call.id, digits, method=DtmfMethod.RTP_EVENT)
+        await call.wait_ended()
+    call = await systems.answered(caller, called)
+    with pytest.raises(InvalidState):
+        await SessionControl.send_dtmf(caller, call.id, "#1", method=DtmfMethod.RTP_EVENT)
 
 
 async def test_commands_take_turns(systems):
