@@ -248,6 +248,11 @@ def test_bad_accounts(keywords, error):
         Account(**keywords)
 
 
+def test_an_accounts_user_may_have_parameters():
+    account = Account(aor="sip:+358-555-1234567;postd=pp22@example.com")
+    assert account.aor == "sip:+358-555-1234567;postd=pp22@example.com"
+
+
 async def test_an_account_that_cannot_be(systems):
     desk = await systems.start("desk")
     for bad in (Account(aor=ALICE, proxy="http://x"), Account(aor=ALICE, registrar="sip:a b")):

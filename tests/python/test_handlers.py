@@ -266,6 +266,25 @@ def test_the_first_rule_that_matches_the_whole_user_part_decides():
 
 
 @pytest.mark.parametrize(
+    ("to_uri", "user"),
+    [
+        # RFC 3261 §19.1.6.
+        ("sip:+358-555-1234567;postd=pp22@foo.com;user=phone", "+358-555-1234567;postd=pp22"),
+        ("sip:100,5@example.com", "100,5"),
+        ("sip:a?b@example.com", "a?b"),
+        ("<sip:100;x=1@example.com;p=2>", "100;x=1"),
+        ('"A" <sip:100@example.com>;p=2', "100"),
+        ("sip:example.com;p=a@b", "example.com;p=a"),
+        ("sip:example.com;p=2", ""),
+    ],
+)
+def test_a_user_part_may_hold_what_separates_elsewhere(to_uri, user):
+    right = CallDecision.Accept()
+    handler = RoutingHandler(CallDecision.Reject("default", status=404)).route(re.escape(user), right)
+    assert handler.on_incoming_call(IncomingCall(id=SessionId(), from_uri="", to_uri=to_uri)) is right
+
+
+@pytest.mark.parametrize(
     ("add", "error"),
     [
         (lambda handler: handler.route("(", CallDecision.Accept()), ValueError),

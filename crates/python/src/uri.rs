@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use pyo3::prelude::*;
-use ringback_sip::{HeaderName, Message, Scheme, Uri};
+use ringback_sip::{HeaderName, Message, NameAddr, Scheme, Uri};
 
 use crate::errors;
 
@@ -35,8 +35,13 @@ fn sip_uri(py: Python<'_>, user: &str, host: &str, port: u16, transport: &str) -
 /// User part of a URI or name-addr, unescaped; "" where there is none.
 #[pyfunction]
 fn user_part(text: &str) -> String {
-    let address = ringback_sip::NameAddr::parse(text).ok();
-    address.and_then(|address| address.uri.user().map(|user| user.into_owned())).unwrap_or_default()
+    let uri = if text.contains('<') {
+        NameAddr::parse(text).ok().map(|address| address.uri)
+    } else {
+        // RFC 3261 §25.1: a user part may hold ";", "," and "?". The value of a header field may not, without brackets.
+        Uri::parse(text.trim()).ok()
+    };
+    uri.and_then(|uri| uri.user().map(|user| user.into_owned())).unwrap_or_default()
 }
 
 /// The long, canonical form of a header name: "f" and "FROM" give "From".
