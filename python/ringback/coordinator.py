@@ -177,7 +177,7 @@ class SessionCoordinator(CoordinatorBase):
         await _ringback.lock_bridge(self, bridge, locked)
 
     async def play_to_bridge(
-        self, bridge: BridgeId, source: str | NDArray[np.int16], *, sample_rate: int | None = None
+        self, bridge: BridgeId, source: str | os.PathLike[str] | NDArray[np.int16], *, sample_rate: int | None = None
     ) -> None:
         """Plays a WAV file, or samples of shape `(n,)` at `sample_rate` Hz (8,000 to 48,000), to all who are in the
         bridge, mixed with what they say. Returns when played, replaced by another, or when the bridge is destroyed.
@@ -195,7 +195,7 @@ class SessionCoordinator(CoordinatorBase):
         if failure is not None:
             raise MediaError(failure)
 
-    async def record_bridge(self, bridge: BridgeId, path: str) -> Recording:
+    async def record_bridge(self, bridge: BridgeId, path: str | os.PathLike[str]) -> Recording:
         """Records what all who are in the bridge say together, announcements included, to a WAV file, from now on until
         `Recording.stop` or the end of the bridge; whispers are left out. A file that was there is replaced.
 

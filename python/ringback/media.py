@@ -129,7 +129,7 @@ class MediaControl:
     async def play(
         coordinator: "SessionCoordinator",
         session_id: SessionId,
-        source: str | NDArray[np.int16],
+        source: str | os.PathLike[str] | NDArray[np.int16],
         *,
         sample_rate: int | None = None,
         loop: bool = False,
@@ -255,7 +255,7 @@ class MediaControl:
 
     @staticmethod
     async def record(
-        coordinator: "SessionCoordinator", session_id: SessionId, path: str, *, stereo: bool = False
+        coordinator: "SessionCoordinator", session_id: SessionId, path: str | os.PathLike[str], *, stereo: bool = False
     ) -> "Recording":
         """Records both directions of a call to a WAV file, from now on: mixed, or, `stereo`, what is received left and
         what is sent right. A file that was there is replaced.

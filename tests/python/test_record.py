@@ -46,6 +46,19 @@ async def both_talk(caller, call, called, other, seconds):
     )
 
 
+async def test_paths_may_be_pathlib_paths(systems, tmp_path):
+    caller, call, called, other = await connected(systems)
+    recording = await MediaControl.record(caller, call.id, tmp_path / "call.wav")
+    bridge = await called.create_bridge()
+    await called.add_session_to_bridge(bridge, other.id)
+    meeting = await called.record_bridge(bridge, tmp_path / "meeting.wav")
+    assert (recording.path, meeting.path) == (str(tmp_path / "call.wav"), str(tmp_path / "meeting.wav"))
+    await MediaControl.play(caller, call.id, sine(1000, 0.1, 8000), sample_rate=8000)
+    assert min(await recording.stop(), await meeting.stop()) > 0
+    await MediaControl.play(caller, call.id, tmp_path / "call.wav")
+    await called.play_to_bridge(bridge, tmp_path / "meeting.wav")
+
+
 @pytest.mark.parametrize("stereo", [False, True])
 async def test_both_sides_are_recorded(systems, tmp_path, stereo):
     caller, call, called, other = await connected(systems)
