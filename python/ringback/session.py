@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
 
@@ -85,7 +85,7 @@ class CallSession(CallSessionBase):
             _ringback.forget_future(self, future)
 
     @contextlib.contextmanager
-    def _remembered(self) -> Iterator[None]:
+    def _remembered(self) -> Generator[None, None, None]:
         """An operation on a call that has ended raises the same after the minute for which the system remembers it."""
         try:
             yield

@@ -43,8 +43,8 @@ pub struct AudioPort {
 }
 
 impl AudioPort {
-    /// `frame_ms` 10 to 60; `sample_rate` 8000, 16000, 24000 or 48000 (checked by the engine). `queue_ms` bounds what is to be sent; what was
-    /// received, two seconds more.
+    /// `frame_ms` 10 to 60; `sample_rate` 8000, 16000, 24000 or 48000 (checked by the engine). `queue_ms` bounds what is to be sent, and, with
+    /// two seconds more, what was received.
     pub fn new(sample_rate: u32, frame_ms: u32, queue_ms: u32) -> Self {
         // The retained audio (2 s) arrives at once, so the queue of received frames holds that much beside its own bound.
         let frames = ((queue_ms + 2000) / frame_ms.max(1)).max(2) as usize;
