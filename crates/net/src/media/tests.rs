@@ -291,7 +291,8 @@ fn ports_go_from_a_leg_that_is_closed_to_the_next_without_a_wait() {
     let new = fixture.pool.lock().allocate(clock::mono(), HOST, None).expect("ports on their way back");
     assert_eq!(new.rtp, old.rtp);
     let (phone, peer) = phone();
-    let config = LegConfig { remote_rtp: Some(peer), may_receive: true, ..LegConfig::default() };
+    let receive = vec![ReceiveFormat { codec: Codec::Pcmu, payload_type: 0 }];
+    let config = LegConfig { remote_rtp: Some(peer), receive, may_receive: true, ..LegConfig::default() };
     assert!(matches!(fixture.pool.lock().open(new.leg, Some(peer)), Opened::Awaited));
     fixture.links.send(ToMedia::OpenLater(Command::Open { leg: new.leg, config: Box::new(config) }));
     fixture.send(Command::Statistics { leg: new.leg, token: Token(77) });
@@ -301,11 +302,13 @@ fn ports_go_from_a_leg_that_is_closed_to_the_next_without_a_wait() {
     // What the peer sends before the thread has the leg is kept.
     phone.send_to(&packet(1, 0), new.rtp).expect("sent");
     assert!(fixture.links.supply(leg, pair).is_none());
+    let end = Instant::now() + PATIENCE;
     loop {
         match fixture.news() {
             FromMedia::Event(Event::Statistics { statistics, .. }) if statistics.packets_received == 1 => break,
             _ => fixture.send(Command::Statistics { leg: new.leg, token: Token(78) }),
         }
+        assert!(Instant::now() < end, "the packet was lost");
     }
     fixture.close(new.leg);
 }
