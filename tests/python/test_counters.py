@@ -69,8 +69,8 @@ async def test_what_peers_ask_is_counted(systems):
 
 async def test_media_that_the_system_does_not_send_is_counted(systems, peer):
     bob = await systems.start("bob", Recorder())
-    # To everybody in a network nothing is sent without having been asked for.
-    sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 255.255.255.255\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
+    # From a loopback address nothing is sent to another machine.
+    sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
     await peer.call(bob.local_address, body=sdp)
     await until(lambda: bob.counters().media_unsent > 10)
     assert bob.counters().datagrams_lost == 0
