@@ -396,6 +396,21 @@ async def test_arrays_and_buffers_of_any_layout_are_taken(systems):
         await batches.write([call.id], unaligned(320, np.int16).reshape(1, 320))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.int16])
+async def test_a_write_of_hours_leaves_the_loop_to_others(systems, dtype):
+    caller, call, _, _ = await connected(systems)
+    stream = await MediaControl.open_audio(caller, call.id, sample_rate=8000)
+    # A billion samples, 34 hours, in the memory of one.
+    writing = asyncio.create_task(stream.write(np.broadcast_to(dtype(1), 10**9)))
+    turns = 0
+    while stream.played_samples < 8000:
+        await asyncio.sleep(0.005)
+        turns += 1
+    assert turns > 10
+    stream.clear()
+    await asyncio.wait_for(writing, 20)
+
+
 @pytest.mark.parametrize("name", ["sample_rate", "frame_ms"])
 async def test_numbers_without_bounds_are_beyond_the_range(systems, name):
     caller, call, _, _ = await connected(systems)
