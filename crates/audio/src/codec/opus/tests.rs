@@ -137,3 +137,23 @@ fn malformed_packets_have_no_samples() {
     assert_eq!(Coding::Opus.samples_in(&[0x1a]), 5760);
     assert_eq!(Coding::Opus.samples_in(&[30 << 3]), 480);
 }
+
+#[test]
+fn each_complexity_is_another_search_with_the_same_sound() {
+    let said = voice(16_000, 1_000);
+    let at = |complexity| {
+        let mut encoder = Encoder::with(Coding::Opus, 16_000, &OpusSettings { complexity, ..OpusSettings::default() });
+        let mut decoder = Decoder::at(Coding::Opus, 16_000);
+        let (mut packets, mut heard) = (Vec::new(), Vec::new());
+        for frame in said.chunks_exact(320) {
+            let mut packet = Vec::new();
+            encoder.encode(frame, &mut packet);
+            decoder.decode(&packet, &mut heard);
+            packets.push(packet);
+        }
+        assert!((level_dbm0(&heard) - level_dbm0(&said)).abs() < 1.0, "{complexity}");
+        packets
+    };
+    let made = [0, 5, 10].map(at);
+    assert!(made[0] != made[1] && made[1] != made[2]);
+}
